@@ -1,160 +1,269 @@
 // The proof of promise P4, in three passes: every terminal record, page by page in the order of their key, with the usage row and the
-// charge that belong to it; usage rows whose record is not there; transfers whose usage is not there. The record's message is the truth:
-// the other sides must repeat its counts, and its amount must follow from its counts and the price book's line of that version.
+// charge that belong to it; usage rows whose record is not there; transfers whose usage is not there. Then what the passes have counted.
+// Each row is looked at in the pass of its own table, by its own time: what the records do not lead to is found too.
+// Meanwhile the logs grow. What they had when the work began is known by their heads, and that alone is counted: a record that is later
+// than that has its rows in the same transaction, but not in the same pass.
 //
-// Tested by tests/metering/usage_postgres_test.cpp.
+// Tested by tests/metering/reconcile_postgres_test.cpp and usage_postgres_test.cpp.
+#include <algorithm>
+#include <cstdint>
+#include <map>
+#include <set>
 #include <utility>
+#include <vector>
 
 #include <fmt/format.h>
 
 #include "metering/books.h"
+#include "metering/reconcile_compare.h"
 #include "metering/usage_postgres.h"
-#include "tollgate/v1/record.pb.h"
 
 namespace tollgate::metering {
 namespace {
 
 constexpr std::int64_t kPage = 2'000;
+constexpr std::int64_t kDayUs = 86'400'000'000;
 
-// Columns 3 to 11: usage; 12 to 16: its charge; 18 to 21: the price that the usage names; NULL where there is none. 28 and 29: discarded
-// tokens. 22 to 24, and 25 to 27: the guard models' usage and charges, as text that the record's lines are compared with, and what it sums
-// to.
-const std::string kRecords =
-    "SELECT r.log_id, r.leaf_index, r.message, u.log_id, u.leaf_index, u.input_tokens, u.cached_input_tokens, u.output_tokens, "
-    "u.delivered_tokens, u.amount_nanos, u.price_version, u.currency, t.input_tokens, t.cached_input_tokens, t.output_tokens, "
-    "t.amount_nanos, t.price_version, r.request_id, p.input_nanos, p.cached_input_nanos, p.output_nanos, p.currency, "
-    "coalesce(g.lines, ''), coalesce(g.rows, 0), coalesce(g.tokens, 0), coalesce(h.lines, ''), coalesce(h.tokens, 0), coalesce(h.rows, 0), "
-    "coalesce(u.discarded_tokens, 0), coalesce(t.discarded_tokens, 0) "
-    "FROM audit.record r LEFT JOIN metering.usage u ON u.request_id = r.request_id AND u.attempt = "
-    "greatest(r.attempt, 1) AND u.part = 0 "
-    "LEFT JOIN metering.transfer t ON t.request_id = r.request_id AND t.attempt = greatest(r.attempt, 1) AND t.part = 0 AND t.entry = 0 "
-    "LEFT JOIN LATERAL (SELECT string_agg(format('%s %s %s/%s/%s %s@%s%s', part, model, input_tokens, cached_input_tokens, output_tokens, "
-    "amount_nanos, price_version, currency), ', ' ORDER BY part) AS lines, count(*) AS rows, sum(input_tokens + output_tokens)::int8 AS "
-    "tokens "
-    "FROM metering.usage WHERE request_id = r.request_id AND attempt = greatest(r.attempt, 1) AND part > 0) g ON true "
-    "LEFT JOIN LATERAL (SELECT string_agg(format('%s %s/%s/%s %s@%s%s', part, input_tokens + cached_input_tokens, cached_input_tokens, "
-    "output_tokens, amount_nanos, price_version, currency), ', ' ORDER BY part) AS lines, count(*) AS rows, "
-    "sum(input_tokens + cached_input_tokens + output_tokens)::int8 AS tokens FROM metering.transfer "
-    "WHERE request_id = r.request_id AND attempt = greatest(r.attempt, 1) AND part > 0 AND entry = 0) h ON true "
-    "LEFT JOIN metering.price p ON p.price_version = u.price_version "
-    "WHERE r.kind IN (4, 5) AND r.wall_us >= $1::int8 AND r.wall_us < $2::int8 "
-    "AND r.day BETWEEN date '1970-01-01' + ($1::int8 / 86400000000)::int4 AND date '1970-01-01' + ($2::int8 / 86400000000)::int4 "
-    "AND (r.leaf_index, r.log_id) > ($3::int8, $4::int2) ORDER BY r.leaf_index, r.log_id LIMIT $5::int8";
-const std::string kOrphanUsage =
-    "SELECT count(*), coalesce(sum(input_tokens + output_tokens), 0)::int8, min(request_id::text) FROM metering.usage u "
-    "WHERE at_us >= $1::int8 AND at_us < $2::int8 AND NOT EXISTS (SELECT FROM audit.record r WHERE r.log_id = u.log_id "
-    "AND r.leaf_index = u.leaf_index AND r.request_id = u.request_id AND r.kind IN (4, 5) "
-    "AND r.day BETWEEN date '1970-01-01' + ($1::int8 / 86400000000)::int4 AND date '1970-01-01' + ($2::int8 / 86400000000)::int4)";
-const std::string kOrphanTransfer =
-    "SELECT count(*), coalesce(sum(input_tokens + cached_input_tokens + output_tokens), 0)::int8, min(request_id::text) "
-    "FROM metering.transfer t WHERE at_us >= $1::int8 AND at_us < $2::int8 AND NOT EXISTS (SELECT FROM metering.usage u WHERE u.request_id "
-    "= t.request_id "
-    "AND u.attempt = t.attempt AND u.part = t.part)";
+const std::string kHeads = "SELECT log_id, next_index FROM audit.log_head";
+const std::string kBegun =
+    "SELECT request_id, wall_us, message FROM audit.record WHERE request_id = ANY($1::uuid[]) AND kind = 1 "
+    "AND day BETWEEN date '1970-01-01' + $2::int4 AND date '1970-01-01' + $3::int4";
+const std::string kBegunAnyDay = "SELECT request_id, wall_us, message FROM audit.record WHERE request_id = ANY($1::uuid[]) AND kind = 1";
+const std::string kPrices =
+    "SELECT price_version, model, input_nanos, cached_input_nanos, output_nanos, currency FROM metering.price "
+    "WHERE price_version = ANY($1::int8[])";
 
-std::string Counts(std::int64_t input, std::int64_t cached, std::int64_t output, std::int64_t amount) {
-  return fmt::format("input {} (cached {}), output {}, amount {}", input, cached, output, base::FormatMoney({amount}));
+// Of the usage rows of $1 to $2 those that no record ends, at that time and in that attempt: how many, of how many tokens, the first; and
+// those that one ends and that were there when the work began ($3: logs, $4: how long they were): all of them, those whose record is not
+// from before $5, and those that are charged. A record's time is its usage's; that of an ABORT whose writer's clock was behind, at most a
+// day, is earlier, and the usage's is the REQUEST's. A look at the record for each row, never a join: that could read all of the records.
+const std::string kUsage =
+    "SELECT count(*) FILTER (WHERE f.wall_us IS NULL), coalesce(sum(x.tokens) FILTER (WHERE f.wall_us IS NULL), 0)::int8, "
+    "min(format('%s, attempt %s, part %s', u.request_id, u.attempt, u.part)) FILTER (WHERE f.wall_us IS NULL), "
+    "count(*) FILTER (WHERE x.early AND f.wall_us IS NOT NULL), "
+    "coalesce(sum(x.tokens) FILTER (WHERE x.early AND f.wall_us IS NOT NULL), 0)::int8, "
+    "count(*) FILTER (WHERE x.early AND f.wall_us >= $5::int8), "
+    "coalesce(sum(x.tokens) FILTER (WHERE x.early AND f.wall_us >= $5::int8), 0)::int8, "
+    "count(*) FILTER (WHERE x.early AND f.wall_us IS NOT NULL AND u.amount_nanos > 0) "
+    "FROM metering.usage u LEFT JOIN unnest($3::int8[], $4::int8[]) AS head (log, size) ON head.log = u.log_id "
+    "CROSS JOIN LATERAL (SELECT u.input_tokens::int8 + u.output_tokens AS tokens, u.leaf_index < head.size AS early) x "
+    "LEFT JOIN LATERAL (SELECT r.wall_us FROM audit.record r WHERE r.log_id = u.log_id AND r.leaf_index = u.leaf_index "
+    "AND r.request_id = u.request_id AND r.kind IN (4, 5) AND greatest(r.attempt, 1) = u.attempt "
+    "AND r.day BETWEEN date '1970-01-01' + ($1::int8 / 86400000000)::int4 - 1 AND date '1970-01-01' + ($2::int8 / 86400000000)::int4 "
+    "AND (r.wall_us = u.at_us OR (r.kind = 5 AND r.wall_us < u.at_us AND (SELECT count(*) FROM audit.record q "
+    "WHERE q.request_id = u.request_id AND q.kind = 1 AND q.wall_us = u.at_us "
+    "AND q.day BETWEEN date '1970-01-01' + ($1::int8 / 86400000000)::int4 AND date '1970-01-01' + ($2::int8 / 86400000000)::int4) > 0)) "
+    "LIMIT 1) f ON true WHERE u.at_us >= $1::int8 AND u.at_us < $2::int8";
+
+// The same of transfers and the usage that they charge, which is of the same time: how many have none, of how many tokens, the first; and
+// those of usage that was there when the work began.
+const std::string kTransfers =
+    "SELECT count(*) FILTER (WHERE u.request_id IS NULL), coalesce(sum(x.tokens) FILTER (WHERE u.request_id IS NULL), 0)::int8, "
+    "min(format('%s, attempt %s, part %s, entry %s', t.request_id, t.attempt, t.part, t.entry)) FILTER (WHERE u.request_id IS NULL), "
+    "count(*) FILTER (WHERE u.leaf_index < head.size), coalesce(sum(x.tokens) FILTER (WHERE u.leaf_index < head.size), 0)::int8 "
+    "FROM metering.transfer t CROSS JOIN LATERAL (SELECT t.input_tokens::int8 + t.cached_input_tokens + t.output_tokens AS tokens) x "
+    "LEFT JOIN metering.usage u ON u.request_id = t.request_id AND u.attempt = t.attempt AND u.part = t.part AND t.entry = 0 "
+    "AND u.at_us = t.at_us AND u.at_us >= $1::int8 AND u.at_us < $2::int8 "
+    "LEFT JOIN unnest($3::int8[], $4::int8[]) AS head (log, size) ON head.log = u.log_id "
+    "WHERE t.at_us >= $1::int8 AND t.at_us < $2::int8";
+
+struct Held {
+  std::int64_t rows = 0;
+  std::int64_t tokens = 0;
+  bool operator==(const Held&) const = default;
+};
+
+class Reconciler {
+ public:
+  Reconciler(base::Session& session, std::int64_t from_us, std::int64_t to_us, const std::function<absl::Status()>& keep_going)
+      : session_(session), from_us_(from_us), to_us_(to_us), keep_going_(keep_going) {}
+
+  absl::StatusOr<Reconciliation> Run() {
+    TG_RETURN_IF_ERROR(ReadHeads());
+    TG_RETURN_IF_ERROR(CompareRecords());
+    TG_RETURN_IF_ERROR(LookForUsage());
+    TG_RETURN_IF_ERROR(LookForTransfers());
+    CompareTotals();
+    return sum_;
+  }
+
+ private:
+  absl::Status ReadHeads();
+  absl::Status CompareRecords();
+  absl::Status ComparePage(const base::Rows& rows);
+  absl::Status ReadPrices(const std::vector<v1::Record>& records);
+  absl::StatusOr<std::map<std::string, Begun>> ReadBegun(const base::Rows& rows);
+  absl::Status AddBegun(const std::string& sql, const std::set<std::string>& requests, const base::Params& days,
+                        std::map<std::string, Begun>& out);
+  void Count(const base::Rows& rows, std::size_t r, const v1::EndBody& end);
+  absl::Status LookForUsage();
+  absl::Status LookForTransfers();
+  void CompareTotals();
+  absl::Status KeepGoing() const { return keep_going_ ? keep_going_() : absl::OkStatus(); }
+  void Differ(std::string text, std::int64_t times = 1) {
+    if (sum_.differences == 0) sum_.first_difference = std::move(text);
+    sum_.differences += times;
+  }
+
+  base::Session& session_;
+  const std::int64_t from_us_, to_us_;
+  const std::function<absl::Status()>& keep_going_;
+  Reconciliation sum_;
+  std::map<std::int64_t, std::int64_t> heads_;  // By log: how long it was when the work began.
+  base::Value head_logs_, head_sizes_;
+  std::map<std::int64_t, PriceLine> prices_;
+  Held seen_;       // The usage of the records.
+  Held held_;       // What the table of usage has of the same records;
+  Held charged_;    // and what of it, of whatever record, is charged.
+  Held transfers_;  // What the ledger has.
+};
+
+absl::Status Reconciler::ReadHeads() {
+  TG_ASSIGN(const base::Rows rows, session_.Run("read the heads of the logs", kHeads));
+  std::vector<base::Value> logs, sizes;
+  for (std::size_t r = 0; r < rows.size(); ++r) {
+    heads_[rows.Int(r, 0)] = rows.Int(r, 1);
+    logs.emplace_back(rows.Int(r, 0));
+    sizes.emplace_back(rows.Int(r, 1));
+  }
+  head_logs_ = base::ArrayOf(logs);
+  head_sizes_ = base::ArrayOf(sizes);
+  return absl::OkStatus();
 }
 
-void Differ(Reconciliation& sum, std::string text) {
-  if (sum.differences++ == 0) sum.first_difference = std::move(text);
+absl::Status Reconciler::CompareRecords() {
+  std::int64_t log = -1, index = -1;  // Where the page before ended, in the order of the records' key.
+  while (true) {
+    TG_ASSIGN(const base::Rows rows, session_.Run("reconcile records", kRecords, {from_us_, to_us_, index, log, kPage}));
+    TG_RETURN_IF_ERROR(ComparePage(rows));
+    TG_RETURN_IF_ERROR(KeepGoing());
+    if (static_cast<std::int64_t>(rows.size()) < kPage) return absl::OkStatus();
+    log = rows.Int(rows.size() - 1, kLog);
+    index = rows.Int(rows.size() - 1, kIndex);
+  }
 }
 
-// What is wrong with the usage row of a record, if anything.
-std::string UsageDifference(const base::Rows& rows, std::size_t r, const v1::EndBody& end) {
-  const v1::TokenCounts& tokens = end.tokens();
-  if (rows.IsNull(r, 3)) return tokens.input() + tokens.output() == 0 ? "" : "there is no usage row";
-  if (rows.Int(r, 3) != rows.Int(r, 0) || rows.Int(r, 4) != rows.Int(r, 1)) {
-    return fmt::format("the usage row belongs to record {}/{}", rows.Int(r, 3), rows.Int(r, 4));
+absl::Status Reconciler::ComparePage(const base::Rows& rows) {
+  std::vector<v1::Record> records(rows.size());
+  for (std::size_t r = 0; r < rows.size(); ++r) {
+    if (!records[r].ParseFromString(rows.Bytes(r, kMessage))) records[r].Clear();
   }
-  if (rows.Int(r, 5) != tokens.input() || rows.Int(r, 6) != tokens.cached_input() || rows.Int(r, 7) != tokens.output() ||
-      rows.Int(r, 8) != tokens.delivered() || rows.Int(r, 9) != end.amount_nanos()) {
-    return fmt::format("the usage row says {}", Counts(rows.Int(r, 5), rows.Int(r, 6), rows.Int(r, 7), rows.Int(r, 9)));
+  TG_RETURN_IF_ERROR(ReadPrices(records));
+  TG_ASSIGN(const auto begun, ReadBegun(rows));
+  for (std::size_t r = 0; r < rows.size(); ++r) {
+    Count(rows, r, records[r].end());
+    if (!records[r].has_end()) {
+      Differ(fmt::format("record {}/{} cannot be read", rows.Int(r, kLog), rows.Int(r, kIndex)));
+      continue;
+    }
+    const auto request = begun.find(rows.Text(r, kRequest));
+    const Begun* const its = request == begun.end() ? nullptr : &request->second;
+    std::string what = DifferenceOf({rows, r, records[r].end(), records[r].end_user_hmac(), its, prices_});
+    if (!what.empty()) Differ(std::move(what));
   }
-  if (rows.Int(r, 28) != tokens.discarded()) return fmt::format("the usage row says discarded {}", rows.Int(r, 28));
-  if (rows.Int(r, 10) != end.price().version() || rows.Text(r, 11) != end.price().currency()) {
-    return fmt::format("the usage row has price version {} in {}", rows.Int(r, 10), rows.Text(r, 11));
-  }
-  return "";
+  return absl::OkStatus();
 }
 
-std::string TransferDifference(const base::Rows& rows, std::size_t r, const v1::EndBody& end) {
-  const v1::TokenCounts& tokens = end.tokens();
-  const bool charged = tokens.input() + tokens.output() > 0;
-  if (rows.IsNull(r, 12)) return charged ? "there is no transfer" : "";
-  if (!charged) return "there is a transfer without tokens";
-  if (rows.Int(r, 12) != tokens.input() - tokens.cached_input() || rows.Int(r, 13) != tokens.cached_input() ||
-      rows.Int(r, 14) != tokens.output() || rows.Int(r, 15) != end.amount_nanos()) {
-    const std::int64_t input = rows.Int(r, 12) + rows.Int(r, 13);
-    return fmt::format("the transfer says {}", Counts(input, rows.Int(r, 13), rows.Int(r, 14), rows.Int(r, 15)));
+// Prices never change: each is read once.
+absl::Status Reconciler::ReadPrices(const std::vector<v1::Record>& records) {
+  std::set<std::int64_t> versions;
+  for (const v1::Record& record : records) {
+    versions.insert(record.end().price().version());
+    for (const v1::GuardUsage& guard : record.end().guard_usage()) versions.insert(guard.price().version());
   }
-  if (rows.Int(r, 29) != tokens.discarded()) return fmt::format("the transfer says discarded {}", rows.Int(r, 29));
-  if (rows.Int(r, 16) != end.price().version()) return fmt::format("the transfer has price version {}", rows.Int(r, 16));
-  return "";
+  std::erase_if(versions, [this](std::int64_t version) { return version == 0 || prices_.contains(version); });
+  if (versions.empty()) return absl::OkStatus();
+  const std::vector<base::Value> wanted(versions.begin(), versions.end());
+  TG_ASSIGN(const base::Rows rows, session_.Run("reconcile prices", kPrices, {base::ArrayOf(wanted)}));
+  for (std::size_t r = 0; r < rows.size(); ++r) {
+    PriceLine& line = prices_[rows.Int(r, 0)];
+    line.model = rows.Text(r, 1);
+    line.price.set_version(rows.Int(r, 0));
+    line.price.set_input_nanos_per_1000(rows.Int(r, 2));
+    line.price.set_cached_input_nanos_per_1000(rows.Int(r, 3));
+    line.price.set_output_nanos_per_1000(rows.Int(r, 4));
+    line.price.set_currency(rows.Text(r, 5));
+  }
+  return absl::OkStatus();
 }
 
-// The amount follows from the counts and the price that the book has under that version.
-std::string AmountDifference(const base::Rows& rows, std::size_t r, const v1::EndBody& end) {
-  if (rows.IsNull(r, 3)) return "";
-  if (rows.IsNull(r, 18)) return fmt::format("the price book has no version {}", end.price().version());
-  if (rows.Text(r, 21) != end.price().currency()) return fmt::format("price version {} is in {}", end.price().version(), rows.Text(r, 21));
-  v1::PinnedPrice price;
-  price.set_input_nanos_per_1000(rows.Int(r, 18));
-  price.set_cached_input_nanos_per_1000(rows.Int(r, 19));
-  price.set_output_nanos_per_1000(rows.Int(r, 20));
-  const auto amount = AmountOf(price, end.tokens());
-  if (!amount.ok()) return base::Message(amount.status());
-  return amount->nanos == end.amount_nanos() ? "" : fmt::format("by its price it costs {}", base::FormatMoney(*amount));
+absl::Status Reconciler::AddBegun(const std::string& sql, const std::set<std::string>& requests, const base::Params& days,
+                                  std::map<std::string, Begun>& out) {
+  base::Params params{base::ArrayOf(std::vector<base::Value>(requests.begin(), requests.end()))};
+  params.insert(params.end(), days.begin(), days.end());
+  TG_ASSIGN(const base::Rows rows, session_.Run("reconcile requests", sql, params));
+  for (std::size_t r = 0; r < rows.size(); ++r) {
+    Begun& begun = out[rows.Text(r, 0)];
+    begun.wall_us = rows.Int(r, 1);
+    v1::Record record;
+    if (record.ParseFromString(rows.Bytes(r, 2)) && record.has_request()) begun.model = record.request().model();
+  }
+  return absl::OkStatus();
 }
 
-// What is wrong with what guard models used, if anything: the rows of both tables repeat the record's lines, whose amounts follow from
-// their own prices.
-std::string GuardDifference(const base::Rows& rows, std::size_t r, const v1::EndBody& end) {
-  std::string usage, transfers;
-  int part = 0;
-  for (const v1::GuardUsage& guard : end.guard_usage()) {
-    ++part;
-    const v1::TokenCounts& tokens = guard.tokens();
-    const auto amount = AmountOf(guard.price(), tokens);
-    if (!amount.ok() || amount->nanos != guard.amount_nanos())
-      return fmt::format("guard {} has an amount that is not its tokens'", guard.model());
-    const std::string counts = fmt::format("{}/{}/{} {}@{}{}", tokens.input(), tokens.cached_input(), tokens.output(), guard.amount_nanos(),
-                                           guard.price().version(), guard.price().currency());
-    usage += fmt::format("{}{} {} {}", usage.empty() ? "" : ", ", part, guard.model(), counts);
-    if (guard.amount_nanos() > 0) transfers += fmt::format("{}{} {}", transfers.empty() ? "" : ", ", part, counts);
+// Most began on the day on which they end, or on the day before: only for the others all days are asked.
+absl::StatusOr<std::map<std::string, Begun>> Reconciler::ReadBegun(const base::Rows& rows) {
+  std::map<std::string, Begun> out;
+  std::set<std::string> requests;
+  std::int64_t first = INT64_MAX, last = 0;
+  for (std::size_t r = 0; r < rows.size(); ++r) {
+    if (rows.IsNull(r, kUsageLog)) continue;
+    requests.insert(rows.Text(r, kRequest));
+    first = std::min(first, rows.Int(r, kWall) / kDayUs);
+    last = std::max(last, rows.Int(r, kWall) / kDayUs);
   }
-  if (rows.Text(r, 22) != usage) return fmt::format("of guards it says \"{}\", the usage rows \"{}\"", usage, rows.Text(r, 22));
-  if (rows.Text(r, 25) != transfers) return fmt::format("of guards it says \"{}\", the transfers \"{}\"", transfers, rows.Text(r, 25));
-  return "";
+  if (requests.empty()) return out;
+  TG_RETURN_IF_ERROR(AddBegun(kBegun, requests, {first - 1, last + 1}, out));
+  std::erase_if(requests, [&out](const std::string& request) { return out.contains(request); });
+  if (!requests.empty()) TG_RETURN_IF_ERROR(AddBegun(kBegunAnyDay, requests, {}, out));
+  return out;
 }
 
-void Compare(const base::Rows& rows, std::size_t r, Reconciliation& sum) {
-  ++sum.records;
-  v1::Record record;
-  if (!record.ParseFromString(rows.Bytes(r, 2)) || !record.has_end()) {
-    return Differ(sum, fmt::format("record {}/{} cannot be read", rows.Int(r, 0), rows.Int(r, 1)));
-  }
-  const v1::EndBody& end = record.end();
+void Reconciler::Count(const base::Rows& rows, std::size_t r, const v1::EndBody& end) {
+  const auto head = heads_.find(rows.Int(r, kLog));
+  if (head == heads_.end() || rows.Int(r, kIndex) >= head->second) return;
+  ++sum_.records;
   const v1::TokenCounts all = AllTokens(end);
-  sum.record_tokens += all.input() + all.output();
-  sum.usages += rows.Int(r, 23);
-  sum.usage_tokens += rows.Int(r, 24);
-  sum.transfer_tokens += rows.Int(r, 26);
-  sum.transfers += rows.Int(r, 27);
-  if (!rows.IsNull(r, 3)) {
-    ++sum.usages;
-    sum.usage_tokens += rows.Int(r, 5) + rows.Int(r, 7);
+  sum_.record_tokens += all.input() + all.output();
+  if (rows.IsNull(r, kUsageAt) || rows.Int(r, kUsageAt) < from_us_ || rows.Int(r, kUsageAt) >= to_us_) return;
+  seen_.rows += 1 + rows.Int(r, kGuardRows);
+  seen_.tokens += rows.Int(r, kUsageInput) + rows.Int(r, kUsageOutput) + rows.Int(r, kGuardTokens);
+}
+
+absl::Status Reconciler::LookForUsage() {
+  TG_ASSIGN(const base::Rows rows, session_.Run("reconcile usage", kUsage, {from_us_, to_us_, head_logs_, head_sizes_, from_us_}));
+  if (const std::int64_t lost = rows.Int(0, 0); lost > 0)
+    Differ(fmt::format("request {}: there is a usage row but no record that ends it", rows.Text(0, 2)), lost);
+  sum_.usages += rows.Int(0, 0) + rows.Int(0, 3);
+  sum_.usage_tokens += rows.Int(0, 1) + rows.Int(0, 4);
+  held_.rows += rows.Int(0, 5);
+  held_.tokens += rows.Int(0, 6);
+  charged_.rows += rows.Int(0, 7);
+  charged_.tokens += rows.Int(0, 4);  // What is not charged has none.
+  return KeepGoing();
+}
+
+absl::Status Reconciler::LookForTransfers() {
+  TG_ASSIGN(const base::Rows rows, session_.Run("reconcile transfers", kTransfers, {from_us_, to_us_, head_logs_, head_sizes_}));
+  if (const std::int64_t lost = rows.Int(0, 0); lost > 0)
+    Differ(fmt::format("request {}: there is a transfer but no usage row that it charges", rows.Text(0, 2)), lost);
+  sum_.transfers += rows.Int(0, 0) + rows.Int(0, 3);
+  sum_.transfer_tokens += rows.Int(0, 1) + rows.Int(0, 4);
+  transfers_.rows += rows.Int(0, 3);
+  transfers_.tokens += rows.Int(0, 4);
+  return KeepGoing();
+}
+
+// Each row was looked at, and is counted on both sides. Where an index does not give what is there, the sums do not meet.
+void Reconciler::CompareTotals() {
+  if (sum_.differences > 0) return;
+  if (seen_ != held_) {
+    Differ(fmt::format("the records have {} usage rows of {} tokens in this period, and their table has {} of {}", seen_.rows, seen_.tokens,
+                       held_.rows, held_.tokens));
+  } else if (charged_ != transfers_) {
+    Differ(fmt::format("the usage rows have {} transfers of {} tokens in this period, and the ledger has {} of {}", charged_.rows,
+                       charged_.tokens, transfers_.rows, transfers_.tokens));
   }
-  if (!rows.IsNull(r, 12)) {
-    ++sum.transfers;
-    sum.transfer_tokens += rows.Int(r, 12) + rows.Int(r, 13) + rows.Int(r, 14);
-  }
-  std::string what = UsageDifference(rows, r, end);
-  if (what.empty()) what = TransferDifference(rows, r, end);
-  if (what.empty()) what = AmountDifference(rows, r, end);
-  if (what.empty()) what = GuardDifference(rows, r, end);
-  if (what.empty()) return;
-  Differ(sum, fmt::format("request {}, record {}/{}: the record says {}; {}", rows.Text(r, 17), rows.Int(r, 0), rows.Int(r, 1),
-                          Counts(end.tokens().input(), end.tokens().cached_input(), end.tokens().output(), end.amount_nanos()), what));
 }
 
 }  // namespace
@@ -162,33 +271,7 @@ void Compare(const base::Rows& rows, std::size_t r, Reconciliation& sum) {
 absl::StatusOr<Reconciliation> Reconcile(base::Session& session, base::WallTime from, base::WallTime to,
                                          const std::function<absl::Status()>& keep_going) {
   if (from >= to) return base::InvalidArgument("the period to reconcile ends after it begins");
-  Reconciliation sum;
-  const std::int64_t from_us = base::ToMicros(from), to_us = base::ToMicros(to);
-  std::int64_t log = -1, index = -1;  // Where the page before ended, in the order of the records' key.
-  while (true) {
-    TG_ASSIGN(const base::Rows rows, session.Run("reconcile records", kRecords, {from_us, to_us, index, log, kPage}));
-    for (std::size_t r = 0; r < rows.size(); ++r) Compare(rows, r, sum);
-    if (keep_going) TG_RETURN_IF_ERROR(keep_going());
-    if (static_cast<std::int64_t>(rows.size()) < kPage) break;
-    log = rows.Int(rows.size() - 1, 0);
-    index = rows.Int(rows.size() - 1, 1);
-  }
-  TG_ASSIGN(const base::Rows usage, session.Run("reconcile usage", kOrphanUsage, {from_us, to_us}));
-  if (const std::int64_t n = usage.Int(0, 0); n > 0) {
-    sum.usages += n;
-    sum.usage_tokens += usage.Int(0, 1);
-    Differ(sum, fmt::format("request {}: there is a usage row but no record that ends it", usage.Text(0, 2)));
-    sum.differences += n - 1;
-  }
-  if (keep_going) TG_RETURN_IF_ERROR(keep_going());
-  TG_ASSIGN(const base::Rows transfers, session.Run("reconcile transfers", kOrphanTransfer, {from_us, to_us}));
-  if (const std::int64_t n = transfers.Int(0, 0); n > 0) {
-    sum.transfers += n;
-    sum.transfer_tokens += transfers.Int(0, 1);
-    Differ(sum, fmt::format("request {}: there is a transfer but no usage row", transfers.Text(0, 2)));
-    sum.differences += n - 1;
-  }
-  return sum;
+  return Reconciler(session, base::ToMicros(from), base::ToMicros(to), keep_going).Run();
 }
 
 }  // namespace tollgate::metering

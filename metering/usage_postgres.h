@@ -47,7 +47,7 @@ struct ReportRow {
 absl::StatusOr<std::vector<ReportRow>> UsageReport(base::Session& session, ReportBy by, const ReportFilter& filter);
 
 struct Reconciliation {
-  std::int64_t records = 0;  // FINAL and ABORT in the period.
+  std::int64_t records = 0;  // FINAL and ABORT in the period; like the rows below, those that were there when the work began.
   std::int64_t usages = 0;
   std::int64_t transfers = 0;
   std::int64_t record_tokens = 0;
@@ -57,9 +57,10 @@ struct Reconciliation {
   std::string first_difference;  // For people: which request, what each side says. Empty = they agree to the token and the nano.
 };
 
-// Compares every terminal record of [from, to) with its usage row and its transfer, recomputes the amount from the pinned price, and
-// looks for usage and transfers that no record has. Reads in steps of a few thousand rows; memory stays flat.
-// `keep_going` (may be empty) is asked after each step; an error ends the work with that.
+// Compares every terminal record of [from, to) with its usage rows and its transfers: counts, amounts, whose they are, of which model and
+// of when. Recomputes the amounts from the prices of the book, looks for usage and transfers that no record has, and compares the sums of
+// all. Reads in steps of a few thousand rows; memory stays flat. `keep_going` (may be empty) is asked after each step; an error ends the
+// work with that.
 absl::StatusOr<Reconciliation> Reconcile(base::Session& session, base::WallTime from, base::WallTime to,
                                          const std::function<absl::Status()>& keep_going = {});
 

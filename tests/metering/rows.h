@@ -83,33 +83,54 @@ inline v1::Record FinalOf(const v1::Record& request, base::WallTime at, const v1
 }
 
 // A line of a guard model, priced as above.
-inline v1::GuardUsage GuardOf(const std::string& model, const v1::TokenCounts& tokens) {
+inline v1::GuardUsage GuardOf(const std::string& model, const v1::TokenCounts& tokens, std::int64_t version = 1) {
   v1::GuardUsage guard;
   guard.set_model(model);
   guard.set_asked(1);
   *guard.mutable_tokens() = tokens;
   *guard.mutable_price() = RequestOf({}).request().price();
+  guard.mutable_price()->set_version(version);
   guard.set_amount_nanos(AmountOf(guard.price(), tokens)->nanos);
   return guard;
 }
 
+// As the journal stores it: what the record is found by is in columns and not in the message.
 inline void InsertRecord(base::Session& session, const v1::Record& record, std::int64_t log_id, std::int64_t index) {
-  const auto request = base::Uuid::FromBytes(record.request_id());
-  const auto row =
-      session.Run("insert record",
-                  "INSERT INTO audit.record (log_id, leaf_index, wall_us, day, attempt, segment, kind, request_id, leaf_hash, message) "
-                  "VALUES ($1::int2, $2::int8, $3::int8, date '1970-01-01' + ($3::int8 / 86400000000)::int4, $4::int4, 0, $5::int2, "
-                  "$6::uuid, '\\x00', $7::bytea)",
-                  {log_id, index, std::int64_t{record.wall_us()}, std::int64_t{record.attempt()}, std::int64_t{record.kind()},
-                   request->ToString(), base::Blob{record.SerializeAsString()}});
+  const auto id = [](const std::string& bytes) {
+    const auto uuid = base::Uuid::FromBytes(bytes);
+    return uuid.ok() ? base::Value(uuid->ToString()) : base::Value();
+  };
+  v1::Record message = record;
+  message.clear_kind();
+  message.clear_attempt();
+  message.clear_wall_us();
+  message.clear_request_id();
+  message.clear_org_id();
+  message.clear_team_id();
+  message.clear_project_id();
+  message.clear_key_id();
+  const auto row = session.Run(
+      "insert record",
+      "INSERT INTO audit.record (log_id, leaf_index, wall_us, day, attempt, segment, kind, request_id, org_id, team_id, project_id, "
+      "key_id, leaf_hash, message) VALUES ($1::int2, $2::int8, $3::int8, date '1970-01-01' + ($3::int8 / 86400000000)::int4, $4::int4, 0, "
+      "$5::int2, $6::uuid, $7::uuid, $8::uuid, $9::uuid, $10::uuid, '\\x00', $11::bytea)",
+      {log_id, index, std::int64_t{record.wall_us()}, std::int64_t{record.attempt()}, std::int64_t{record.kind()}, id(record.request_id()),
+       id(record.org_id()), id(record.team_id()), id(record.project_id()), id(record.key_id()), base::Blob{message.SerializeAsString()}});
   REQUIRE(row.status().ToString() == "OK");
 }
 
-// A whole request as it ends in the database: its FINAL, its usage, its transfer.
+// The REQUEST of a terminal record at `index`, which began a second before it; it stands far behind it, so that tests can count those.
+inline void InsertRequest(base::Session& session, v1::Record request, base::WallTime ended, std::int64_t index) {
+  request.set_wall_us(base::ToMicros(ended - std::chrono::seconds(1)));
+  InsertRecord(session, request, 1, 1'000'000 + index);
+}
+
+// A whole request as it ends in the database: its REQUEST, its FINAL, its usage, its transfer.
 inline v1::Record Serve(base::Session& session, const Who& who, base::WallTime at, const v1::TokenCounts& tokens, std::int64_t index,
                         const std::string& model = "smollm2") {
   const v1::Record request = RequestOf(who, model);
   const v1::Record end = FinalOf(request, at, tokens);
+  InsertRequest(session, request, at, index);
   InsertRecord(session, end, 1, index);
   const auto rows = Settlement(request, at, tokens);
   REQUIRE(rows.ok());

@@ -2,43 +2,12 @@
 
 #include <map>
 
-#include "metering/usage_postgres.h"
-#include "tests/metering/rows.h"
-#include "tests/support/postgres_cluster.h"
+#include "tests/metering/usage_fixture.h"
 
 namespace tollgate::metering {
 namespace {
 
 using namespace std::chrono_literals;
-using Cluster = test::PostgresCluster;
-
-const base::WallTime kDay = std::chrono::sys_days(std::chrono::year(2026) / 11 / 25);
-
-struct Fixture {
-  std::string url = Cluster::Shared().NewDatabase({"migrations/main"});
-  std::unique_ptr<base::Session> session = Cluster::Shared().Connect(url);
-  std::int64_t index = 0;
-
-  Fixture() {  // The price of tests/metering/rows.h.
-    REQUIRE(session
-                ->RunScript("price",
-                            "INSERT INTO metering.price VALUES (gen_random_uuid(), 1, gen_random_uuid(), 1, 1, '\\x00', 1, 'smollm2', 0, "
-                            "150000, 75000, 600000, 'EUR')")
-                .ok());
-  }
-  v1::Record Serve(const Who& who, base::WallTime at, const v1::TokenCounts& tokens, const std::string& model = "smollm2") {
-    return metering::Serve(*session, who, at, tokens, index++, model);
-  }
-  Reconciliation Reconcile(base::WallTime from = kDay, base::WallTime to = kDay + 24h) {
-    base::PostgresOptions options = Cluster::Shared().Options(url);
-    options.role = "tollgate_verifier";
-    auto verifier = base::Session::Connect(options);
-    REQUIRE(verifier.ok());
-    const auto result = metering::Reconcile(**verifier, from, to);
-    REQUIRE(result.status().ToString() == "OK");
-    return *result;
-  }
-};
 
 using Names = std::map<std::string, std::string>;
 
@@ -159,9 +128,7 @@ TEST_CASE("A planted difference is found and said") {
     Fixture f;
     const Who who;
     for (int i = 0; i < 6; ++i) f.Serve(who, kDay + std::chrono::minutes(i), CountsOf(10, 2, 5, 5));
-    REQUIRE(
-        f.session->RunScript("plant", fmt::format("SET session_replication_role = replica; {}; RESET session_replication_role", row.sql))
-            .ToString() == "OK");
+    f.Plant(row.sql);
     const Reconciliation r = f.Reconcile();
     INFO(row.sql << "\n" << r.first_difference);
     CHECK(r.differences == row.differences);
@@ -183,6 +150,7 @@ TEST_CASE("An amount that does not follow from the price in the book is found") 
     }
     REQUIRE(InsertCompanion(*f.session, row, 1, 0).ok());
   }
+  InsertRequest(*f.session, request, kDay, 0);
   InsertRecord(*f.session, end, 1, 0);
   CHECK(f.Reconcile().first_difference.find("by its price it costs 0.0000045") != std::string::npos);
 }
@@ -191,13 +159,9 @@ TEST_CASE("An amount that does not follow from the price in the book is found") 
 void ServeGuarded(Fixture& f, const Who& who, base::WallTime at) {
   const v1::Record request = RequestOf(who);
   v1::Record end = FinalOf(request, at, CountsOf(10, 2, 5, 5));
-  *end.mutable_end()->add_guard_usage() = GuardOf("judge", CountsOf(100, 40, 3, 0));
-  *end.mutable_end()->add_guard_usage() = GuardOf("other", CountsOf(7, 0, 1, 0));
-  const auto rows = Settlement(request, at, end.end());
-  REQUIRE(rows.ok());
-  CHECK(rows->size() == 6);
-  for (const auto& row : *rows) REQUIRE(InsertCompanion(*f.session, row, 1, f.index).ok());
-  InsertRecord(*f.session, end, 1, f.index++);
+  *end.mutable_end()->add_guard_usage() = GuardOf("judge", CountsOf(100, 40, 3, 0), 2);
+  *end.mutable_end()->add_guard_usage() = GuardOf("other", CountsOf(7, 0, 1, 0), 3);
+  f.Settle(request, end, at);
 }
 
 TEST_CASE("Guard models' tokens are metered apart, reported by kind and model, and reconcile") {
@@ -232,8 +196,7 @@ TEST_CASE("Discarded tokens are told apart in usage, ledger and reports, and rec
   for (const char* table : {"usage", "transfer"}) {
     Fixture planted;
     planted.Serve({}, kDay, tokens);
-    const std::string script = fmt::format("SET session_replication_role = replica; UPDATE metering.{} SET discarded_tokens = 1", table);
-    REQUIRE(planted.session->RunScript("plant", script + "; RESET session_replication_role").ok());
+    planted.Plant(fmt::format("UPDATE metering.{} SET discarded_tokens = 1", table));
     CHECK(planted.Reconcile().first_difference.find("says discarded 1") != std::string::npos);
   }
 }
@@ -246,8 +209,7 @@ TEST_CASE("A guard's line that its rows do not repeat is found") {
         std::tuple{"UPDATE metering.usage SET model = 'smollm2' WHERE part = 1", "the usage rows \"1 smollm2", 1}}) {
     Fixture f;
     ServeGuarded(f, {}, kDay);
-    const std::string script = fmt::format("SET session_replication_role = replica; {}; RESET session_replication_role", sql);
-    REQUIRE(f.session->RunScript("plant", script).ToString() == "OK");
+    f.Plant(sql);
     const Reconciliation r = f.Reconcile();
     INFO(sql << "\n" << r.first_difference);
     CHECK(r.differences == differences);
