@@ -57,8 +57,8 @@ class Leases {
   virtual Holder holder() const = 0;  // Constant.
 
   // Queues and returns at once; `done` is called once, on the store's thread, within a few seconds. UNAVAILABLE: the database cannot be
-  // reached, and whether the exchange took place is unknown: ask for the same leases again (give = 0) to learn how they stand.
-  // FAILED_PRECONDITION: this holder was closed, its log has another owner.
+  // reached or does not do it, and whether the exchange took place is unknown: ask for the same leases again (give = 0) to learn how they
+  // stand. FAILED_PRECONDITION: this holder was closed, its log has another owner; it never gets anything again.
   virtual void Exchange(std::vector<LeaseAsk> asks, Done done) = 0;
 };
 

@@ -3,6 +3,10 @@
 // things stand because it had been done. An exchange that could not be told within its time is sent again, empty, under its number before
 // the next one, which settles whether it happened; the next answers are absolute, so nothing else needs to be known.
 //
+// An instance that is told of another owner spends nothing more until it is restarted. So only the database's own word for that is taken
+// for it: open_holder's false, or exchange's SQLSTATE. Whatever else goes wrong may pass, as a database that takes no connections for a
+// while.
+//
 // Tested by tests/metering/leases_postgres_test.cpp and tests/metering/recount_test.cpp.
 #include "metering/leases_postgres.h"
 
@@ -12,6 +16,7 @@
 #include <future>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <utility>
 
@@ -28,6 +33,7 @@ constexpr milliseconds kRetry{50};
 constexpr milliseconds kStopStep{50};
 constexpr std::chrono::seconds kStopPatience{3};
 constexpr std::chrono::minutes kPruneEvery{10};
+constexpr std::string_view kOtherOwner = "TG001";  // Raised by metering.exchange.
 
 const std::string kOpen = "SELECT metering.open_holder($1::uuid, $2::int8, $3::uuid)";
 const std::string kExchange =
@@ -51,6 +57,18 @@ base::Params ParamsOf(const Holder& holder, const std::string& life, std::int64_
   base::Params params{holder.instance.ToString(), holder.epoch, life, seq};
   for (const auto& column : columns) params.push_back(base::ArrayOf(column));
   return params;
+}
+
+absl::Status OtherOwner() {
+  return base::FailedPrecondition("the leases of this instance have another owner; it must restart to take a new epoch");
+}
+
+// What went wrong in the database, as Leases tells it.
+template <typename T>
+absl::StatusOr<T> Told(absl::StatusOr<T> answer) {
+  if (answer.ok()) return answer;
+  if (base::SqlStateOf(answer.status()) == kOtherOwner) return OtherOwner();
+  return base::Unavailable(base::Message(answer.status()));
 }
 
 absl::StatusOr<LeaseReply> ReplyOf(const base::Rows& rows, std::size_t asks, base::MonoTime before, base::MonoTime after) {
@@ -107,12 +125,10 @@ struct PostgresLeases::Impl {
 absl::Status PostgresLeases::Impl::Connect() {
   if (session != nullptr && !session->broken()) return absl::OkStatus();
   session.reset();
-  TG_ASSIGN(auto fresh, base::Session::Connect(options.postgres));
+  TG_ASSIGN(auto fresh, Told(base::Session::Connect(options.postgres)));
   const base::Params who{options.holder.instance.ToString(), options.holder.epoch, life};
-  TG_ASSIGN(const base::Rows rows, fresh->Run("open lease holder", kOpen, who));
-  if (rows.size() != 1 || !rows.Bool(0, 0)) {
-    return base::FailedPrecondition("the leases of this instance have another owner; it must restart to take a new epoch");
-  }
+  TG_ASSIGN(const base::Rows rows, Told(fresh->Run("open lease holder", kOpen, who)));
+  if (rows.size() != 1 || !rows.Bool(0, 0)) return OtherOwner();
   session = std::move(fresh);
   return absl::OkStatus();
 }
@@ -120,7 +136,7 @@ absl::Status PostgresLeases::Impl::Connect() {
 absl::StatusOr<LeaseReply> PostgresLeases::Impl::Once(std::int64_t number, const std::vector<LeaseAsk>& asks) {
   TG_RETURN_IF_ERROR(Connect());
   const base::MonoTime before = clock.Mono();
-  TG_ASSIGN(const base::Rows rows, session->Run("exchange leases", kExchange, ParamsOf(options.holder, life, number, asks)));
+  TG_ASSIGN(const base::Rows rows, Told(session->Run("exchange leases", kExchange, ParamsOf(options.holder, life, number, asks))));
   return ReplyOf(rows, asks.size(), before, clock.Mono());
 }
 

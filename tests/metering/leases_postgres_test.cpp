@@ -155,8 +155,8 @@ TEST_CASE("An exchange that is sent twice is done once") {
     CHECK(rows->Int(1, 2) == 100);
   }
   CHECK(send(2)->Int(1, 1) == 200);
-  CHECK(send(1).status().code() == absl::StatusCode::kFailedPrecondition);  // Late.
-  CHECK(send(4).status().code() == absl::StatusCode::kFailedPrecondition);
+  CHECK(base::SqlStateOf(send(1).status()) == "TG001");  // Late.
+  CHECK(base::SqlStateOf(send(4).status()) == "TG001");
 }
 
 TEST_CASE("One epoch has one life; a second process is refused") {
@@ -166,6 +166,42 @@ TEST_CASE("One epoch has one life; a second process is refused") {
   REQUIRE(Exchange(*first, {}).ok());
   CHECK(Exchange(*second, {}).status().code() == absl::StatusCode::kFailedPrecondition);
   CHECK(Exchange(*first, {}).ok());
+}
+
+TEST_CASE("A database that takes no connections for a while costs an instance no restart") {
+  const Database db;
+  const auto leases = db.Leases(NewHolder(), 300ms);
+  const QuotaRule rule = Rule(Meter::kTokens, Window::kMonth, 100);
+  REQUIRE(Exchange(*leases, {AskOf(rule, 10)}).ok());
+  const auto session = Cluster::Shared().Connect(db.url);
+  const std::string name = session->Run("name", "SELECT current_database()")->Text(0, 0);
+  const auto admin = Cluster::Shared().Connect(Cluster::Shared().NewDatabase());  // Nobody may close the database that he is in.
+  const auto open = [&](const char* to) {
+    REQUIRE(admin->RunScript("open or close", fmt::format("ALTER DATABASE \"{}\" ALLOW_CONNECTIONS {}", name, to)).ToString() == "OK");
+  };
+  open("false");
+  REQUIRE(admin->Run("end sessions", "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = $1::text", {name}).ok());
+  const auto away = Exchange(*leases, {AskOf(rule, 10)});
+  CHECK(away.status().code() == absl::StatusCode::kUnavailable);
+  CHECK(base::Message(away.status()).find("no such database") != std::string::npos);  // What base says of it is FAILED_PRECONDITION.
+  open("true");
+  CHECK(Exchange(*leases, {AskOf(rule, 10)})->leases[0].granted == 20);
+}
+
+TEST_CASE("An exchange that a constraint forbids is no word of another owner") {
+  const Database db;
+  const auto leases = db.Leases(NewHolder(), 300ms);
+  const QuotaRule rule = Rule(Meter::kTokens, Window::kMonth, 100);
+  REQUIRE(Exchange(*leases, {AskOf(rule, 10)}).ok());
+  const auto debit = [&](std::int64_t to) {
+    REQUIRE(db.Writer()->Run("plant", "UPDATE metering.balance SET debited = $1::int8", {to}).ok());
+  };
+  debit(5);
+  const auto refused = Exchange(*leases, {AskOf(rule, 0, 0, 10)});
+  CHECK(refused.status().code() == absl::StatusCode::kUnavailable);
+  CHECK(base::Message(refused.status()).find("23514") != std::string::npos);
+  debit(10);
+  CHECK(Exchange(*leases, {AskOf(rule, 5)})->leases[0].granted == 15);
 }
 
 TEST_CASE("Adoption brings home what usage rows do not say was used, once, and fences the old holder") {
