@@ -37,7 +37,8 @@ struct LeaseAsk {
 struct LeaseState {
   std::int64_t granted = 0;  // To this holder in all, after the exchange. Absolute, so that a repeated exchange does no harm.
   std::int64_t debited = 0;  // To all holders.
-  std::int32_t number = 0;   // The lease's, from 1, within the holder; 0 if there is none. One that was closed never comes again.
+  std::int32_t number =
+      0;  // The lease's, from 1, within the holder; 0 if there is none. One that was closed does not come again for 2^31 others.
 };
 
 struct LeaseReply {

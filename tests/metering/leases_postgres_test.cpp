@@ -168,42 +168,6 @@ TEST_CASE("One epoch has one life; a second process is refused") {
   CHECK(Exchange(*first, {}).ok());
 }
 
-TEST_CASE("A database that takes no connections for a while costs an instance no restart") {
-  const Database db;
-  const auto leases = db.Leases(NewHolder(), 300ms);
-  const QuotaRule rule = Rule(Meter::kTokens, Window::kMonth, 100);
-  REQUIRE(Exchange(*leases, {AskOf(rule, 10)}).ok());
-  const auto session = Cluster::Shared().Connect(db.url);
-  const std::string name = session->Run("name", "SELECT current_database()")->Text(0, 0);
-  const auto admin = Cluster::Shared().Connect(Cluster::Shared().NewDatabase());  // Nobody may close the database that he is in.
-  const auto open = [&](const char* to) {
-    REQUIRE(admin->RunScript("open or close", fmt::format("ALTER DATABASE \"{}\" ALLOW_CONNECTIONS {}", name, to)).ToString() == "OK");
-  };
-  open("false");
-  REQUIRE(admin->Run("end sessions", "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = $1::text", {name}).ok());
-  const auto away = Exchange(*leases, {AskOf(rule, 10)});
-  CHECK(away.status().code() == absl::StatusCode::kUnavailable);
-  CHECK(base::Message(away.status()).find("no such database") != std::string::npos);  // What base says of it is FAILED_PRECONDITION.
-  open("true");
-  CHECK(Exchange(*leases, {AskOf(rule, 10)})->leases[0].granted == 20);
-}
-
-TEST_CASE("An exchange that a constraint forbids is no word of another owner") {
-  const Database db;
-  const auto leases = db.Leases(NewHolder(), 300ms);
-  const QuotaRule rule = Rule(Meter::kTokens, Window::kMonth, 100);
-  REQUIRE(Exchange(*leases, {AskOf(rule, 10)}).ok());
-  const auto debit = [&](std::int64_t to) {
-    REQUIRE(db.Writer()->Run("plant", "UPDATE metering.balance SET debited = $1::int8", {to}).ok());
-  };
-  debit(5);
-  const auto refused = Exchange(*leases, {AskOf(rule, 0, 0, 10)});
-  CHECK(refused.status().code() == absl::StatusCode::kUnavailable);
-  CHECK(base::Message(refused.status()).find("23514") != std::string::npos);
-  debit(10);
-  CHECK(Exchange(*leases, {AskOf(rule, 5)})->leases[0].granted == 15);
-}
-
 TEST_CASE("Adoption brings home what usage rows do not say was used, once, and fences the old holder") {
   const Database db;
   const auto session = db.Writer();
@@ -283,21 +247,6 @@ TEST_CASE("A process that was too slow to open its leases before its log was ado
   const Holder slow = NewHolder();
   REQUIRE(ReturnLeases(*db.Writer(), slow.instance, 2)->empty());
   CHECK(Exchange(*db.Leases(slow), {}).status().code() == absl::StatusCode::kFailedPrecondition);
-}
-
-TEST_CASE("Balances of windows long over are forgotten, but not while somebody holds a lease in them") {
-  const Database db;
-  const auto leases = db.Leases(NewHolder());
-  QuotaRule held = Rule(Meter::kTokens, Window::kMinute, 100), free = Rule(Meter::kTokens, Window::kMinute, 100);
-  const auto old = [](LeaseAsk ask) {
-    ask.window = WindowAt(Window::kMinute, base::SystemClock().Wall() - 3h);
-    return ask;
-  };
-  REQUIRE(Exchange(*leases, {old(AskOf(held, 10)), old(AskOf(free, 10))}).ok());
-  REQUIRE(Exchange(*leases, {old(AskOf(free, 0, 0, 5, true))}).ok());
-  CHECK(db.Writer()->Run("prune", "SELECT metering.prune()")->Int(0, 0) == 1);
-  CHECK(db.Debited(held.id) == 10);
-  CHECK(db.Debited(free.id) == 0);
 }
 
 TEST_CASE("Sessions that are killed at random lose and double nothing") {
