@@ -1,3 +1,4 @@
+// "Not dumpable" is also what decides who may look into /proc/PID (proc(5), ptrace(2)).
 // Tested by tests/base/private_memory_test.cpp.
 #include "base/private_memory.h"
 
