@@ -1,3 +1,5 @@
+// Postgres's time is known as its distance from the monotonic clock, which nobody sets: so a clock that is set wrong, or right again, is
+// seen at once, and one that drifts with the next time that Postgres tells.
 // Tested by tests/audit/clock_check_test.cpp.
 #include "audit/clock_check.h"
 

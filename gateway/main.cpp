@@ -7,6 +7,7 @@
 
 #include <unistd.h>
 
+#include "base/private_memory.h"
 #include "gateway/programs.h"
 #include "inference/worker/process.h"
 #include "inference/worker/serve.h"
@@ -14,6 +15,7 @@
 int main(int argc, char** argv) {
   const std::vector<std::string> args(argv + 1, argv + argc);
   if (!args.empty() && args[0] == tollgate::inference::kWorkerCommand) return tollgate::inference::ServeWorker();
+  tollgate::base::KeepMemoryPrivate();
   const tollgate::cli::Streams streams{std::cin, std::cout, std::cerr, isatty(STDIN_FILENO) == 1};
   return tollgate::cli::Run(args, tollgate::MakePrograms(), streams);
 }

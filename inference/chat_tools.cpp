@@ -80,6 +80,9 @@ std::span<const std::string_view> ToolMarks(ToolStyle style) {
 // Over the text, so that numbers stay as they are written.
 // Deeper than schemas go, so that what is nested on purpose does not become a hundred times as long.
 constexpr int kIndentedLevelsMax = 8;
+// Real tools are under three times as long in lines. What is more was made to be long, and stands without lines.
+constexpr std::size_t kIndentedMax = 4;
+constexpr std::size_t kIndentedFree = 4096;
 
 std::string SpacedJson(std::string_view text, int indent) {
   if (!IsJson(text)) return Quoted(text);
@@ -124,7 +127,11 @@ std::string ToolJson(const ToolDefinition& tool, int indent) {
   if (!tool.description.empty()) function += fmt::format(",\"description\":{}", Quoted(tool.description));
   if (!tool.parameters.empty())
     function += fmt::format(",\"parameters\":{}", IsJson(tool.parameters) ? tool.parameters : Quoted(tool.parameters));
-  return SpacedJson(fmt::format("{{\"type\":\"function\",\"function\":{}}}}}", function), indent);
+  const std::string text = fmt::format("{{\"type\":\"function\",\"function\":{}}}}}", function);
+  std::string plain = SpacedJson(text);
+  if (indent == 0) return plain;
+  std::string indented = SpacedJson(text, indent);
+  return indented.size() <= kIndentedMax * plain.size() + kIndentedFree ? indented : plain;
 }
 
 std::string ToolsList(std::span<const ToolDefinition> tools) {

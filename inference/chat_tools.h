@@ -19,7 +19,7 @@ std::span<const std::string_view> ToolMarks(ToolStyle style);
 // JSON as Python writes it: ", " and ": " between, or in lines with `indent` spaces a level.
 std::string SpacedJson(std::string_view json, int indent = 0);
 
-// {"type": "function", "function": {…}}
+// {"type": "function", "function": {…}}; without lines where they would make it much longer.
 std::string ToolJson(const ToolDefinition& tool, int indent = 0);
 
 // What tells the model of its tools: stands at the end of the system turn (Hermes, DeepSeek), before the first user turn's text (Llama), or

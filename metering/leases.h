@@ -37,7 +37,8 @@ struct LeaseAsk {
 struct LeaseState {
   std::int64_t granted = 0;  // To this holder in all, after the exchange. Absolute, so that a repeated exchange does no harm.
   std::int64_t debited = 0;  // To all holders.
-  std::int32_t number = 0;   // The lease's, from 1, within the holder; 0 if there is none. One that was closed never comes again.
+  std::int32_t number =
+      0;  // The lease's, from 1, within the holder; 0 if there is none. One that was closed does not come again for 2^31 others.
 };
 
 struct LeaseReply {
@@ -57,8 +58,8 @@ class Leases {
   virtual Holder holder() const = 0;  // Constant.
 
   // Queues and returns at once; `done` is called once, on the store's thread, within a few seconds. UNAVAILABLE: the database cannot be
-  // reached, and whether the exchange took place is unknown: ask for the same leases again (give = 0) to learn how they stand.
-  // FAILED_PRECONDITION: this holder was closed, its log has another owner.
+  // reached or does not do it, and whether the exchange took place is unknown: ask for the same leases again (give = 0) to learn how they
+  // stand. FAILED_PRECONDITION: this holder was closed, its log has another owner; it never gets anything again.
   virtual void Exchange(std::vector<LeaseAsk> asks, Done done) = 0;
 };
 

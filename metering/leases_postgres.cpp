@@ -3,7 +3,14 @@
 // things stand because it had been done. An exchange that could not be told within its time is sent again, empty, under its number before
 // the next one, which settles whether it happened; the next answers are absolute, so nothing else needs to be known.
 //
-// Tested by tests/metering/leases_postgres_test.cpp and tests/metering/recount_test.cpp.
+// An instance that is told of another owner spends nothing more until it is restarted. So only the database's own word for that is taken
+// for it: open_holder's false, or exchange's SQLSTATE. Whatever else goes wrong may pass, as a database that takes no connections for a
+// while.
+//
+// The thread also forgets balances of windows long over, in steps that take some milliseconds: one between two exchanges, and one after the
+// other while none is asked for, until nothing is left.
+//
+// Tested by tests/metering/leases_postgres_test.cpp, tests/metering/leases_upkeep_test.cpp and tests/metering/recount_test.cpp.
 #include "metering/leases_postgres.h"
 
 #include <algorithm>
@@ -12,6 +19,7 @@
 #include <future>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <utility>
 
@@ -27,7 +35,10 @@ using std::chrono::milliseconds;
 constexpr milliseconds kRetry{50};
 constexpr milliseconds kStopStep{50};
 constexpr std::chrono::seconds kStopPatience{3};
-constexpr std::chrono::minutes kPruneEvery{10};
+constexpr std::chrono::minutes kPruneEvery{1};
+constexpr milliseconds kPruneAgain{100};           // While something is left.
+constexpr std::int64_t kPruneRows = 2'000;         // At a time, or what is done in 10 ms.
+constexpr std::string_view kOtherOwner = "TG001";  // Raised by metering.exchange.
 
 const std::string kOpen = "SELECT metering.open_holder($1::uuid, $2::int8, $3::uuid)";
 const std::string kExchange =
@@ -35,7 +46,7 @@ const std::string kExchange =
     "$7::int8[], "
     "$8::int8[], $9::int8[], $10::int8[], $11::int8[], $12::int8[], $13::bool[])";
 const std::string kReturn = "SELECT quota_id, granted, used FROM metering.return_leases($1::uuid, $2::int8)";
-const std::string kPrune = "SELECT metering.prune()";
+const std::string kPrune = "SELECT next_end, next_quota FROM metering.prune($1::int4, '10 ms', $2::int8, $3::uuid)";
 
 base::Params ParamsOf(const Holder& holder, const std::string& life, std::int64_t seq, const std::vector<LeaseAsk>& asks) {
   std::vector<base::Value> columns[9];
@@ -51,6 +62,18 @@ base::Params ParamsOf(const Holder& holder, const std::string& life, std::int64_
   base::Params params{holder.instance.ToString(), holder.epoch, life, seq};
   for (const auto& column : columns) params.push_back(base::ArrayOf(column));
   return params;
+}
+
+absl::Status OtherOwner() {
+  return base::FailedPrecondition("the leases of this instance have another owner; it must restart to take a new epoch");
+}
+
+// What went wrong in the database, as Leases tells it.
+template <typename T>
+absl::StatusOr<T> Told(absl::StatusOr<T> answer) {
+  if (answer.ok()) return answer;
+  if (base::SqlStateOf(answer.status()) == kOtherOwner) return OtherOwner();
+  return base::Unavailable(base::Message(answer.status()));
 }
 
 absl::StatusOr<LeaseReply> ReplyOf(const base::Rows& rows, std::size_t asks, base::MonoTime before, base::MonoTime after) {
@@ -82,6 +105,7 @@ struct PostgresLeases::Impl {
   Impl(const base::Clock& c, PostgresLeasesOptions o) : clock(c), options(std::move(o)), thread([this] { Loop(); }) {}
 
   void Loop();
+  void Serve(Job job, bool stop);
   absl::StatusOr<LeaseReply> Run(const Job& job);
   absl::StatusOr<LeaseReply> Once(std::int64_t number, const std::vector<LeaseAsk>& asks);
   absl::Status Connect();
@@ -92,10 +116,12 @@ struct PostgresLeases::Impl {
   const PostgresLeasesOptions options;
   const std::string life = base::Uuid::NewV7().ToString();
 
-  std::unique_ptr<base::Session> session;  // These four: the thread only.
+  std::unique_ptr<base::Session> session;  // These six: the thread only.
   std::int64_t seq = 0;                    // Of the last exchange that is known to be done.
   bool unresolved = false;                 // seq + 1 was sent, and perhaps done.
+  bool was_ok = true;
   std::chrono::steady_clock::time_point next_prune{};
+  std::optional<std::pair<std::int64_t, std::string>> prune_from;  // Something is left, behind the balance of this end and quota.
 
   base::Mutex mu;
   std::deque<Job> jobs GUARDED_BY(mu);
@@ -107,12 +133,10 @@ struct PostgresLeases::Impl {
 absl::Status PostgresLeases::Impl::Connect() {
   if (session != nullptr && !session->broken()) return absl::OkStatus();
   session.reset();
-  TG_ASSIGN(auto fresh, base::Session::Connect(options.postgres));
+  TG_ASSIGN(auto fresh, Told(base::Session::Connect(options.postgres)));
   const base::Params who{options.holder.instance.ToString(), options.holder.epoch, life};
-  TG_ASSIGN(const base::Rows rows, fresh->Run("open lease holder", kOpen, who));
-  if (rows.size() != 1 || !rows.Bool(0, 0)) {
-    return base::FailedPrecondition("the leases of this instance have another owner; it must restart to take a new epoch");
-  }
+  TG_ASSIGN(const base::Rows rows, Told(fresh->Run("open lease holder", kOpen, who)));
+  if (rows.size() != 1 || !rows.Bool(0, 0)) return OtherOwner();
   session = std::move(fresh);
   return absl::OkStatus();
 }
@@ -120,7 +144,7 @@ absl::Status PostgresLeases::Impl::Connect() {
 absl::StatusOr<LeaseReply> PostgresLeases::Impl::Once(std::int64_t number, const std::vector<LeaseAsk>& asks) {
   TG_RETURN_IF_ERROR(Connect());
   const base::MonoTime before = clock.Mono();
-  TG_ASSIGN(const base::Rows rows, session->Run("exchange leases", kExchange, ParamsOf(options.holder, life, number, asks)));
+  TG_ASSIGN(const base::Rows rows, Told(session->Run("exchange leases", kExchange, ParamsOf(options.holder, life, number, asks))));
   return ReplyOf(rows, asks.size(), before, clock.Mono());
 }
 
@@ -162,34 +186,47 @@ absl::StatusOr<LeaseReply> PostgresLeases::Impl::Run(const Job& job) {
 }
 
 void PostgresLeases::Impl::PruneIfDue() {
-  const auto now = std::chrono::steady_clock::now();
-  if (session == nullptr || session->broken() || now < next_prune) return;
-  next_prune = now + kPruneEvery;
-  const auto pruned = session->Run("prune balances", kPrune);
+  if (session == nullptr || session->broken()) return prune_from.reset();
+  if (std::chrono::steady_clock::now() < next_prune) return;
+  const auto [end, quota] = prune_from.value_or(std::pair(std::int64_t{0}, base::Uuid().ToString()));
+  const auto pruned = session->Run("prune balances", kPrune, {kPruneRows, end, quota});
+  prune_from.reset();
   if (!pruned.ok()) base::Warn("metering", "old balances were not pruned: {}", base::Message(pruned.status()));
+  if (pruned.ok() && !pruned->empty() && !pruned->IsNull(0, 0)) prune_from.emplace(pruned->Int(0, 0), pruned->Text(0, 1));
+  next_prune = std::chrono::steady_clock::now() + (prune_from ? kPruneAgain : milliseconds(kPruneEvery));
+}
+
+void PostgresLeases::Impl::Serve(Job job, bool stop) {
+  absl::StatusOr<LeaseReply> reply = stop ? base::Unavailable("leases: this instance is stopping") : Run(job);
+  if (reply.ok() != was_ok) {
+    was_ok = reply.ok();
+    if (was_ok) base::Info("metering", "the quota database answers again");
+    if (!was_ok) base::Warn("metering", "the quota database cannot be asked: {}", base::Message(reply.status()));
+  }
+  job.done(std::move(reply));
 }
 
 void PostgresLeases::Impl::Loop() {
-  bool was_ok = true;
   while (true) {
-    Job job;
+    std::optional<Job> job;
     bool stop = false;
     {
       base::Lock lock(mu);
-      changed.wait(lock.native(), [&]() REQUIRES(mu) { return stopping || !jobs.empty(); });
-      if (jobs.empty()) return;
-      job = std::move(jobs.front());
-      jobs.pop_front();
+      const auto woken = [&]() REQUIRES(mu) { return stopping || !jobs.empty(); };
+      if (prune_from) {
+        changed.wait_until(lock.native(), next_prune, woken);
+      } else {
+        changed.wait(lock.native(), woken);
+      }
       stop = stopping;
+      if (stop && jobs.empty()) return;
+      if (!jobs.empty()) {
+        job = std::move(jobs.front());
+        jobs.pop_front();
+      }
     }
-    absl::StatusOr<LeaseReply> reply = stop ? base::Unavailable("leases: this instance is stopping") : Run(job);
-    if (reply.ok() != was_ok) {
-      was_ok = reply.ok();
-      if (was_ok) base::Info("metering", "the quota database answers again");
-      if (!was_ok) base::Warn("metering", "the quota database cannot be asked: {}", base::Message(reply.status()));
-    }
-    job.done(std::move(reply));
-    PruneIfDue();
+    if (job) Serve(*std::move(job), stop);
+    if (!stop) PruneIfDue();
   }
 }
 

@@ -117,14 +117,15 @@ Quotas::~Quotas() {
 void Quotas::SetRules(std::shared_ptr<const QuotaRules> rules) {
   After after;
   {
-    base::Lock gate(core_->swap_gate);
-    core_->swapping.store(true, std::memory_order_relaxed);
-    std::unique_lock swap(core_->rules_mu);
+    RuleSwap swap;
+    base::Lock order(core_->swap_order);
+    if (rules == core_->in_force) return;
+    swap = core_->PrepareSwap(*rules);
+    core_->Swap(swap);
+    core_->EditBuckets(swap);
+    core_->in_force = std::move(rules);
     base::Lock lock(core_->mu);
-    const base::MonoTime now = core_->clock.Mono();
-    core_->SwapRules(*rules, now);
-    core_->StartExchange(now, !core_->clock_known, after);
-    core_->swapping.store(false, std::memory_order_relaxed);
+    core_->StartExchange(core_->clock.Mono(), !core_->clock_known, after);
   }
   Run(after);
 }

@@ -112,7 +112,8 @@ class Quotas {
   Quotas(const base::Clock& clock, Leases& leases, QuotaOptions options = QuotaOptions());
   ~Quotas();  // Answers what waits with CANCELLED. Leases stay debited unless Close ran.
 
-  // From now on these rules; what was used stays used. Reservations keep the windows they have.
+  // From now on these rules; what was used stays used. Reservations keep the windows they have. Those in force again (the same object)
+  // cost nothing; new ones take time for each rule, during which requests go on under the old ones.
   void SetRules(std::shared_ptr<const QuotaRules> rules);
 
   // Errors: RESOURCE_EXHAUSTED with ErrorDetail: reason RATE_LIMITED (minute windows and concurrency; retry_after) or QUOTA_SPENT (longer

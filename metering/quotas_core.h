@@ -59,17 +59,22 @@ struct Quotas::Core {
   void Sweep(base::MonoTime now) REQUIRES(mu);
   void SweepOne(Bucket& b, base::MonoTime now) REQUIRES(mu);
   void Erase(Bucket& b) REQUIRES(mu);
-  void SwapRules(const QuotaRules& rules, base::MonoTime now) REQUIRES(mu);
+  RuleSwap PrepareSwap(const QuotaRules& next) REQUIRES(swap_order);
+  void Swap(RuleSwap& swap) REQUIRES(swap_order);
+  void EditBuckets(const RuleSwap& swap) REQUIRES(swap_order);
   void Tick();
 
   const base::Clock& clock;
   Leases& leases;
   const QuotaOptions options;
 
-  base::Mutex swap_gate;              // Held for a whole swap; while `swapping`, admissions queue here, or they might keep the swap
-  std::atomic<bool> swapping{false};  // waiting for ever: readers of a shared mutex overtake its writers.
-  std::shared_mutex rules_mu;         // Taken before mu. The next two change under both, and are read under either.
-  std::unordered_map<base::Uuid, std::unique_ptr<RuleState>, base::UuidHash> rules;
+  base::Mutex swap_order;  // Of all here the first that is taken; held from one set of rules to the next, and by no request.
+  std::shared_ptr<const QuotaRules> in_force GUARDED_BY(swap_order);
+  std::unordered_map<base::Uuid, std::unique_ptr<RuleState>, base::UuidHash> rules GUARDED_BY(swap_order);
+
+  base::Mutex swap_gate;              // While `swapping`, admissions queue here, or they might keep the swap waiting for ever: readers
+  std::atomic<bool> swapping{false};  // of a shared mutex overtake its writers.
+  std::shared_mutex rules_mu;         // Taken before mu. The next changes under both, and is read under either.
   std::unordered_map<ScopeKey, Few<RuleState*, 3>, KeyHash> by_scope;
 
   base::Mutex mu;

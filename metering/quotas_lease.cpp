@@ -7,6 +7,7 @@
 //
 // Tested by tests/metering/quotas_test.cpp and tests/metering/quotas_property_test.cpp.
 #include <algorithm>
+#include <limits>
 #include <utility>
 
 #include "metering/quota_refusals.h"
@@ -219,12 +220,10 @@ void Quotas::Core::Tick() {
   }
 }
 
-// New rules: a rule that stays keeps its state; a lowered one gives its lease back, so that the next one is cut to the new amount.
-// A window that is over keeps the amount it ended with, unless that was lowered.
-void Quotas::Core::SwapRules(const QuotaRules& next, base::MonoTime now) {
+// New rules: a rule that stays keeps its state. Whoever swaps is alone with `rules`, and with what is not yet in by_scope.
+RuleSwap Quotas::Core::PrepareSwap(const QuotaRules& next) {
+  RuleSwap swap;
   std::unordered_map<base::Uuid, std::unique_ptr<RuleState>, base::UuidHash> kept;
-  std::unordered_map<base::Uuid, RuleState*, base::UuidHash> edited;
-  by_scope.clear();
   for (const QuotaRule& rule : next.all()) {
     std::unique_ptr<RuleState> state;
     const auto old = rules.find(rule.id);
@@ -232,11 +231,10 @@ void Quotas::Core::SwapRules(const QuotaRules& next, base::MonoTime now) {
       const QuotaRule& was = *old->second->rule;
       if (was.scope.kind == rule.scope.kind && was.scope.id == rule.scope.id && was.meter == rule.meter && was.window == rule.window) {
         state = std::move(old->second);
-        rules.erase(old);
         if (was.amount != rule.amount || was.scope.name != rule.scope.name) {
-          edited[rule.id] = state.get();
-          state->rule = std::make_shared<const QuotaRule>(rule);
+          swap.edited[rule.id] = {state.get(), std::make_shared<const QuotaRule>(rule)};
         }
+        rules.erase(old);
       }
     }
     if (state == nullptr) {
@@ -244,25 +242,50 @@ void Quotas::Core::SwapRules(const QuotaRules& next, base::MonoTime now) {
       state->rule = std::make_shared<const QuotaRule>(rule);
       state->meter = rule.meter;
     }
-    by_scope[ScopeKey{rule.scope.kind, rule.scope.id}].push_back(state.get());
+    swap.by_scope[ScopeKey{rule.scope.kind, rule.scope.id}].push_back(state.get());
     kept[rule.id] = std::move(state);
   }
-  for (auto& [id, state] : rules) {
+  for (auto& [id, state] : rules) swap.removed.push_back(std::move(state));
+  rules = std::move(kept);
+  return swap;
+}
+
+// The moment from which on the new rules count: all that every request waits for.
+void Quotas::Core::Swap(RuleSwap& swap) {
+  base::Lock gate(swap_gate);
+  swapping.store(true, std::memory_order_relaxed);
+  std::unique_lock readers(rules_mu);
+  base::Lock lock(mu);
+  by_scope.swap(swap.by_scope);
+  for (auto& [id, edit] : swap.edited) edit.state->rule = edit.rule;
+  for (auto& state : swap.removed) {
     Retire(*state);
     if (state->running > 0) graveyard.push_back(std::move(state));
   }
-  rules = std::move(kept);
   ++generation;
-  if (edited.empty()) return;
-  for (auto& [key, b] : buckets) {
-    const auto found = edited.find(key.quota);
-    if (found == edited.end()) continue;
-    const std::int64_t was = b->rule->amount, is = found->second->rule->amount;
-    if (is >= was && !b->window.Holds(DatabaseTime(now))) continue;
-    b->rule = found->second->rule;
-    if (is >= was) continue;
-    if (b->available > 0) b->give += std::exchange(b->available, 0);
-    Queue(*b, later);
+  swapping.store(false, std::memory_order_relaxed);
+}
+
+// A lowered rule gives its lease back, so that the next one is cut to the new amount. A window that is over keeps the amount it ended with,
+// unless that was lowered. Like a sweep in stretches, from the last bucket to the first: the place of one that is erased meanwhile is taken
+// by one from behind.
+void Quotas::Core::EditBuckets(const RuleSwap& swap) {
+  std::size_t left = swap.edited.empty() ? 0 : std::numeric_limits<std::size_t>::max();
+  while (left > 0) {
+    base::Lock lock(mu);
+    const base::WallTime wall = DatabaseTime(clock.Mono());
+    left = std::min(left, all.size());
+    for (std::size_t n = 0; n < kSweepStep && left > 0; ++n) {
+      Bucket& b = *all[--left];
+      const auto found = swap.edited.find(b.rule->id);
+      if (found == swap.edited.end()) continue;
+      const std::int64_t was = b.rule->amount, is = found->second.rule->amount;
+      if (is >= was && !b.window.Holds(wall)) continue;
+      b.rule = found->second.rule;
+      if (is >= was) continue;
+      if (b.available > 0) b.give += std::exchange(b.available, 0);
+      Queue(b, later);
+    }
   }
 }
 

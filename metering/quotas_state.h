@@ -6,6 +6,7 @@
 #include <functional>
 #include <list>
 #include <memory>
+#include <unordered_map>
 #include <vector>
 
 #include "absl/container/inlined_vector.h"
@@ -124,6 +125,17 @@ struct Waiter {
   std::int64_t want = 0;
   Quotas::Done<Extension> extended;
   base::MonoTime deadline;
+};
+
+// New rules, made ready while the old ones are in force.
+struct RuleSwap {
+  struct Edit {
+    RuleState* state = nullptr;
+    std::shared_ptr<const QuotaRule> rule;
+  };
+  std::unordered_map<base::Uuid, Edit, base::UuidHash> edited;  // Another amount or name.
+  std::unordered_map<ScopeKey, Few<RuleState*, 3>, KeyHash> by_scope;
+  std::vector<std::unique_ptr<RuleState>> removed;
 };
 
 // What to do once the mutex is free.

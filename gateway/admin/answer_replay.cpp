@@ -92,6 +92,15 @@ absl::Status PutOnRecord(const Caller& caller, const Story& story, const std::st
   return absl::OkStatus();
 }
 
+// What ends a request ends a replay too: a stop of its model, or whatever takes its caller's authority away.
+absl::Status MayRunNow(const Caller& caller, const std::string& model) {
+  const AdminCollaborators& with = caller.context().with;
+  TG_ASSIGN(const auto now, with.directory->InForce());
+  const auto place = now->FindKey(caller.place().key->id);
+  if (!place) return base::PermissionDenied("the key that asked for this is gone");
+  return now->MayRun(*place, model, with.clock->Wall());
+}
+
 absl::Status MakeAgain(const Caller& caller, const audit::Viewer& viewer, const Story& story, const std::string& reason,
                        v1::ReplayReply& reply) {
   const AdminCollaborators& with = caller.context().with;
@@ -101,8 +110,17 @@ absl::Status MakeAgain(const Caller& caller, const audit::Viewer& viewer, const 
   TG_ASSIGN(const base::Uuid team, base::Uuid::FromBytes(story.request.record.team_id()));
   const pipeline::Recorded recorded{story.request.record.request(), asked.strict_input(), story.end.record.end(),
                                     answered.strict_output(),       base::TeamId(team),   caller.actor().key};
-  TG_RETURN_IF_ERROR(pipeline::MakeAgain(
-      *with.pool, recorded, [&caller] { return caller.KeepGoing(); }, reply));
+  absl::Status stopped;
+  const auto keep_going = [&]() -> absl::Status {
+    TG_RETURN_IF_ERROR(caller.KeepGoing());
+    if (stopped.ok()) stopped = MayRunNow(caller, recorded.request.model());
+    return stopped;
+  };
+  TG_RETURN_IF_ERROR(pipeline::MakeAgain(*with.pool, recorded, keep_going, reply));
+  if (!stopped.ok() && reply.outcome().verdict() == "impossible") {
+    reply.mutable_outcome()->set_reason("STOPPED");
+    reply.set_message(fmt::format("it could not be made again to its end: {}", base::Message(stopped)));
+  }
   return PutOnRecord(caller, story, reason, reply);
 }
 

@@ -53,6 +53,13 @@ bool UpstreamEndpoints::Began(std::size_t index, base::MonoTime now) {
   return !std::exchange(endpoint.trying, true);
 }
 
+void UpstreamEndpoints::Answers(std::size_t index) {
+  Endpoint& endpoint = endpoints_[index];
+  endpoint.trying = false;
+  endpoint.open_until.reset();
+  endpoint.failures = rules_.failures_max - 1;
+}
+
 void UpstreamEndpoints::Ended(std::size_t index, Outcome outcome, base::MonoTime now, bool trying) {
   Endpoint& endpoint = endpoints_[index];
   --endpoint.load;

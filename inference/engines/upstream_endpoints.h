@@ -1,9 +1,10 @@
 // UpstreamEndpoints: which endpoint of a fleet takes the next request. Knows no HTTP; time is given. One thread.
 //
 // An endpoint is usable while its last health probe was answered and its circuit is closed. The circuit opens after `failures_max` failures
-// in a row, for `cooldown`, twice as long each time up to `cooldown_max`; then one request may try, and its outcome closes or opens it
-// again. Of the requests that began before it opened, success closes it and failure means nothing more. One that asks to be left alone for
-// a while is, no longer than `cooldown_max`; that says nothing of its health.
+// in a row, for `cooldown`, twice as long each time up to `cooldown_max`; then one request may try. The beginning of its answer closes the
+// circuit, and one failure opens it again until an answer was good. Of the requests that began before it opened, success closes it and
+// failure means nothing more. One that asks to be left alone for a while is, no longer than `cooldown_max`; that says nothing of its
+// health.
 #pragma once
 
 #include <chrono>
@@ -35,6 +36,7 @@ class UpstreamEndpoints {
 
   // Counts a request at an endpoint. True: it is the one that may try an endpoint whose circuit is open; Ended must be told.
   bool Began(std::size_t endpoint, base::MonoTime now);
+  void Answers(std::size_t endpoint);  // The one that tries has begun to be answered; it no longer does.
   void Ended(std::size_t endpoint, Outcome outcome, base::MonoTime now, bool trying);
   void Rest(std::size_t endpoint, std::chrono::milliseconds wait, base::MonoTime now);
   void Probed(std::size_t endpoint, bool healthy);

@@ -210,6 +210,7 @@ class UpstreamEngine final : public Engine {
       slot.progress_at = now;
       slot.reported.worked = true;
     }
+    if (slot.request->given() > 0) fleet_->Answers(slot.call);
     if (!slot.request->over()) {
       const bool begun = slot.request->given() > 0;
       const milliseconds patience = begun ? options_.stall_timeout : options_.first_token_timeout;

@@ -114,7 +114,14 @@ absl::Status UpstreamFleet::Send(UpstreamCall& call, std::uint64_t affinity, std
   call.endpoint = *endpoint;
   call.tried.push_back(*endpoint);
   call.trying = endpoints_.Began(*endpoint, now);
+  call.answered = false;
   return absl::OkStatus();
+}
+
+void UpstreamFleet::Answers(UpstreamCall& call) {
+  if (std::exchange(call.answered, true) || !std::exchange(call.trying, false)) return;
+  endpoints_.Answers(call.endpoint);
+  problem_.clear();
 }
 
 std::size_t UpstreamFleet::Ended(UpstreamCall& call, const absl::Status& status, bool endpoint_failed, milliseconds rest) {
@@ -141,8 +148,11 @@ bool UpstreamFleet::TryAgain(const UpstreamCall& call, std::uint64_t affinity) {
 
 void UpstreamFleet::Drop(UpstreamCall& call) {
   http_->Cancel(call.transfer);
-  if (call.under_way())
-    endpoints_.Ended(std::exchange(call.endpoint, UpstreamCall::kNone), UpstreamEndpoints::Outcome::kNeither, clock_.Mono(), call.trying);
+  if (call.under_way()) {
+    using Outcome = UpstreamEndpoints::Outcome;
+    endpoints_.Ended(std::exchange(call.endpoint, UpstreamCall::kNone), call.answered ? Outcome::kGood : Outcome::kNeither, clock_.Mono(),
+                     call.trying);
+  }
   call.tried.clear();
 }
 

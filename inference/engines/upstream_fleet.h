@@ -27,6 +27,7 @@ struct UpstreamCall {
   std::int64_t transfer = 0;
   std::size_t endpoint = kNone;    // Until its end was told.
   bool trying = false;             // It tries an endpoint whose circuit is open.
+  bool answered = false;           // Its answer has begun.
   std::vector<std::size_t> tried;  // Endpoints, the last one too.
   bool under_way() const { return endpoint != kNone; }
 };
@@ -55,11 +56,12 @@ class UpstreamFleet {
   absl::Status Send(UpstreamCall& call, std::uint64_t affinity, std::string_view path, std::string body, base::HttpSink& sink);
   void Cancel(const UpstreamCall& call) { http_->Cancel(call.transfer); }  // Its sink hears no more; Ended is to follow.
 
+  void Answers(UpstreamCall& call);  // Something of its answer has come.
   // Tells how a call that is under way ended, and how long its endpoint asks to be left alone. Which endpoint it was at.
   std::size_t Ended(UpstreamCall& call, const absl::Status& status, bool endpoint_failed, std::chrono::milliseconds rest);
   // After Ended: whether there is an endpoint for another attempt; it is counted, and Send may follow.
   bool TryAgain(const UpstreamCall& call, std::uint64_t affinity);
-  // Ends a call, wherever it is, without a word about its endpoint: its connection is closed, by which servers know that nobody waits.
+  // Ends a call, wherever it is: its connection is closed, by which servers know that nobody waits. If it was answered, its endpoint works.
   void Drop(UpstreamCall& call);
 
   // Adds what an answer reports to `reported`, and flags a difference there, in the counts and by a line of diagnostics.

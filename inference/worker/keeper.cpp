@@ -185,6 +185,7 @@ absl::Status WorkerKeeper::Launch(std::int64_t number, bool& gone) {
     if (stopping_) ::kill(pid_, SIGKILL);
   }
   TG_RETURN_IF_ERROR(Load(*worker, gone));
+  TG_RETURN_IF_ERROR(IsTheSame(worker->started));
   base::Lock lock(mu_);
   if (stopping_) return base::Unavailable("the server is shutting down");
   worker_ = std::move(worker);
@@ -201,6 +202,18 @@ absl::Status WorkerKeeper::Load(Worker& worker, bool& gone) const {
   TG_RETURN_IF_ERROR(status);
   worker.started = std::move(*reply.mutable_started());
   return absl::OkStatus();
+}
+
+// Libraries are read anew by each process: an upgrade of the host may have put others there. Then records would name what no longer runs.
+absl::Status WorkerKeeper::IsTheSame(const v1::WorkerStarted& started) {
+  v1::WorkerStarted lasting = started;
+  lasting.clear_memory_bytes();
+  lasting.clear_device_memory_bytes();
+  const std::string now = lasting.SerializeAsString();
+  if (first_.empty()) first_ = now;
+  if (first_ == now) return absl::OkStatus();
+  return base::FailedPrecondition(
+      "it is another build, or sets the model up otherwise, than when it was loaded; unload it and load it again");
 }
 
 // How it ended; empty if none was started.

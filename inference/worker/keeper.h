@@ -53,12 +53,14 @@ class WorkerKeeper {
   void Run(std::promise<absl::Status>& first);
   absl::Status Launch(std::int64_t number, bool& gone);  // `gone`: the process ended instead of answering.
   absl::Status Load(Worker& worker, bool& gone) const;
+  absl::Status IsTheSame(const v1::WorkerStarted& started);
   std::string AwaitEnd();
   bool Pause(int failures);
 
   const ModelOptions model_;
   const WorkerHost host_;
   std::thread thread_;
+  std::string first_;  // What the first process said that it loaded. The thread's.
   std::atomic<std::int64_t> restarts_{0};
 
   mutable base::Mutex mu_;

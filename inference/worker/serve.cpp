@@ -23,6 +23,7 @@
 #include "base/clock.h"
 #include "base/diagnostics.h"
 #include "base/mutex.h"
+#include "base/private_memory.h"
 #include "inference/memory_estimate.h"
 #include "inference/no_throw.h"
 #include "inference/worker/messages.h"
@@ -46,9 +47,7 @@ void Harden() {
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
   std::ofstream("/proc/self/oom_score_adj") << "500";
-  const rlimit no_core{0, 0};
-  ::setrlimit(RLIMIT_CORE, &no_core);
-  ::prctl(PR_SET_DUMPABLE, 0);
+  base::KeepMemoryPrivate();
 }
 
 // Of this thread, and of those that it starts.

@@ -87,7 +87,8 @@ TEST_CASE("What a tool or a result holds on purpose makes a prompt little longer
   for (int i = 0; i < 50; ++i) deep = "[" + deep + "]";
   std::vector<Turn> told = Conversation(false, true);
   told[0].tools[0].parameters = "{\"a\":" + deep + "}";
-  CHECK(Laid("llama3.1", told).size() < 20 * deep.size());
+  CHECK(Laid("llama3.1", told).size() < 4 * deep.size());
+  CHECK(Laid("llama3.1", told).find("{\"type\": \"function\"") != std::string::npos);
 }
 
 TEST_CASE("Llama 3.1: tools in the first user turn, calls as JSON, results as ipython's") {

@@ -99,6 +99,26 @@ TEST_CASE("What we cancelled says nothing of an endpoint, and a try that was can
   CHECK(fleet.Choose(1, later, {}));
 }
 
+TEST_CASE("Whoever tries and begins to be answered lets the others in; if that answer fails, one failure opens it again, for longer") {
+  UpstreamEndpoints fleet(1);
+  for (int i = 0; i < 3; ++i) Fail(fleet, 0, kStart);
+  base::MonoTime now = kStart + milliseconds(1000);
+  REQUIRE(fleet.Began(0, now));
+  CHECK_FALSE(fleet.Choose(1, now, {}));
+  fleet.Answers(0);
+  CHECK(fleet.Choose(1, now, {}));
+  CHECK_FALSE(fleet.Began(0, now));  // An ordinary one.
+  fleet.Ended(0, Outcome::kNeither, now, false);
+  fleet.Ended(0, Outcome::kFailed, now, false);
+  CHECK_FALSE(fleet.Choose(1, now + milliseconds(1999), {}));
+  now += milliseconds(2000);
+  REQUIRE(fleet.Began(0, now));
+  fleet.Answers(0);
+  fleet.Ended(0, Outcome::kGood, now, false);
+  for (int i = 0; i < 2; ++i) Fail(fleet, 0, now);
+  CHECK(fleet.Choose(1, now, {}));  // A good answer, and the count begins anew.
+}
+
 TEST_CASE("Requests that fail after the circuit opened do not lengthen it") {
   UpstreamEndpoints fleet(1);
   for (int i = 0; i < 10; ++i) fleet.Began(0, kStart);

@@ -123,6 +123,22 @@ TEST_CASE("A model that cannot be loaded is refused as on a thread; a program th
   }
 }
 
+TEST_CASE("A process that comes back as another build serves nobody: records would name the first one") {
+  PoolOptions options = ProcessOptions({"x/rebuilt", "other"});
+  options.worker.restart_first = milliseconds(1);
+  options.worker.rest = std::chrono::hours(1);
+  const auto pool = ProcessPool(std::move(options));
+  CHECK(test::Answer(*pool, "hello", "x/rebuilt") == "hello");
+  ::kill(ProcessOf("x/rebuilt"), SIGKILL);
+  absl::Status refused;
+  do {
+    refused = pool->Submit(AskModel(*pool, "x/rebuilt", "hello")).status();
+  } while (base::Message(refused).find("in a row") == std::string::npos);
+  CHECK(pool->stats()[0].engine_restarts == 4);
+  CHECK(Processes("x/rebuilt").empty());
+  CHECK(test::Answer(*pool, "hello", "other") == "hello");
+}
+
 TEST_CASE("After five ends in a row the process rests, new requests are told how long, and the other model serves") {
   PoolOptions options = ProcessOptions({"script", "other"});
   options.worker.restart_first = milliseconds(1);

@@ -46,9 +46,11 @@ void Babble() {
 class FaultyEngine final : public Engine {
  public:
   FaultyEngine(const ModelOptions& model, std::string fault)
-      : inner_(MakeScriptedEngine(model, base::SystemClock())), fault_(std::move(fault)) {}
+      : inner_(MakeScriptedEngine(model, base::SystemClock())), fault_(std::move(fault)), info_(inner_->Info()) {
+    if (fault_ == "rebuilt") info_.engine_build = fmt::format("build {}", ::getpid());
+  }
 
-  const ModelInfo& Info() const override { return inner_->Info(); }
+  const ModelInfo& Info() const override { return info_; }
   std::int64_t step_tokens_max() const override { return inner_->step_tokens_max(); }
   absl::StatusOr<std::vector<std::int32_t>> Render(std::span<const Turn> turns) const override { return inner_->Render(turns); }
   absl::StatusOr<EngineOpened> Open(int slot, const EngineSequence& sequence) override {
@@ -92,6 +94,7 @@ class FaultyEngine final : public Engine {
  private:
   std::unique_ptr<Engine> inner_;
   const std::string fault_;
+  ModelInfo info_;
   const std::string long_text_ = std::string(1 << 20, 'x');
   int steps_ = 0;
 };

@@ -1,6 +1,5 @@
 #include <catch2/catch_test_macros.hpp>
-
-#include <atomic>
+#include <catch2/generators/catch_generators.hpp>
 
 #include <fmt/format.h>
 
@@ -73,12 +72,16 @@ TEST_CASE_METHOD(Dead, "A recount that is under way ends when it is to stop, and
   base::PostgresOptions patient = Writer();
   patient.statement_timeout = patient.lock_timeout = 60s;
   const auto watch = Cluster::Shared().Connect(url);
+  const bool frozen = GENERATE(false, true);  // Then it does not even hear that it is cancelled.
   bool waits = false;
   const auto stopping = [&] {
+    if (waits) return true;
     static const std::string kWaiting =
         "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()";
     const auto rows = watch->Run("look", kWaiting);
-    return waits = waits || (rows.ok() && rows->Int(0, 0) == 1);
+    waits = rows.ok() && rows->Int(0, 0) == 1;
+    if (waits && frozen) Cluster::Shared().SigStop();
+    return waits;
   };
   absl::Status ended;
   REQUIRE(admin
@@ -86,11 +89,13 @@ TEST_CASE_METHOD(Dead, "A recount that is under way ends when it is to stop, and
                               [&](base::Session& in) -> absl::Status {
                                 TG_RETURN_IF_ERROR(in.Run("hold", "SELECT FROM metering.holder FOR UPDATE").status());
                                 ended = ReturnLeasesUnless(stopping, patient, instance, epoch + 1);
+                                if (frozen) Cluster::Shared().SigCont();
                                 return absl::OkStatus();
                               })
               .ok());
   CHECK(waits);
   CHECK(absl::IsUnavailable(ended));
+  CHECK((base::Message(ended).find("on their way") != std::string::npos) == frozen);
   CHECK(ReturnLeasesUnless([] { return false; }, patient, instance, epoch + 1).ok());
   const auto closed = admin->Run("look", "SELECT bool_and(closed) FROM metering.lease");
   REQUIRE(closed.ok());

@@ -245,3 +245,31 @@ TEST_CASE("One answer is made again at a time; a call that is given up ends it, 
   world.request = hangs;
   CHECK(world.Views().size() == 3);
 }
+
+TEST_CASE("An emergency stop of its model, or the end of its caller's key, ends a replay that runs, and that is on record") {
+  World world;
+  const std::vector<std::int32_t> one_to_five = world.Answer();
+  const inference::Turn turn{"user", "", "!say one\n!hang"};  // No further than the first of them.
+  world.sequence.prompt_tokens = Must(world.pool->Render("exact", std::span(&turn, 1)));
+  const auto ended_by = [&](auto stop) {
+    world.Put(one_to_five, kAsItWas);
+    auto running = std::async(std::launch::async, [&] { return world.Replay("owner"); });
+    while (world.pool->stats().at(1).running == 0) std::this_thread::yield();
+    stop();
+    const v1::ReplayReply reply = running.get();
+    INFO(world.status.error_message() << reply.message());
+    CHECK(world.status.ok());
+    CHECK(reply.outcome().verdict() == "impossible");
+    CHECK(reply.outcome().reason() == "STOPPED");
+    CHECK(world.Views().back().replay().reason() == "STOPPED");
+    while (world.pool->stats().at(1).running > 0) std::this_thread::yield();
+    return reply.message();
+  };
+  const admin::StopTarget model{admin::StopTarget::Kind::kModel, "exact", {}};
+  CHECK(ended_by([&] { Must(world.in.changes->Stop(world.in.cli, model, "a leak")); }).find("emergency stop of model exact") !=
+        std::string::npos);
+  const auto lifted = Must(world.in.changes->LiftStop(world.in.cli, model, "over"));
+  REQUIRE(world.directory->WaitFor(lifted.version, std::chrono::seconds(10)).ok());
+  CHECK(ended_by([&] { Must(world.in.changes->RevokeKey(world.in.cli, world.in.IdOf("acme/owner"), "left")); }).find("revoked") !=
+        std::string::npos);
+}

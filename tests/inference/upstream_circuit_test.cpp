@@ -1,0 +1,73 @@
+// An upstream's circuit, as answers that begin, that are broken off and that fail open and close it.
+#include <atomic>
+
+#include <catch2/catch_test_macros.hpp>
+
+#include "inference/engines/upstream_engine.h"
+#include "tests/inference/support.h"
+#include "tests/inference/upstream_support.h"
+
+namespace tollgate::inference {
+namespace {
+
+using namespace test;  // NOLINT
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+ModelOptions OneServer(const ScriptedUpstream& server) {
+  ModelOptions options = Upstream({server.url()});
+  options.upstream.health_interval = milliseconds(0);
+  options.upstream.retries_max = 0;
+  return options;
+}
+
+TEST_CASE("A server that begins to answer whoever tries it takes others too, before that answer is over") {
+  base::ManualClock clock;
+  std::atomic<bool> broken{true};
+  Gate begun, go_on;
+  std::atomic<bool> first{true};
+  WordModel slow;
+  slow.before_word = [&](int word) {
+    if (word != 1) return;
+    begun.Open();
+    go_on.Wait();
+  };
+  ScriptedUpstream server([&](Exchange& e) {
+    if (broken) return e.Cut();
+    first.exchange(false) ? slow.Answer(e) : WordModel{}.Answer(e);
+  });
+  const auto replica = StartUpstream(OneServer(server), clock);
+  for (int i = 0; i < 3; ++i) HearAll(*SubmitTo(*replica, AskUpstream(*replica)));
+  CHECK(replica->stats().upstream.usable == 0);
+  broken = false;
+  clock.Advance(seconds(1));
+  const auto tries = SubmitTo(*replica, AskUpstream(*replica));
+  begun.Wait();
+  while (replica->stats().upstream.usable == 0) std::this_thread::yield();
+  CHECK(HearAll(*SubmitTo(*replica, AskUpstream(*replica, "another"))).text == Said(0, 10));
+  go_on.Open();
+  CHECK(HearAll(*tries).text == Said(0, 10));
+}
+
+TEST_CASE("Answers that were broken off after they had begun count as good: failures between them open nothing") {
+  std::atomic<bool> broken{false};
+  ScriptedUpstream server([&](Exchange& e) {
+    if (broken) return e.Cut();
+    e.Begin();
+    e.Write(Event(Said(0, 1), {kWords}));
+    e.WaitGone();
+  });
+  const auto replica = StartUpstream(OneServer(server));
+  for (int i = 0; i < 6; ++i) {
+    broken = true;
+    CHECK(HearAll(*SubmitTo(*replica, AskUpstream(*replica))).end.reason == EndReason::kEngineFailed);
+    broken = false;
+    SequenceRequest request = AskUpstream(*replica);
+    request.max_tokens = 1;  // The server goes on; we do not.
+    CHECK(HearAll(*SubmitTo(*replica, std::move(request))).text == Said(0, 1));
+  }
+  CHECK(replica->stats().upstream.usable == 1);
+}
+
+}  // namespace
+}  // namespace tollgate::inference
