@@ -166,7 +166,7 @@ const std::string kRecords = fmt::format(
     "LEFT JOIN LATERAL ({}) g ON true LEFT JOIN LATERAL ({}) h ON true "
     "WHERE r.kind IN (4, 5) AND r.wall_us >= $1::int8 AND r.wall_us < $2::int8 "
     "AND r.day BETWEEN date '1970-01-01' + ($1::int8 / 86400000000)::int4 AND date '1970-01-01' + ($2::int8 / 86400000000)::int4 "
-    "AND (r.leaf_index, r.log_id) > ($3::int8, $4::int2) ORDER BY r.leaf_index, r.log_id LIMIT $5::int8",
+    "AND (r.leaf_index, r.log_id) > ($3::int8, $4::int2) AND r.leaf_index <= $6::int8 ORDER BY r.leaf_index, r.log_id LIMIT $5::int8",
     NamesOf({{"org", "u.org_id IS DISTINCT FROM r.org_id"},
              {"team", "u.team_id IS DISTINCT FROM r.team_id"},
              {"project", "u.project_id IS DISTINCT FROM r.project_id"},

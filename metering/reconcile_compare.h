@@ -52,7 +52,8 @@ enum ReconciledColumn : std::size_t {
   kGuardChargeOthers,
 };
 
-// Terminal records of $1 to $2 in the order of their key behind ($3, $4), at most $5, each with its usage, its charge and its guards'.
+// Terminal records of $1 to $2 in the order of their key behind ($3, $4), at most $5 and none beyond the index $6, each with its usage, its
+// charge and its guards'.
 extern const std::string kRecords;
 
 // What a REQUEST record says of what its usage is billed by.

@@ -43,7 +43,8 @@ struct ReportRow {
   base::Money amount;
 };
 
-// Groups in order of amount, largest first (days: in order of time). At most 10,000.
+// Groups in order of amount, largest first (days: in order of time). At most 10,000. Errors name the remedy: INVALID_ARGUMENT more groups
+// than that, OUT_OF_RANGE an amount beyond Money, UNAVAILABLE longer than the session's limit for a statement.
 absl::StatusOr<std::vector<ReportRow>> UsageReport(base::Session& session, ReportBy by, const ReportFilter& filter);
 
 struct Reconciliation {
@@ -59,8 +60,8 @@ struct Reconciliation {
 
 // Compares every terminal record of [from, to) with its usage rows and its transfers: counts, amounts, whose they are, of which model and
 // of when. Recomputes the amounts from the prices of the book, looks for usage and transfers that no record has, and compares the sums of
-// all. Reads in steps of a few thousand rows; memory stays flat. `keep_going` (may be empty) is asked after each step; an error ends the
-// work with that.
+// all. Reads in steps of some thousand rows, smaller ones where a step meets the session's limit for a statement; memory stays flat.
+// `keep_going` (may be empty) is asked after each step; an error ends the work with that.
 absl::StatusOr<Reconciliation> Reconcile(base::Session& session, base::WallTime from, base::WallTime to,
                                          const std::function<absl::Status()>& keep_going = {});
 

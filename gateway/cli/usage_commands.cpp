@@ -3,6 +3,7 @@
 // Tested by tests/gateway/cli/remote_test.cpp.
 #include <map>
 #include <memory>
+#include <optional>
 
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
@@ -50,7 +51,8 @@ bool ReadPeriod(Context& context, const UsageOptions& options, Request& request)
 // The sums of a report, by currency.
 void AddTotals(const v1::UsageReportReply& reply, Table& table) {
   struct Sum {
-    std::int64_t requests = 0, input = 0, output = 0, nanos = 0;
+    std::int64_t requests = 0, input = 0, output = 0;
+    std::optional<base::Money> amount = base::Money{};  // None: more than can be told.
   };
   std::map<std::string, Sum> sums;
   for (const auto& line : reply.lines()) {
@@ -58,12 +60,14 @@ void AddTotals(const v1::UsageReportReply& reply, Table& table) {
     sum.requests += line.requests();
     sum.input += line.tokens().input();
     sum.output += line.tokens().output();
-    sum.nanos += line.amount_nanos();
+    const auto more = base::Add(sum.amount.value_or(base::Money{}), {line.amount_nanos()});
+    if (!more.ok()) sum.amount.reset();
+    if (sum.amount) sum.amount = *more;
   }
   for (const auto& [currency, sum] : sums) {
     std::vector<std::string> cells{"total"};
     for (const std::int64_t count : {sum.requests, sum.input, sum.output}) cells.push_back(ShowCount(count));
-    cells.push_back(base::FormatMoney(base::Money{sum.nanos}));
+    cells.push_back(sum.amount ? base::FormatMoney(*sum.amount) : "too much");
     cells.push_back(currency);
     table.Add(std::move(cells));
   }

@@ -225,5 +225,67 @@ TEST_CASE("The tables' sums are those of the records, of what the logs had when 
   }
 }
 
+TEST_CASE("Records are found wherever they stand in their log") {
+  Fixture f;
+  ServeSix(f);
+  f.index = 500'000;
+  ServeSix(f);
+  const Reconciliation r = f.Reconcile();
+  CHECK(r.first_difference == "");
+  CHECK(r.records == 12);
+  f.Plant("DELETE FROM metering.transfer WHERE request_id = (SELECT request_id FROM audit.record WHERE leaf_index = 500005)");
+  CHECK(f.Reconcile().first_difference.find("there is no transfer") != std::string::npos);
+}
+
+TEST_CASE("Reconciliation asks between its slices of time whether to go on") {
+  Fixture f;
+  ServeSix(f);
+  int asked = 0;
+  f.Reconcile(kDay, kDay + 24h, [&] { return ++asked, absl::OkStatus(); });
+  CHECK(asked > 20);
+  for (int stop = 1; stop <= asked; ++stop) {
+    int now = 0;
+    const auto ended =
+        metering::Reconcile(*f.Verifier(), kDay, kDay + 24h, [&] { return ++now == stop ? base::Cancelled("enough") : absl::OkStatus(); });
+    CHECK(base::Message(ended.status()) == "enough");
+    CHECK(now == stop);
+  }
+}
+
+// Whoever reads a usage row waits for it, as of a disk that is slow.
+void SlowUsage(Fixture& f) {
+  f.Must(
+      "DROP POLICY verifier_sees ON metering.usage; CREATE POLICY verifier_sees ON metering.usage FOR SELECT TO tollgate_verifier "
+      "USING (pg_sleep(0.025) IS NOT NULL)");
+}
+
+TEST_CASE("What meets the statement's time limit is reconciled in smaller steps") {
+  Fixture f;
+  for (int i = 0; i < 16; ++i) f.Serve({}, kDay + std::chrono::seconds(i), CountsOf(10, 0, 5, 5));
+  SlowUsage(f);
+  const auto verifier = f.Verifier(300ms);
+  // As with big tables.
+  REQUIRE(verifier->RunScript("plan", "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off").ok());
+  const auto r = metering::Reconcile(*verifier, kDay, kDay + 24h);
+  REQUIRE(r.status().ToString() == "OK");
+  CHECK(r->first_difference == "");
+  CHECK(r->records == 16);
+  CHECK(r->usage_tokens == 240);
+  CHECK(r->transfer_tokens == 240);
+}
+
+TEST_CASE("Where the time limit is too short for anything, the remedy is named") {
+  Fixture f;
+  for (int i = 0; i < 4; ++i) f.Serve({}, kDay, CountsOf(10, 0, 5, 5));
+  SlowUsage(f);
+  const auto verifier = f.Verifier(20ms);
+  const auto reconciled = metering::Reconcile(*verifier, kDay, kDay + 24h);
+  CHECK(reconciled.status().code() == absl::StatusCode::kUnavailable);
+  CHECK(base::Message(reconciled.status()).find("; reconcile a shorter period") != std::string::npos);
+  const auto reported = UsageReport(*verifier, ReportBy::kTeam, {.from = kDay, .to = kDay + 24h});
+  CHECK(reported.status().code() == absl::StatusCode::kUnavailable);
+  CHECK(base::Message(reported.status()).ends_with("; ask for a shorter period"));
+}
+
 }  // namespace
 }  // namespace tollgate::metering

@@ -65,6 +65,62 @@ TEST_CASE("A usage report sums by what is asked, within its period and filters")
   CHECK(base::Message(ParseReportBy("tag").status()) == "a report is by org, team, project, key, model, kind or day, not by \"tag\"");
 }
 
+TEST_CASE("A request counts once in each group that it has rows in") {
+  Fixture f;
+  const Who who;
+  v1::Record request = RequestOf(who);
+  v1::Record end = FinalOf(request, kDay + 23h, CountsOf(10, 0, 5, 5));
+  for (const auto& [model, version] : {std::pair{"judge", 2}, std::pair{"other", 3}, std::pair{"other", 3}, std::pair{"smollm2", 1}})
+    *end.mutable_end()->add_guard_usage() = GuardOf(model, CountsOf(1, 0, 0, 0), version);
+  f.Settle(request, end, kDay + 23h);
+  request.set_attempt(2);  // Another attempt, on the next day.
+  end = FinalOf(request, kDay + 25h, CountsOf(10, 0, 5, 5));
+  *end.mutable_end()->add_guard_usage() = GuardOf("other", CountsOf(1, 0, 0, 0), 3);
+  f.Settle(request, end, kDay + 25h);
+  f.Serve(who, kDay, CountsOf(10, 0, 5, 5));
+
+  struct Row {
+    ReportBy by;
+    ReportFilter filter;
+    std::string requests;  // Group and attempts/requests, in order of name.
+  };
+  const base::WallTime next = kDay + 24h, after = kDay + 48h;
+  for (const Row& row : {Row{ReportBy::kModel, {.from = kDay, .to = after}, "judge 1/1 other 3/1 smollm2 4/2 "},
+                         Row{ReportBy::kModel, {.from = next, .to = after}, "other 1/1 smollm2 1/1 "},
+                         Row{ReportBy::kKind, {.from = kDay, .to = after}, "guard 5/1 request 3/2 "},
+                         Row{ReportBy::kKind, {.from = next, .to = after}, "guard 1/1 request 1/1 "},
+                         Row{ReportBy::kKind, {.from = kDay, .to = after, .model = "other"}, "guard 3/1 "},
+                         Row{ReportBy::kDay, {.from = kDay, .to = after}, "2026-11-25 6/2 2026-11-26 2/1 "},
+                         Row{ReportBy::kTeam, {.from = kDay, .to = after}, who.team.ToString() + " 8/2 "},
+                         Row{ReportBy::kTeam, {.from = kDay, .to = after, .model = "other"}, who.team.ToString() + " 3/1 "}}) {
+    const auto report = UsageReport(*f.session, row.by, row.filter);
+    REQUIRE(report.status().ToString() == "OK");
+    std::map<std::string, std::string> lines;
+    for (const ReportRow& line : *report) lines[line.id] = fmt::format("{} {}/{} ", line.id, line.attempts, line.requests);
+    std::string all;
+    for (const auto& [id, line] : lines) all += line;
+    CHECK(all == row.requests);
+  }
+  f.Plant("UPDATE metering.usage SET team_id = NULL");
+  CHECK((*UsageReport(*f.session, ReportBy::kTeam, {.from = kDay, .to = after}))[0].requests == 2);
+}
+
+TEST_CASE("Amounts that add up to more than money can say are refused by name") {
+  Fixture f;
+  const Who who;
+  for (int i = 0; i < 2; ++i) f.Serve(who, kDay, CountsOf(10, 0, 5, 5));
+  f.Plant("UPDATE metering.usage SET amount_nanos = 4611686018427387904, currency = 'VND'");
+  const auto refused = UsageReport(*f.session, ReportBy::kTeam, {.from = kDay, .to = kDay + 24h});
+  CHECK(refused.status().code() == absl::StatusCode::kOutOfRange);
+  CHECK(base::Message(refused.status()) == fmt::format("the amounts of team {} in VND add up to more than 9223372036.854775807, which is "
+                                                       "the most that can be told; ask for a shorter period, or in smaller groups",
+                                                       who.team.ToString()));
+  f.Plant("UPDATE metering.usage SET amount_nanos = 4611686018427387903");
+  const auto most = UsageReport(*f.session, ReportBy::kTeam, {.from = kDay, .to = kDay + 24h});
+  REQUIRE(most.status().ToString() == "OK");
+  CHECK((*most)[0].amount.nanos == INT64_MAX - 1);
+}
+
 TEST_CASE("Records, usage and ledger that agree reconcile to the token") {
   Fixture f;
   const Who who;

@@ -80,7 +80,7 @@ class FakeUsage final : public v1::Usage::Service {
       line.mutable_tokens()->set_input(1000);
       line.mutable_tokens()->set_output(500);
       line.set_amount("0.30");
-      line.set_amount_nanos(300'000'000);
+      line.set_amount_nanos(amount_nanos);
       line.set_currency("EUR");
     }
     return grpc::Status::OK;
@@ -91,6 +91,7 @@ class FakeUsage final : public v1::Usage::Service {
     return grpc::Status::OK;
   }
   v1::UsageReportRequest report;
+  std::int64_t amount_nanos = 300'000'000;  // Of each line.
 };
 
 class FakeInference final : public v1::Inference::Service {

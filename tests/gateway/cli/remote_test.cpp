@@ -134,6 +134,8 @@ TEST_CASE("Usage is summed, and a difference is a refusal") {
   CHECK(server.usage.report.project() == "web");
   CHECK(server.usage.report.group_by() == v1::USAGE_GROUP_PROJECT);
   CHECK_THAT(report.out, ContainsSubstring("total           4         2,000          1,000    0.60  EUR"));
+  server.usage.amount_nanos = INT64_MAX;
+  CHECK_THAT(server.Run({"usage", "report"}).out, ContainsSubstring("1,000  too much  EUR"));
   const Result reconcile = server.Run({"usage", "reconcile"});
   CHECK(reconcile.code == kRefused);
   CHECK_THAT(reconcile.out, ContainsSubstring("1 requests differ; the first: request x"));
