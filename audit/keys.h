@@ -52,7 +52,8 @@ class Keys {
   // A fresh key for a new request; its row() must go with the request's first record. When the team's key of the day is in memory
   // (all but a team's first request of a day) `done` is called before this returns; otherwise on a thread of Keys, with UNAVAILABLE if
   // `deadline` has passed by then; it may come late by a few statement time limits, so a caller that must be exact waits with a timer.
-  // UNAVAILABLE: the keys database cannot be reached. FAILED_PRECONDITION: the team's keys were destroyed.
+  // UNAVAILABLE: the keys database cannot be reached. FAILED_PRECONDITION: the team's keys were destroyed, a minute
+  // ago at least.
   virtual void NewRequestKey(base::TeamId team, base::RequestId request, std::chrono::steady_clock::time_point deadline, Done done) = 0;
 
   // The stored key of an earlier request, for reading. Blocks: not from I/O threads.

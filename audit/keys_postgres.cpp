@@ -1,4 +1,4 @@
-// A team's key of the day is made or loaded once, by one job on a session of its own, and kept; all that ask meanwhile wait for that
+// A team's key of the day is made or loaded by one job on a session of its own, and held (day_keys.h); all that ask meanwhile wait for that
 // job. After that a request key is pure computation. Rows are made with ON CONFLICT DO NOTHING and then read back, so that instances
 // which race agree on the row that won. What pseudonyms stand for is kept in their order, so that two requests with the same values wait
 // for each other and do not lock each other out, and on a session of its own, lest a flood of values delay the keys of others' requests.
@@ -10,6 +10,7 @@
 #include <fmt/format.h>
 
 #include "audit/binary_array.h"
+#include "audit/day_keys.h"
 #include "audit/kept_values.h"
 #include "audit/key_chain.h"
 #include "audit/keys.h"
@@ -19,8 +20,6 @@
 
 namespace tollgate::audit {
 namespace {
-
-using DayKeyPtr = std::shared_ptr<const DayKey>;
 
 base::SessionPool::Options PoolOptions(const PostgresKeysOptions& options, int sessions) {
   base::SessionPool::Options pool;
@@ -53,6 +52,7 @@ class PostgresKeys final : public Keys {
         source_key_(root.Derive("source-hmac")),
         options_(std::move(options)),
         clock_(options_.clock != nullptr ? *options_.clock : base::SystemClock()),
+        days_(options_.cached_teams_max),
         value_sessions_(PoolOptions(options_, 1)),
         sessions_(PoolOptions(options_, 2)) {}
 
@@ -77,8 +77,8 @@ class PostgresKeys final : public Keys {
     Done done;
   };
 
-  DayKeyPtr Cached(base::TeamId team, std::int64_t day) REQUIRES(mu_);
-  void Loaded(base::TeamId team, const absl::StatusOr<DayKeyPtr>& day);
+  void Read(base::TeamId team, std::int64_t day);
+  void Loaded(base::TeamId team, const absl::StatusOr<DayKeyPtr>& day, base::MonoTime asked);
   absl::StatusOr<TenantKey> Tenant(base::Session& session, base::TeamId team);
   absl::StatusOr<TenantKey> TenantOfVersion(base::Session& session, base::TeamId team, std::int64_t version);
   absl::StatusOr<std::string> SubjectKeyOf(base::Session& session, base::TeamId team, const TenantKey& current);
@@ -91,8 +91,8 @@ class PostgresKeys final : public Keys {
   const PostgresKeysOptions options_;
   const base::Clock& clock_;
   base::Mutex mu_;
-  std::map<base::TeamId, DayKeyPtr> days_ GUARDED_BY(mu_);
-  std::map<base::TeamId, std::vector<Waiter>> waiting_ GUARDED_BY(mu_);
+  DayKeys days_ GUARDED_BY(mu_);
+  std::map<base::TeamId, std::vector<Waiter>> waiting_ GUARDED_BY(mu_);  // While a team's key is being read.
   KeptValues kept_;
   base::SessionPool value_sessions_;
   base::SessionPool sessions_;  // These last: their threads use all of the above.
@@ -117,38 +117,37 @@ absl::Status PostgresKeys::CheckRoot() {
   });
 }
 
-DayKeyPtr PostgresKeys::Cached(base::TeamId team, std::int64_t day) {
-  const auto found = days_.find(team);
-  return found != days_.end() && found->second->day == day ? found->second : nullptr;
-}
-
 void PostgresKeys::NewRequestKey(base::TeamId team, base::RequestId request, std::chrono::steady_clock::time_point deadline, Done done) {
   const std::int64_t day = DayOf(clock_.Wall());
-  DayKeyPtr cached;
-  bool first = false;
+  DayKeys::Found found;
+  bool read = false;
   {
     base::Lock lock(mu_);
-    cached = Cached(team, day);
-    if (cached == nullptr) {
-      auto& waiters = waiting_[team];
-      first = waiters.empty();
-      waiters.push_back({request, deadline, std::move(done)});
+    found = days_.Find(team, day, clock_.Mono());
+    if (found.key == nullptr || found.look_again) {
+      const auto [waiters, first] = waiting_.try_emplace(team);
+      read = first;
+      if (found.key == nullptr) waiters->second.push_back({request, deadline, std::move(done)});
     }
   }
-  if (cached != nullptr) return done(NewKeyUnder(*cached, request));
-  if (!first) return;
-  const absl::Status queued = sessions_.Submit([this, team, day](absl::StatusOr<base::Session*> session) {
-    if (!session.ok()) return Loaded(team, base::Annotate(session.status(), "the keys database"));
+  if (found.key != nullptr) done(NewKeyUnder(*found.key, request));
+  if (read) Read(team, day);
+}
+
+void PostgresKeys::Read(base::TeamId team, std::int64_t day) {
+  const base::MonoTime asked = clock_.Mono();
+  const absl::Status queued = sessions_.Submit([this, team, day, asked](absl::StatusOr<base::Session*> session) {
+    if (!session.ok()) return Loaded(team, base::Annotate(session.status(), "the keys database"), asked);
     absl::StatusOr<DayKeyPtr> loaded = Load(**session, team, day);
     // Not known whether a new key was kept: whoever asks next finds it, or makes another.
     if (absl::IsUnknown(loaded.status()) || absl::IsAborted(loaded.status()))
       loaded = base::Unavailable(fmt::format("{}; nothing was routed; try again in a few seconds", base::Message(loaded.status())));
-    Loaded(team, loaded);
+    Loaded(team, loaded, asked);
   });
-  if (!queued.ok()) Loaded(team, base::Unavailable("the keys database is too slow: nothing was routed; try again in a few seconds"));
+  if (!queued.ok()) Loaded(team, base::Unavailable("the keys database is too slow: nothing was routed; try again in a few seconds"), asked);
 }
 
-void PostgresKeys::Loaded(base::TeamId team, const absl::StatusOr<DayKeyPtr>& day) {
+void PostgresKeys::Loaded(base::TeamId team, const absl::StatusOr<DayKeyPtr>& day, base::MonoTime asked) {
   std::vector<Waiter> waiters;
   {
     base::Lock lock(mu_);
@@ -156,10 +155,8 @@ void PostgresKeys::Loaded(base::TeamId team, const absl::StatusOr<DayKeyPtr>& da
       waiters = std::move(found->second);
       waiting_.erase(found);
     }
-    if (day.ok()) {
-      if (days_.size() >= options_.cached_teams_max) days_.clear();
-      days_[team] = *day;
-    }
+    if (day.ok()) days_.Put(team, *day, asked);
+    if (absl::IsFailedPrecondition(day.status())) days_.Forget(team);
   }
   const auto now = std::chrono::steady_clock::now();
   for (Waiter& waiter : waiters) {

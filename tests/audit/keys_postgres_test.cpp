@@ -119,6 +119,27 @@ TEST_CASE_METHOD(Bed, "Destroyed keys open nothing more, at each level") {
   }
 }
 
+TEST_CASE_METHOD(
+    Bed, "An instance that runs notices within a minute that a team's keys were destroyed, while it reads them anew beside its requests") {
+  for (const char* statement :
+       {"UPDATE keys.tenant_day SET wrapped = NULL, destroyed_at = now()", "UPDATE keys.tenant SET wrapped = NULL, destroyed_at = now()"}) {
+    INFO(statement);
+    team = base::TeamId::New();
+    auto keys = OpenKeys(), others = OpenKeys();
+    const auto day = (*New(*keys))->row().tenant_day;
+    REQUIRE(New(*others).ok());
+    clock.Advance(std::chrono::seconds(30));
+    REQUIRE(New(*keys).ok());  // Reads it again, and goes on for another minute.
+    clock.Advance(std::chrono::seconds(45));
+    CHECK((*New(*keys))->row().tenant_day == day);
+    REQUIRE(keys_sql->RunScript("destroy", statement).ok());
+    clock.Advance(std::chrono::seconds(20));
+    while (New(*keys).ok()) std::this_thread::yield();  // It is known, looked at again, and then not known any more.
+    CHECK(absl::IsFailedPrecondition(New(*keys).status()));
+    CHECK(absl::IsFailedPrecondition(New(*others).status()));  // Nobody asked it for more than a minute.
+  }
+}
+
 TEST_CASE_METHOD(Bed, "What pseudonyms stand for is kept sealed, found by any instance, and forgotten by subject, pseudonym or value") {
   using ValuesOf = Keys::ValuesOf;
   auto a = OpenKeys(), b = OpenKeys();
