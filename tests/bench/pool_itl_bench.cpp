@@ -5,6 +5,8 @@
 //   pool.itl_p50_ms         before
 //   pool.itl_beside_p50_ms  while it is
 //   pool.long_prompt_ttft_s the long prompt's own time to first token, if it is less than the 60 s that are measured
+//
+// TOLLGATE_BENCH_KV_TOKENS: so many tokens for all slots, instead of a context for each.
 #include <algorithm>
 #include <atomic>
 #include <chrono>
@@ -32,6 +34,7 @@ std::unique_ptr<Pool> MakePool() {
   model.slots = kChats + 1;
   model.context_tokens = kLongPrompt + 352;
   model.prefix_cache_bytes = 0;
+  model.kv_tokens = static_cast<std::int64_t>(bench::FromEnvironment("TOLLGATE_BENCH_KV_TOKENS", 0));
   return bench::MakeModelPool(std::move(model));
 }
 
