@@ -89,7 +89,9 @@ struct Step {
 std::int64_t PruneAll(base::Session& session, std::int64_t at_most) {
   Step step;
   std::int64_t pruned = 0;
-  for (bool left = true; left;) {
+  bool left = true;
+  for (int steps = 0; left; ++steps) {
+    REQUIRE(steps < 100);
     const std::int64_t n = step.Prune(session, at_most, &left);
     CHECK(n <= at_most);
     pruned += n;
