@@ -160,13 +160,12 @@ const std::string kRecords = fmt::format(
     "t.input_tokens, t.cached_input_tokens, t.output_tokens, t.discarded_tokens, t.amount_nanos, t.price_version, {}, "
     "coalesce(g.lines, ''), coalesce(g.rows, 0), coalesce(g.tokens, 0), coalesce(g.others, ''), "
     "coalesce(h.lines, ''), coalesce(h.rows, 0), coalesce(h.tokens, 0), coalesce(h.others, '') "
-    "FROM audit.record r "
+    "FROM (SELECT * FROM audit.record WHERE kind IN (4, 5) AND wall_us >= $1::int8 AND wall_us < $2::int8 "
+    "AND day BETWEEN date '1970-01-01' + ($1::int8 / 86400000000)::int4 AND date '1970-01-01' + ($2::int8 / 86400000000)::int4 "
+    "AND (leaf_index, log_id) > ($3::int8, $4::int2) AND leaf_index <= $6::int8 ORDER BY leaf_index, log_id LIMIT $5::int8) r "
     "LEFT JOIN metering.usage u ON u.request_id = r.request_id AND u.attempt = greatest(r.attempt, 1) AND u.part = 0 "
     "LEFT JOIN metering.transfer t ON t.request_id = r.request_id AND t.attempt = greatest(r.attempt, 1) AND t.part = 0 AND t.entry = 0 "
-    "LEFT JOIN LATERAL ({}) g ON true LEFT JOIN LATERAL ({}) h ON true "
-    "WHERE r.kind IN (4, 5) AND r.wall_us >= $1::int8 AND r.wall_us < $2::int8 "
-    "AND r.day BETWEEN date '1970-01-01' + ($1::int8 / 86400000000)::int4 AND date '1970-01-01' + ($2::int8 / 86400000000)::int4 "
-    "AND (r.leaf_index, r.log_id) > ($3::int8, $4::int2) AND r.leaf_index <= $6::int8 ORDER BY r.leaf_index, r.log_id LIMIT $5::int8",
+    "LEFT JOIN LATERAL ({}) g ON true LEFT JOIN LATERAL ({}) h ON true ORDER BY r.leaf_index, r.log_id",
     NamesOf({{"org", "u.org_id IS DISTINCT FROM r.org_id"},
              {"team", "u.team_id IS DISTINCT FROM r.team_id"},
              {"project", "u.project_id IS DISTINCT FROM r.project_id"},
