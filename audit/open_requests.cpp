@@ -98,6 +98,7 @@ absl::StatusOr<EncodedRow> AbortRow(const OpenRequest& open, const TakeoverOptio
   entry.record = RecoveredAbort(open, base::ToMicros(options.clock->Wall()));
   if (bare || !open.readable()) {
     entry.record.mutable_end()->mutable_tokens()->Clear();
+    entry.record.mutable_end()->clear_guard_usage();  // Nor is that billed.
   } else if (options.callbacks->settle) {
     TG_ASSIGN(entry.companions, options.callbacks->settle(open, *entry.record.mutable_end()));
   }

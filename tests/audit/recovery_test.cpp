@@ -142,6 +142,7 @@ TEST_CASE_METHOD(Dead, "An open request whose usage the database refuses is clos
     requests.push_back(base::RequestId::New());
     written.push_back(Make(v1::RECORD_KIND_REQUEST, requests.back()));
     written.push_back(Segment(requests.back(), 1, 4));
+    written.back().record.mutable_segment_body()->add_guard_usage()->set_model("judge");
   }
   Wrote(std::move(written));
   Do("CREATE FUNCTION test.fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF NEW.request_id = '" + requests[5].ToString() +
@@ -152,6 +153,7 @@ TEST_CASE_METHOD(Dead, "An open request whose usage the database refuses is clos
     INFO(i);
     CHECK(AbortOf(requests[i]).end().reason() == "RECOVERED");
     CHECK(AbortOf(requests[i]).end().tokens().output() == (i == 5 ? 0 : 4));
+    CHECK(AbortOf(requests[i]).end().guard_usage_size() == (i == 5 ? 0 : 1));
   }
   CHECK(Int("SELECT sum(amount) FROM test.note") == 32);
   CHECK(Int("SELECT count(*) FROM audit.log_head WHERE open_from = next_index") == 2);
