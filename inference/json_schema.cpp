@@ -1,4 +1,4 @@
-// One rule for each schema, by recursion over it. What libllama's reader of grammars works on at once are the readings of a text; they are
+// One rule for each schema, by recursion over it. What is followed at once, here and by servers, are the readings of a text; they are
 // counted on the way (an anyOf has the sum of its alternatives', an object begins with at most one for each key), and a schema with too
 // many is refused. A schema may not refer to itself: readings of nested alternatives would double with each level of the output. Where
 // anything may come (`any`), the grammar recurs, and has one reading.

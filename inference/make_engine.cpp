@@ -32,7 +32,7 @@ absl::StatusOr<std::unique_ptr<Engine>> MakeEngine(const ModelOptions& model, co
     TG_ASSIGN(auto tokenizer, MakeLlamaTokenizer(model, host.backends_dir));
     return MakeUpstreamEngine(model, std::move(tokenizer), *host.clock);
   }
-  return MakeLlamaEngine(model, host.backends_dir, MemoryOf(host), *host.clock);
+  return MakeLlamaEngine(model, host.backends_dir, MemoryOf(host));
 }
 
 ModelOptions StrictOf(ModelOptions model) {

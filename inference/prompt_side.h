@@ -36,7 +36,7 @@ class PromptSide {
   }
 
   // Reads a grammar, for EngineSequence; null where the engine reads it elsewhere, but would take it. INVALID_ARGUMENT: it is none.
-  // UNIMPLEMENTED where the engine has no grammars. Tens of milliseconds at worst.
+  // UNIMPLEMENTED where the engine has no grammars. Some milliseconds at worst.
   virtual absl::StatusOr<std::shared_ptr<CheckedGrammar>> CheckGrammar(std::string_view /*gbnf*/) const {
     return base::Unimplemented("this model's engine cannot hold its output to a grammar");
   }

@@ -127,8 +127,7 @@ absl::StatusOr<LlamaModel> Weights(const ModelOptions& model, const LlamaPlan& p
   return weights;
 }
 
-absl::StatusOr<std::unique_ptr<Engine>> Load(const ModelOptions& model, ModelInfo info, ChatFormat format, Checked checked,
-                                             const base::Clock& clock) {
+absl::StatusOr<std::unique_ptr<Engine>> Load(const ModelOptions& model, ModelInfo info, ChatFormat format, Checked checked) {
   const LlamaPlan& plan = checked.plan;
   TG_ASSIGN(LlamaModel weights, Weights(model, plan));
   if (llama_model_has_encoder(weights.get()) || llama_model_is_diffusion(weights.get())) {
@@ -161,7 +160,7 @@ absl::StatusOr<std::unique_ptr<Engine>> Load(const ModelOptions& model, ModelInf
   vocab.format().Describe(info);
   auto engine =
       std::make_unique<LlamaEngine>(std::move(info), std::move(checked.header), std::move(weights), std::move(context), std::move(vocab),
-                                    step_tokens_max, PrefixBytesMax(model), DeviceCuts(model, plan), model.in_own_process, clock);
+                                    step_tokens_max, PrefixBytesMax(model), DeviceCuts(model, plan), model.in_own_process);
   if (model.kv_tokens > 0 && !engine->Info().rewinds) {
     return base::FailedPrecondition(
         "what this model keeps of a context cannot be told apart by token (it is recurrent, or forgets old tokens), so that its slots "
@@ -198,7 +197,7 @@ absl::StatusOr<LlamaPlan> PlanLlama(const ModelOptions& model, const GgufHeader&
 }
 
 absl::StatusOr<std::unique_ptr<Engine>> MakeLlamaEngine(const ModelOptions& model, const std::string& backends_dir,
-                                                        std::int64_t memory_bytes, const base::Clock& clock) {
+                                                        std::int64_t memory_bytes) {
   ModelInfo info;
   info.name = model.name;
   info.engine = "llama";
@@ -215,7 +214,7 @@ absl::StatusOr<std::unique_ptr<Engine>> MakeLlamaEngine(const ModelOptions& mode
     }
     TG_ASSIGN(ChatFormat format, ChatFormat::Choose(model.chat_template, checked.header.chat_template));
     info.chat_template = format.name();
-    return Load(model, std::move(info), std::move(format), std::move(checked), clock);
+    return Load(model, std::move(info), std::move(format), std::move(checked));
   } catch (const std::exception& e) {
     return base::FailedPrecondition(fmt::format("libllama cannot load {}: {}", model.file, e.what()));
   }

@@ -7,7 +7,6 @@
 #include <string>
 #include <vector>
 
-#include "base/clock.h"
 #include "inference/engine.h"
 #include "inference/gguf.h"
 #include "inference/placement.h"
@@ -28,9 +27,8 @@ absl::StatusOr<LlamaPlan> PlanLlama(const ModelOptions& model, const GgufHeader&
                                     const std::string& backends_dir, std::int64_t memory_bytes);
 
 // Reads and checks the file's header and digest, and that it fits into `memory_bytes`, then loads it. `backends_dir`: where ggml's loadable
-// backends are; empty = as built. `clock`: by which calls of grammars are timed.
+// backends are; empty = as built.
 absl::StatusOr<std::unique_ptr<Engine>> MakeLlamaEngine(const ModelOptions& model, const std::string& backends_dir,
-                                                        std::int64_t memory_bytes = INT64_MAX,
-                                                        const base::Clock& clock = base::SystemClock());
+                                                        std::int64_t memory_bytes = INT64_MAX);
 
 }  // namespace tollgate::inference

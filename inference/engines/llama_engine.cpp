@@ -36,9 +36,8 @@ bool KeepsParts(const llama_model* model) {
 }  // namespace
 
 LlamaEngine::LlamaEngine(ModelInfo info, GgufHeader header, LlamaModel model, LlamaContext context, LlamaVocab vocab, int step_tokens_max,
-                         std::int64_t prefix_cache_bytes, bool device_cuts, bool in_own_process, const base::Clock& clock)
+                         std::int64_t prefix_cache_bytes, bool device_cuts, bool in_own_process)
     : info_(std::move(info)),
-      clock_(clock),
       model_(std::move(model)),
       context_(std::move(context)),
       adapters_(model_.get(), context_.get(), std::move(header), info_.device_memory_bytes > 0, in_own_process),
@@ -157,7 +156,7 @@ absl::StatusOr<EngineOpened> LlamaEngine::Open(int index, const EngineSequence& 
   slot.sampler.Ban(sequence.banned_first);
   slot.grammar = std::dynamic_pointer_cast<LlamaGrammar>(sequence.read);
   if (slot.grammar == nullptr && !sequence.grammar.empty()) {
-    TG_ASSIGN(slot.grammar, LlamaGrammar::Make(vocab_.raw(), sequence.grammar, clock_));
+    TG_ASSIGN(slot.grammar, LlamaGrammar::Make(vocab_, sequence.grammar));
   }
   slot.published = std::clamp<std::int64_t>(sequence.published_tokens, 0, static_cast<std::int64_t>(prompt.size()) - 1);
   slot.published_salt = "published:" + sequence.published_by.ToString() + with;  // Never a tenant's name.

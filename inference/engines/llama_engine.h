@@ -30,7 +30,7 @@ namespace tollgate::inference {
 class LlamaEngine final : public Engine {
  public:
   LlamaEngine(ModelInfo info, GgufHeader header, LlamaModel model, LlamaContext context, LlamaVocab vocab, int step_tokens_max,
-              std::int64_t prefix_cache_bytes, bool device_cuts, bool in_own_process, const base::Clock& clock);
+              std::int64_t prefix_cache_bytes, bool device_cuts, bool in_own_process);
   ~LlamaEngine() override;
 
   // Gives the context its threads and puts one token through the model: that pages the weights in, and fails here rather than on the first
@@ -43,7 +43,7 @@ class LlamaEngine final : public Engine {
   absl::StatusOr<std::vector<std::int32_t>> Tokenize(std::string_view text) const override;
   absl::StatusOr<std::vector<std::int32_t>> RenderParts(std::span<const PromptPart> parts) const override;
   absl::StatusOr<std::shared_ptr<CheckedGrammar>> CheckGrammar(std::string_view gbnf) const override {
-    return LlamaGrammar::Make(vocab_.raw(), gbnf, clock_);
+    return LlamaGrammar::Make(vocab_, gbnf);
   }
   absl::StatusOr<EngineOpened> Open(int slot, const EngineSequence& sequence) override;
   absl::Status Step(std::span<const EngineWork> work, std::vector<EngineOutput>& outputs) override;
@@ -124,7 +124,6 @@ class LlamaEngine final : public Engine {
   bool CutIsEnough() const;
 
   ModelInfo info_;
-  const base::Clock& clock_;
   LlamaModel model_;
   LlamaContext context_;
   std::unique_ptr<LlamaThreads> threads_;

@@ -23,12 +23,11 @@ namespace tollgate::inference {
 namespace {
 
 std::atomic<int> interrupted_engines{0};
-thread_local bool quiet = false;
 thread_local int loading = 0;
 
 void Log(ggml_log_level level, const char* text, void*) {
   if (level != GGML_LOG_LEVEL_WARN && level != GGML_LOG_LEVEL_ERROR) return;
-  if (quiet || interrupted_engines.load(std::memory_order_relaxed) > 0) return;
+  if (interrupted_engines.load(std::memory_order_relaxed) > 0) return;
   std::string_view line(text);
   while (!line.empty() && (line.back() == '\n' || line.back() == ' ')) line.remove_suffix(1);
   if (line.empty()) return;
@@ -81,9 +80,6 @@ absl::Status StartLlama(const std::string& dir) {
   std::call_once(once, [&dir] { outcome = new absl::Status(Start(dir.empty() ? TOLLGATE_LLAMA_BACKENDS : dir)); });
   return *outcome;
 }
-
-LlamaQuiet::LlamaQuiet() { quiet = true; }
-LlamaQuiet::~LlamaQuiet() { quiet = false; }
 
 LlamaLoading::LlamaLoading() { ++loading; }
 LlamaLoading::~LlamaLoading() { --loading; }

@@ -36,15 +36,6 @@ std::vector<LlamaGpu> LlamaGpus();
 // An engine was interrupted, or one that had been is gone: between the two libllama's complaints are not reported.
 void LlamaInterrupted(bool begins);
 
-// While it lives, what libllama says on this thread is not reported: where its complaint is about a caller's text, not about us.
-class LlamaQuiet {
- public:
-  LlamaQuiet();
-  ~LlamaQuiet();
-  LlamaQuiet(const LlamaQuiet&) = delete;
-  LlamaQuiet& operator=(const LlamaQuiet&) = delete;
-};
-
 // While it lives, libllama throws std::runtime_error on this thread where it would end the process. Around what loads a file; never around
 // what computes, where libllama's threads would wait for this one for ever.
 class LlamaLoading {

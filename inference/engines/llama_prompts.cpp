@@ -38,7 +38,7 @@ class ChatPrompts final : public PromptSide {
     return vocab_.RenderParts(parts);
   }
   absl::StatusOr<std::shared_ptr<CheckedGrammar>> CheckGrammar(std::string_view gbnf) const override {
-    return LlamaGrammar::Make(vocab_.raw(), gbnf, base::SystemClock());
+    return LlamaGrammar::Make(vocab_, gbnf);
   }
   absl::StatusOr<AdapterInfo> CheckAdapter(const AdapterOptions& adapter, std::int64_t memory_bytes) const override {
     return CheckAdapterFile(adapter, header_, on_gpus_, on_gpus_ ? std::numeric_limits<std::int64_t>::max() : memory_bytes);

@@ -46,7 +46,7 @@ class LlamaTokenizer final : public Tokenizer {
     return vocab_.RenderParts(parts);
   }
   absl::StatusOr<std::unique_ptr<GrammarReader>> Follow(std::string_view gbnf) const override {
-    TG_ASSIGN(auto grammar, LlamaGrammar::Make(vocab_.raw(), gbnf, base::SystemClock()));
+    TG_ASSIGN(auto grammar, LlamaGrammar::Make(vocab_, gbnf));
     return std::make_unique<Reader>(std::move(grammar));
   }
   std::string_view Bytes(std::int32_t token) const override { return vocab_.Bytes(token); }

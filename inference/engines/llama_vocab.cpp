@@ -36,6 +36,8 @@ absl::StatusOr<LlamaVocab> LlamaVocab::Make(const llama_model* model, ChatFormat
   LlamaVocab vocab(llama_model_get_vocab(model), std::move(format));
   TG_RETURN_IF_ERROR(vocab.AddPieces());
   TG_RETURN_IF_ERROR(vocab.AddControls());
+  const auto bytes_of = [&](std::int32_t token) { return vocab.EndsTurn(token) ? std::string_view() : vocab.Bytes(token); };
+  vocab.order_ = TokenOrder(static_cast<std::int32_t>(vocab.tokens()), bytes_of);
   vocab.begins_ = (llama_vocab_get_add_bos(vocab.vocab_) || vocab.format_.begins()) && llama_vocab_bos(vocab.vocab_) >= 0;
   return vocab;
 }

@@ -12,6 +12,7 @@
 
 #include "base/status.h"
 #include "inference/chat_format.h"
+#include "inference/token_order.h"
 
 struct llama_model;
 struct llama_vocab;
@@ -38,7 +39,7 @@ class LlamaVocab {
   std::string_view Bytes(std::int32_t token) const;  // Of a control token: none, but for those that begin calls of tools.
   bool EndsTurn(std::int32_t token) const { return end_of_turn_[static_cast<std::size_t>(token)]; }
   const ChatFormat& format() const { return format_; }
-  const llama_vocab* raw() const { return vocab_; }
+  const TokenOrder& order() const { return order_; }  // Of all that have bytes and end no turn.
 
  private:
   LlamaVocab(const llama_vocab* vocab, ChatFormat format) : vocab_(vocab), format_(std::move(format)) {}
@@ -55,6 +56,7 @@ class LlamaVocab {
   std::string bytes_;                // Of all tokens, one after the other.
   std::vector<std::uint32_t> ends_;  // Where each one's end in bytes_.
   std::vector<bool> end_of_turn_;
+  TokenOrder order_;
   std::unordered_map<std::string, std::int32_t> controls_;  // Those the format needs.
   struct Mark {
     std::int32_t token;

@@ -1,12 +1,16 @@
 // Output held to a grammar, on tiny generated models that would say anything else.
 #include <catch2/catch_test_macros.hpp>
 
-#include <atomic>
 #include <cctype>
+#include <cmath>
+#include <memory>
 #include <string_view>
+
+#include <llama.h>
 
 #include "inference/engines/llama.h"
 #include "inference/engines/llama_grammar.h"
+#include "inference/engines/llama_library.h"
 #include "inference/grammar.h"
 #include "tests/inference/support.h"
 #include "tests/inference/tiny_model.h"
@@ -186,18 +190,6 @@ TEST_CASE("Grammars that are none, that could hurt, or that an engine does not h
   CHECK(refused(*scripted, "", true).code() == absl::StatusCode::kUnimplemented);
 }
 
-// Each reading is later than the last by so much: what is read before and after has taken as long.
-class LeapingClock final : public base::Clock {
- public:
-  explicit LeapingClock(std::chrono::milliseconds leap) : leap_(leap) {}
-  base::WallTime Wall() const override { return {}; }
-  base::MonoTime Mono() const override { return base::MonoTime(leap_ * ++readings_); }
-
- private:
-  const std::chrono::milliseconds leap_;
-  mutable std::atomic<int> readings_{0};
-};
-
 struct Given {
   std::string text;
   absl::Status status;
@@ -215,26 +207,18 @@ std::vector<Given> Next(Engine& engine, int slots, std::int64_t prompt_tokens) {
   return given;
 }
 
-TEST_CASE("A grammar that takes more than a quarter of a second over a token ends its own sequence, and no other") {
-  for (const auto took : {LlamaGrammar::kCallMax, LlamaGrammar::kCallMax + std::chrono::milliseconds(1)}) {
-    INFO(took.count() << " ms");
-    const tollgate::test::TempDir folder;
-    const LeapingClock clock(took);
-    const auto made = MakeLlamaEngine(TinyModel("llama").WriteTo(folder), "", INT64_MAX, clock);
-    REQUIRE(made.ok());
-    Engine& engine = **made;
-    const std::vector<std::int32_t> prompt = {40, 41, 42};
-    REQUIRE(engine.Open(0, {.prompt_tokens = prompt, .grammar = "root ::= [a-z]+"}).ok());
-    REQUIRE(engine.Open(1, {.prompt_tokens = prompt}).ok());
-    const std::vector<Given> given = Next(engine, 2, 3);
-    CHECK(given[1].status.ok());
-    if (took == LlamaGrammar::kCallMax) {
-      CHECK(given[0].status.ok());
-    } else {
-      CHECK(given[0].status.code() == absl::StatusCode::kResourceExhausted);
-      CHECK(base::Message(given[0].status).find("less ambiguous") != std::string::npos);
-    }
-  }
+TEST_CASE("A grammar that has too many readings ends its own sequence, and no other") {
+  const tollgate::test::TempDir folder;
+  const auto made = MakeLlamaEngine(TinyModel("llama").WriteTo(folder), "");
+  REQUIRE(made.ok());
+  Engine& engine = **made;
+  const std::vector<std::int32_t> prompt = {40, 41, 42};
+  REQUIRE(engine.Open(0, {.prompt_tokens = prompt, .grammar = "root ::= root \"a\" | \"b\""}).ok());  // None of a caller's.
+  REQUIRE(engine.Open(1, {.prompt_tokens = prompt}).ok());
+  const std::vector<Given> given = Next(engine, 2, 3);
+  CHECK(given[1].status.ok());
+  CHECK(given[0].status.code() == absl::StatusCode::kResourceExhausted);
+  CHECK(base::Message(given[0].status).find("less ambiguous") != std::string::npos);
 }
 
 TEST_CASE(
@@ -267,7 +251,76 @@ TEST_CASE(
   CHECK(follow(3) == "not");
 }
 
-TEST_CASE("Whatever text passes the check, libllama reads or refuses, and survives") {
+struct FreeSampler {
+  void operator()(llama_sampler* sampler) const { llama_sampler_free(sampler); }
+};
+
+// A random grammar that callers may send.
+std::string RandomGrammar(std::mt19937_64& random) {
+  const std::vector<std::string> parts = {"\"ab\"", "[a-z]", "[^\\x00-\\x1F]", "(", ")", "|",           "*",        "+",    "?",
+                                          "{2}",    "{0,3}", "{1,}",           " ", ".", "\"\\u00e9\"", "[\\]é-ü]", "[^a]", "x",
+                                          "y",      "\"日\""};
+  for (;;) {
+    std::string text = "root ::= ";
+    for (std::uint64_t n = 1 + random() % 12; n > 0; --n) text += parts[random() % parts.size()];
+    text += "\nx ::= \"q\" | y [0-9]\ny ::= [a-c]{1,3} | \"é\"?\n";
+    if (CheckGrammar(text).ok()) return text;
+  }
+}
+
+// libllama's own reader is asked the same. It knows less of UTF-8, so nothing is taken up that has a byte of more than one character's.
+TEST_CASE("What may come next is what libllama's reader of grammars says, token for token") {
+  const std::uint64_t seed = test::Seed();
+  INFO("TOLLGATE_SEED=" << seed);
+  std::mt19937_64 random(seed);
+  const tollgate::test::TempDir folder;
+  const ModelOptions options = TinyModel("llama").WriteTo(folder);
+  REQUIRE(StartLlama("").ok());
+  llama_model_params params = llama_model_default_params();
+  params.vocab_only = true;
+  const LlamaModel model(llama_model_load_from_file(options.file.c_str(), params));
+  REQUIRE(model != nullptr);
+  auto format = ChatFormat::Choose("chatml", "");
+  REQUIRE(format.ok());
+  const auto vocab = LlamaVocab::Make(model.get(), *std::move(format));
+  REQUIRE(vocab.ok());
+  int compared = 0;
+  for (int round = 0; round < 300; ++round) {
+    const std::string text = round % 3 == 0 ? std::string(JsonGrammar()) : RandomGrammar(random);
+    const auto ours = LlamaGrammar::Make(*vocab, text);
+    const std::unique_ptr<llama_sampler, FreeSampler> theirs(
+        llama_sampler_init_grammar(llama_model_get_vocab(model.get()), text.c_str(), "root"));
+    REQUIRE(ours.ok());
+    REQUIRE(theirs != nullptr);
+    for (int step = 0; step < 20; ++step) {
+      std::vector<float> logits(static_cast<std::size_t>(vocab->tokens()), 0);
+      REQUIRE((*ours)->Mask(logits).ok());
+      std::vector<llama_token_data> candidates;
+      for (std::int32_t token = 0; token < vocab->tokens(); ++token) candidates.push_back({token, 0, 0});
+      llama_token_data_array array{candidates.data(), candidates.size(), -1, false};
+      llama_sampler_apply(theirs.get(), &array);
+      std::vector<std::int32_t> next;
+      for (const llama_token_data& candidate : candidates) {
+        const std::string_view bytes = vocab->Bytes(candidate.id);
+        const bool may = !std::isinf(logits[static_cast<std::size_t>(candidate.id)]);
+        CHECK(*(*ours)->Allows(candidate.id) == may);
+        const bool plain = !bytes.empty() && static_cast<unsigned char>(bytes[0]) < 0x80;
+        if (!plain && !vocab->EndsTurn(candidate.id)) continue;
+        INFO(text << " / token " << candidate.id << " " << bytes);
+        CHECK(may == !std::isinf(candidate.logit));
+        ++compared;
+        if (may && plain) next.push_back(candidate.id);
+      }
+      if (next.empty()) break;
+      const std::int32_t token = next[random() % next.size()];
+      REQUIRE((*ours)->Accept(token).ok());
+      llama_sampler_accept(theirs.get(), token);
+    }
+  }
+  CHECK(compared > 10'000);
+}
+
+TEST_CASE("Whatever text passes the check is read, and an output follows it or is ended") {
   const std::uint64_t seed = test::Seed();
   INFO("TOLLGATE_SEED=" << seed);
   std::mt19937_64 random(seed);
