@@ -163,8 +163,10 @@ const std::string kRecords = fmt::format(
     "FROM (SELECT * FROM audit.record WHERE kind IN (4, 5) AND wall_us >= $1::int8 AND wall_us < $2::int8 "
     "AND day BETWEEN date '1970-01-01' + ($1::int8 / 86400000000)::int4 AND date '1970-01-01' + ($2::int8 / 86400000000)::int4 "
     "AND (leaf_index, log_id) > ($3::int8, $4::int2) AND leaf_index <= $6::int8 ORDER BY leaf_index, log_id LIMIT $5::int8) r "
-    "LEFT JOIN metering.usage u ON u.request_id = r.request_id AND u.attempt = greatest(r.attempt, 1) AND u.part = 0 "
-    "LEFT JOIN metering.transfer t ON t.request_id = r.request_id AND t.attempt = greatest(r.attempt, 1) AND t.part = 0 AND t.entry = 0 "
+    "LEFT JOIN LATERAL (SELECT * FROM metering.usage "
+    "WHERE request_id = r.request_id AND attempt = greatest(r.attempt, 1) AND part = 0 LIMIT 1) u ON true "
+    "LEFT JOIN LATERAL (SELECT * FROM metering.transfer "
+    "WHERE request_id = r.request_id AND attempt = greatest(r.attempt, 1) AND part = 0 AND entry = 0 LIMIT 1) t ON true "
     "LEFT JOIN LATERAL ({}) g ON true LEFT JOIN LATERAL ({}) h ON true ORDER BY r.leaf_index, r.log_id",
     NamesOf({{"org", "u.org_id IS DISTINCT FROM r.org_id"},
              {"team", "u.team_id IS DISTINCT FROM r.team_id"},
