@@ -270,6 +270,14 @@ TEST_CASE("A prompt longer than the context is refused with its exact size") {
   }
 }
 
+TEST_CASE("The server leaves no core file: prompts and keys would be in it") {
+  World world;
+  rlimit core{1, 1};
+  REQUIRE(::prlimit(world.gateway.process().pid(), RLIMIT_CORE, nullptr, &core) == 0);
+  CHECK(core.rlim_cur == 0);
+  CHECK(core.rlim_max == 0);
+}
+
 TEST_CASE("Descriptors run out, and service comes back by itself") {
   World world;
   const int pid = world.gateway.process().pid();
