@@ -10,6 +10,7 @@
 #include "inference/grammar_follower.h"
 
 #include <algorithm>
+#include <bit>
 #include <utility>
 
 namespace tollgate::inference {
@@ -18,8 +19,8 @@ namespace {
 constexpr std::size_t kFixed = 5;  // Of a key: remain, low, high, any, may_end; then its nodes.
 constexpr std::size_t kStatesKept = 2048;
 constexpr std::size_t kNodesKept = 1 << 16;
-constexpr std::size_t kWordsKept = 1 << 20;
-constexpr std::int64_t kStateWork = 32;  // What it costs to make a state, beside its nodes.
+constexpr std::size_t kWordsKept = 1 << 19;
+constexpr std::int64_t kStateWork = 256;  // What a state costs beside its nodes: it has a kilobyte, and one call may make 8,000.
 
 // The first range that does not end before the point.
 auto At(const GrammarRules::Ranges& ranges, std::uint32_t point) {
@@ -124,6 +125,7 @@ std::uint32_t GrammarFollower::Next(std::uint32_t state, std::uint8_t byte) {
   bool any = true;
   for (std::size_t i = kFixed; i < key.size(); ++i) {
     const GrammarRules::Ranges& set = rules_.sets[rules_.elements[tables_.nodes[key[i]].element].index];
+    left_ -= std::bit_width(set.size() / 8);  // Large ones take longer to search.
     if (!partial.any && !Overlaps(set, partial.low, partial.high)) continue;
     any = any && (partial.any || Covers(set, partial.low, partial.high));
     kept_.push_back(key[i]);
