@@ -178,7 +178,7 @@ absl::StatusOr<v1::SealedContent> Reader::OpenContent(const Viewer& viewer, Posi
   static const std::string kSql = fmt::format(
       "SELECT message, content, leaf_hash, {} FROM audit.record WHERE log_id = $1::int2 AND leaf_index = $2::int8", kColumnNames);
   static const std::string kFirst = fmt::format(
-      "SELECT message, content, leaf_hash, log_id, leaf_index, {} FROM audit.record WHERE request_id = $1::uuid AND kind IN (1, 2) "
+      "SELECT message, content, leaf_hash, log_id, leaf_index, {} FROM audit.record WHERE request_id = $1::uuid AND kind IN (1, 2, 7) "
       "ORDER BY wall_us, kind LIMIT 1",
       kColumnNames);
   v1::Record record, first;

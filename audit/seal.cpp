@@ -18,7 +18,10 @@ std::string KeyCommitment(const RequestKey& key) { return base::HkdfExpandSha256
 
 std::string ValueAad(base::TeamId team, std::string_view pseudonym) { return "TGPV" + team.Bytes() + std::string(pseudonym); }
 
-bool OpensRequest(v1::RecordKind kind) { return kind == v1::RECORD_KIND_REQUEST || kind == v1::RECORD_KIND_DENY; }
+// An ADMIN record has content where a text was tried outside any request; then it is the only one of its id.
+bool OpensRequest(v1::RecordKind kind) {
+  return kind == v1::RECORD_KIND_REQUEST || kind == v1::RECORD_KIND_DENY || kind == v1::RECORD_KIND_ADMIN;
+}
 
 }  // namespace
 

@@ -77,7 +77,7 @@ struct SealPlace {
 // Seals under a fresh random nonce. Use the result in one Entry whose record has the same kind, attempt and segment.
 Sealed Seal(const RequestKey& key, const SealPlace& place, const v1::SealedContent& content);
 
-// DATA_LOSS: the key is not the one that the request's first record, its REQUEST or DENY, commits to.
+// DATA_LOSS: the key is not the one that the request's first record, its REQUEST or DENY (or the ADMIN that stands alone), commits to.
 absl::Status CheckKey(const RequestKey& key, const v1::Record& first);
 
 // DATA_LOSS: the bytes are not what was sealed for this request and record.

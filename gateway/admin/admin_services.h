@@ -50,8 +50,8 @@ struct AdminCollaborators {
   const identity::Identity* identity = nullptr;
   directory::PostgresDirectory* directory = nullptr;
   Changes* changes = nullptr;
-  audit::Journal* journal = nullptr;  // For VIEW records.
-  audit::Keys* keys = nullptr;        // To open content.
+  audit::Journal* journal = nullptr;  // For VIEW records, and for texts that others are asked about.
+  audit::Keys* keys = nullptr;        // To open content, and to seal those texts.
   const base::Clock* clock = nullptr;
   ModelHost* models = nullptr;                        // Null: no pool here; registered models have no state.
   std::function<void(v1::StatusReply&)> fill_status;  // Everything but directory, stops and caller. Any thread; quick.

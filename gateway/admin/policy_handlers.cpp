@@ -1,10 +1,15 @@
 // Check, Explain and Lint compile and run in memory; the text under test goes nowhere else, but to those whom rules in force ask about it,
-// where it is explained.
-// Tested by tests/gateway/admin/services_test.cpp.
+// where it is explained: then it goes on record first, as a prompt does.
+// Tested by tests/gateway/admin/services_test.cpp, tests/e2e/guards_test.cpp.
+#include <algorithm>
+#include <future>
 #include <map>
+#include <set>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
+#include "audit/seal.h"
 #include "base/error_detail.h"
 #include "gateway/admin/describe.h"
 #include "gateway/admin/handlers.h"
@@ -146,9 +151,44 @@ void AddAsked(const Caller& caller, policy::KnownNames& out) {
   };
 }
 
+constexpr std::chrono::seconds kRecordTime{5};
+
+// Nothing is computed about a text, and it goes to nobody, before it is on record: that others were asked, by whom, for which rules.
+absl::Status PutOnRecord(const Caller& caller, const Shard& shard, std::span<const policy::Question> questions,
+                         const policy::Message& text) {
+  const AdminCollaborators& with = caller.context().with;
+  const directory::Place& place = caller.place();
+  const auto deadline = std::chrono::steady_clock::now() + kRecordTime;
+  const base::RequestId id = base::RequestId::New();
+  std::promise<absl::StatusOr<std::shared_ptr<const audit::RequestKey>>> made;
+  with.keys->NewRequestKey(place.team->id, id, deadline, [&made](auto key) { made.set_value(std::move(key)); });
+  TG_ASSIGN(const auto key, made.get_future().get());
+  v1::SealedContent content;
+  v1::ChatMessage& message = *content.add_prompt();
+  message.set_role(RoleOf(text.role));
+  message.set_name(text.name);
+  message.mutable_parts()->Assign(text.parts.begin(), text.parts.end());
+  std::set<std::string> rules;
+  for (const policy::Question& question : questions) rules.insert(question.rule_id);
+  audit::Entry entry;
+  entry.record.set_kind(v1::RECORD_KIND_ADMIN);
+  entry.record.set_request_id(id.Bytes());
+  entry.record.set_org_id(shard.org.id.Bytes());
+  entry.record.set_team_id(place.team->id.Bytes());
+  entry.record.set_project_id(place.project->id.Bytes());
+  entry.record.set_key_id(caller.actor().key.Bytes());
+  v1::AdminBody& body = *entry.record.mutable_admin();
+  body.set_actor(caller.actor().name);
+  body.set_action("policy.explain");
+  body.set_summary(fmt::format("had a text explained, about which the rules {} ask others", fmt::join(rules, ", ")));
+  entry.content = audit::Seal(*key, {v1::RECORD_KIND_ADMIN, 0, 0}, content);
+  entry.key = key->row();
+  return base::Annotate(audit::AppendAndWait(*with.journal, std::move(entry), deadline).status(), "nobody was asked about the text");
+}
+
 // Asks on the caller's own behalf, so that neither the queues nor the breakers of those whom the text is taken to come from know of it,
 // with the models that are granted to the org. Rules that came along with the request ask nobody: they could have any model say anything,
-// on nobody's bill and on no record. One at a time: it holds one of the few threads of admin calls, and nobody pays for it.
+// on nobody's bill. One at a time: it holds one of the few threads of admin calls, and nobody pays for it.
 policy::AskOthers AskerFor(const Caller& caller, const Shard& shard, const v1::ExplainPolicyRequest& request) {
   if (caller.context().with.pipeline == nullptr || !request.yaml().empty()) return nullptr;
   return [&, &context = caller.context()](std::span<const policy::Question> questions,
@@ -161,6 +201,9 @@ policy::AskOthers AskerFor(const Caller& caller, const Shard& shard, const v1::E
       std::atomic<bool>& asking;
       ~Over() { asking = false; }
     } over{context.asking};
+    const bool asks =
+        std::any_of(questions.begin(), questions.end(), [](const policy::Question& question) { return question.shape == nullptr; });
+    if (asks) TG_RETURN_IF_ERROR(PutOnRecord(caller, shard, questions, text));
     pipeline::TextAsk ask{caller.who(), request.model(), request.output(), shard.policies, {questions.begin(), questions.end()}, text};
     ask.who.place.org = &shard.org;
     ask.who.place.shard = &shard;

@@ -150,7 +150,9 @@ class Detector {
   bool HasRoom(const Asked& asked) const REQUIRES(mu_) {
     const auto own = waiting_.find(asked.ask.tenant);
     const std::size_t count = own == waiting_.end() ? 0 : own->second.asked.size(), bytes = own == waiting_.end() ? 0 : own->second.bytes;
-    return MayTake(count, waiting_count_, static_cast<std::size_t>(options_.waiting_max)) &&
+    // Who need not wait passes through the queue too, until the thread has begun it.
+    const std::int64_t turns = std::max<std::int64_t>(options_.running_max - stats_.running, 0);
+    return MayTake(count, waiting_count_, static_cast<std::size_t>(options_.waiting_max + turns)) &&
            asked.bytes <= kWaitingBytesMax - waiting_bytes_ && MayTake(bytes, waiting_bytes_, kWaitingBytesMax);
   }
 

@@ -1,5 +1,6 @@
 // What those say of one text whom rules ask, outside any request: for explaining a policy. They are asked as a request asks them: the same
-// prompts, windows, deadlines and breakers. But nothing goes on record, no quota is asked, and nobody is billed.
+// prompts, windows, deadlines and breakers. But no quota is asked, nobody is billed, and the text is on record only
+// because who calls has put it there first.
 #pragma once
 
 #include <memory>

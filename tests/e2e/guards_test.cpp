@@ -157,13 +157,14 @@ TEST_CASE("A guard model of the pool holds on every surface, is billed apart, an
   CHECK(Reconcile(world.gateway, world.installation.owner_key()) == "");
 }
 
-TEST_CASE("Explain asks whom rules in force ask, with nothing on record and nothing billed") {
+TEST_CASE("Explain asks whom rules in force ask, with the text on record before anybody is asked, and nothing billed") {
   World world;
   Books books(world.installation);
   const std::string judge =
       "guard: {model: scripted, prompt: '{{text}}', answer: {hit_regex: evil, pass_regex: kind|well}, answer_tokens: 64}";
   const std::int64_t usage = books.Count("SELECT count(*) FROM metering.usage");
   const std::int64_t requests = books.Requests();
+  const auto on_record = [&] { return books.Count("SELECT count(*) FROM audit.record WHERE kind = 7 AND content IS NOT NULL"); };
   const auto explain = [&](const std::string& text, const std::string& yaml = "") {
     v1::ExplainPolicyRequest request;
     request.set_org("acme");
@@ -182,12 +183,31 @@ TEST_CASE("Explain asks whom rules in force ask, with nothing on record and noth
   CHECK(evil.rules(0).answer().output_tokens() == 3);
   CHECK(explain("a kind word").rules(0).state() == "no match");
   CHECK(explain("mumble").rules(0).state() == "failed");
+  CHECK(on_record() == 3);
   // What is not in force asks nobody.
   CHECK_FALSE(
       explain("an evil word", "version: 1\nname: t\nrules:\n  - {id: guard, detect: {" + judge + "}, do: block}\n").rules(0).has_answer());
 
+  CHECK(on_record() == 3);
+
   world.Put("detect: {external: kind}, do: block");
+  world.when_asked = [&] { CHECK(on_record() == 4); };
   CHECK(explain("an evil word").rules(0).answer().category() == "evil");
+  world.when_asked = nullptr;
+  v1::ListRecordsRequest list;
+  list.set_org("acme");
+  list.add_kinds(v1::RECORD_KIND_ADMIN);
+  const auto newest = world.admin.Call<v1::Audit>(&v1::Audit::Stub::List, list).records(0);
+  CHECK(newest.record().admin().action() == "policy.explain");
+  CHECK(newest.record().admin().summary() == "had a text explained, about which the rules guard ask others");
+  v1::ShowRecordRequest show;
+  *show.mutable_position() = newest.position();
+  show.set_with_content(true);
+  show.set_reason("to see");
+  const auto shown = world.admin.Call<v1::Audit>(&v1::Audit::Stub::Show, show);
+  REQUIRE(shown.records_size() == 1);
+  REQUIRE(shown.records(0).content().prompt_size() == 1);
+  CHECK(shown.records(0).content().prompt(0).parts(0) == "an evil word");
   CHECK(explain("an evil word").rules(0).score().value() == 90);
   CHECK(explain("a kind word").rules(0).state() == "no match");
   CHECK(explain("mumble").rules(0).state() == "failed");

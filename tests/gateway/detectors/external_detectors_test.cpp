@@ -110,6 +110,24 @@ TEST_CASE("Questions wait for their turn, and those beyond the bound are answere
   CHECK(third.get().answer.failure.empty());
 }
 
+TEST_CASE("Where nobody may wait, whoever has a turn at once is asked all the same") {
+  test::Gate gate;
+  test::ScriptedUpstream server([&](test::ScriptedUpstream::Exchange& exchange) {
+    gate.Wait();
+    exchange.Reply(200, R"({"hit":false})");
+  });
+  const auto detectors = Make(server, [](DetectorOptions& o) {
+    o.running_max = 2;
+    o.waiting_max = 0;
+  });
+  auto first = Ask(*detectors, "1"), second = Ask(*detectors, "2");
+  server.WaitForRequests(2);
+  CHECK_THAT(Ask(*detectors, "3").get().answer.failure, ContainsSubstring("too many questions waiting"));
+  gate.Open();
+  CHECK(first.get().answer.failure.empty());
+  CHECK(second.get().answer.failure.empty());
+}
+
 TEST_CASE("One that fails again and again is left alone for a while") {
   test::ScriptedUpstream server([](test::ScriptedUpstream::Exchange& exchange) { exchange.Reply(503, ""); });
   const auto detectors = Make(server, [](DetectorOptions& o) {
