@@ -2,7 +2,8 @@
 // file that was meant. For the command line; blocks, for as long as the file is large.
 //
 // What has come lies in FILE.part beside its place, and a second call goes on where the first was broken off. FILE appears whole or not at
-// all: its digest is compared and its header read first.
+// all: its digest is compared and its header read first. Nothing that stands there is replaced, and of two calls for one FILE at a time,
+// whichever processes they are in, the second is refused.
 #pragma once
 
 #include <cstdint>
@@ -33,9 +34,10 @@ struct Fetched {
   bool was_there = false;         // The file stood in its place already, with this digest.
 };
 
-// INVALID_ARGUMENT: a source or name that makes no sense, or a file that is no sound GGUF. NOT_FOUND, PERMISSION_DENIED: the source has
-// none, or not for these credentials. UNAVAILABLE: broken off; what came is kept, try again. DATA_LOSS: all came, and it is another file;
-// what came is removed. ALREADY_EXISTS: another file stands in its place.
+// INVALID_ARGUMENT: a source, folder or name that makes no sense, or a file that is no sound GGUF. NOT_FOUND, PERMISSION_DENIED: the source
+// has none, or not for these credentials; there is no such folder, or not for this user. UNAVAILABLE: broken off, what came is kept, try
+// again; or another call for this file is running. RESOURCE_EXHAUSTED: the disk is full; what came is kept. DATA_LOSS: all came, and it is
+// another file; what came is removed. ALREADY_EXISTS: another file stands in its place.
 absl::StatusOr<Fetched> Fetch(const FetchOptions& options);
 
 }  // namespace tollgate::fetch

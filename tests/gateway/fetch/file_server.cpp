@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -37,6 +38,16 @@ std::vector<std::string> FileServer::requests() const {
   return requests_;
 }
 
+void FileServer::Meanwhile(std::function<void()> what) {
+  base::Lock lock(mu_);
+  meanwhile_ = std::move(what);
+}
+
+void FileServer::AnswerWith(std::string answer) {
+  base::Lock lock(mu_);
+  instead_ = std::move(answer);
+}
+
 void FileServer::Serve() {
   for (;;) {
     const int connection = ::accept(listener_, nullptr, nullptr);
@@ -54,10 +65,15 @@ void FileServer::Answer(int connection) {
     if (got <= 0) return;
     head.append(buffer, static_cast<std::size_t>(got));
   }
+  std::function<void()> meanwhile;
+  std::string instead;
   {
     base::Lock lock(mu_);
     requests_.push_back(head);
+    meanwhile = std::exchange(meanwhile_, nullptr);
+    instead = instead_;
   }
+  if (meanwhile) meanwhile();
   std::string answer = "HTTP/1.1 404 Not Found\r\nContent-Length: 7\r\nConnection: close\r\n\r\nnothing";
   if (head.starts_with("GET " + path_ + " ")) {
     const std::size_t at = head.find("Range: bytes=");
@@ -71,6 +87,7 @@ void FileServer::Answer(int connection) {
       answer += body_.substr(from, cut_after);
     }
   }
+  if (!instead.empty()) answer = instead;
   for (std::size_t sent = 0; sent < answer.size();) {
     const ssize_t some = ::send(connection, answer.data() + sent, answer.size() - sent, MSG_NOSIGNAL);
     if (some <= 0) return;

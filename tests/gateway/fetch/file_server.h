@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -17,6 +18,10 @@ class FileServer {
 
   std::string Url(const std::string& path) const { return "http://127.0.0.1:" + std::to_string(port_) + path; }
   std::vector<std::string> requests() const;  // Their heads, in order.
+  // Done once, when the next request has been read and before it is answered.
+  void Meanwhile(std::function<void()> what);
+  // What every request is answered from now on, head and body as they are. Empty: the file again.
+  void AnswerWith(std::string answer);
 
   std::atomic<bool> knows_ranges{true};
   std::atomic<std::size_t> cut_after{SIZE_MAX};  // Bytes of a body, after which the connection breaks.
@@ -31,6 +36,8 @@ class FileServer {
   int port_ = 0;
   mutable base::Mutex mu_;
   std::vector<std::string> requests_ GUARDED_BY(mu_);
+  std::function<void()> meanwhile_ GUARDED_BY(mu_);
+  std::string instead_ GUARDED_BY(mu_);
   std::thread thread_;
 };
 
