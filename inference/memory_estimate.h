@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 #include "base/status.h"
 #include "inference/gguf.h"
@@ -45,7 +46,8 @@ struct SplitNeed {
 };
 SplitNeed SplitOverDevices(const MemoryNeed& need, const GgufHeader& header);
 
-// What this process may still take: of the machine, and of its control group if that is less. INT64_MAX where it cannot be told.
-std::int64_t MemoryAvailable();
+// What this process may still take: of the machine, and of its control group and those around that, if one of them has less. INT64_MAX
+// where it cannot be told. `root`: the folder that has proc and sys; empty = the machine's own.
+std::int64_t MemoryAvailable(const std::string& root = "");
 
 }  // namespace tollgate::inference
