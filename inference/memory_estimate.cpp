@@ -9,6 +9,10 @@
 // which one limits memory. In a container PATH may be the host's, of which the container sees the last part as its root: levels that are
 // not there are passed over.
 //
+// What models were promised and have not touched yet counts there as free: weights are files' pages, prefixes are kept as they come. So
+// what is free now is one bound, and what would be free without any model, less all that was promised, the other. The latter is the most
+// that was ever seen free: models only lessen that.
+//
 // Tested by tests/inference/memory_estimate_test.cpp.
 #include "inference/memory_estimate.h"
 
@@ -16,6 +20,7 @@
 #include <fstream>
 #include <limits>
 #include <string>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -191,6 +196,17 @@ std::int64_t MemoryAvailable(const std::string& root) {
     if (name == "MemAvailable:") available = kib * 1024;
   }
   return std::min(available, LeftOfGroups(root));
+}
+
+MemoryLimit::MemoryLimit(std::int64_t limit_bytes, std::function<std::int64_t()> available)
+    : limit_bytes_(limit_bytes), available_(std::move(available)), most_(limit_bytes == 0 ? available_() : 0) {}
+
+std::int64_t MemoryLimit::Left(std::int64_t promised_bytes) const {
+  if (limit_bytes_ != 0) return limit_bytes_ - promised_bytes;
+  const std::int64_t now = available_();
+  base::Lock lock(mu_);
+  most_ = std::max(most_, now);
+  return std::min(now, most_ - promised_bytes);
 }
 
 }  // namespace tollgate::inference

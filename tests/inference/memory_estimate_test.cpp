@@ -177,6 +177,27 @@ TEST_CASE("What is free is the least that the machine, the control group or one 
   }
 }
 
+TEST_CASE("What was promised is not given away twice, touched or not; what others gave back since counts") {
+  std::int64_t now = 100;
+  MemoryLimit limit(0, [&now] { return now; });
+  CHECK(limit.Left(0) == 100);
+  CHECK(limit.Left(60) == 40);  // Nothing of it is touched.
+  now = 70;
+  CHECK(limit.Left(60) == 40);  // A part of it, that is.
+  now = 30;
+  CHECK(limit.Left(60) == 30);  // Others took some.
+  CHECK(limit.Left(0) == 30);
+  now = 150;
+  CHECK(limit.Left(60) == 90);  // And others gave some back.
+  now = 90;
+  CHECK(limit.Left(60) == 90);
+  CHECK(limit.Left(160) == -10);
+
+  const MemoryLimit fixed(50, [&now] { return now; });  // Whatever the machine has.
+  CHECK(fixed.Left(0) == 50);
+  CHECK(fixed.Left(60) == -10);
+}
+
 TEST_CASE("This machine has some memory") { CHECK(MemoryAvailable() > 1 << 20); }
 
 }  // namespace
