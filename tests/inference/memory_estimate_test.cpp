@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 
 #include "base/error_detail.h"
+#include "inference/make_engine.h"
 #include "inference/memory_estimate.h"
 #include "tests/inference/support.h"
 #include "tests/support/temp_dir.h"
@@ -174,6 +175,40 @@ TEST_CASE("What is free is the least that the machine, the control group or one 
       for (const auto& [name, text] : files) write(name, text);
     }
     CHECK(MemoryAvailable(dir.path()) == row.left);
+  }
+}
+
+TEST_CASE("A strict model's second copy is reckoned beside its first, on GPUs as in the machine's memory") {
+  constexpr std::int64_t kGiB = 1 << 30;
+  struct Row {
+    const char* what;
+    std::vector<std::int64_t> rooms_gib;
+    std::int64_t memory_gib;
+    const char* refused;  // Strict; alone each fits.
+    const char* says = "";
+  };
+  for (const Row& row : std::vector<Row>{
+           {"one and a half copies", {80}, 100, "its second copy, for strict answers: its 30 layers", "GPU 0 has 35"},
+           {"two copies", {112}, 100, nullptr},
+           {"a GPU for each", {60, 60}, 100, nullptr},
+           {"the second over what is left of both", {80, 40}, 100, nullptr},
+           {"each over two, together not", {40, 40}, 100, "its second copy", "GPU 1 has 1"},
+           {"the machine's memory for one of them", {112}, 2, "its second copy, for strict answers: it needs about", "MiB are free"},
+           {"no GPU, and memory for one", {}, 80, "its second copy, for strict answers: it needs about", "MiB are free"},
+           {"no GPU, and memory for two", {}, 100, nullptr}}) {
+    INFO(row.what);
+    std::vector<DeviceRoom> rooms;
+    for (const std::int64_t gib : row.rooms_gib) rooms.push_back({fmt::format("GPU {}", rooms.size()), gib * kGiB});
+    ModelOptions model = Options();
+    CHECK(CheckRoom(model, SmolHeader(), 45 * kGiB, row.memory_gib * kGiB, rooms).ok());
+    model.strict = true;
+    const absl::Status both = CheckRoom(model, SmolHeader(), 45 * kGiB, row.memory_gib * kGiB, rooms);
+    INFO(both.ToString());
+    CHECK(both.ok() == (row.refused == nullptr));
+    if (row.refused == nullptr) continue;
+    CHECK(both.code() == absl::StatusCode::kResourceExhausted);
+    CHECK(base::Message(both).find(row.refused) != std::string::npos);
+    CHECK(base::Message(both).find(row.says) != std::string::npos);
   }
 }
 
