@@ -1,9 +1,11 @@
 // One `if` a kind of engine.
 //
-// Tested by tests/inference/load_test.cpp, tests/inference/worker_test.cpp, tests/inference/tiny_model_test.cpp.
+// Tested by tests/inference/load_test.cpp, tests/inference/worker_test.cpp, tests/inference/tiny_model_test.cpp,
+// tests/inference/memory_estimate_test.cpp.
 #include "inference/make_engine.h"
 
 #include <utility>
+#include <vector>
 
 #include <fmt/format.h>
 
@@ -55,11 +57,16 @@ absl::Status CheckEngine(const ModelOptions& model, const EngineHost& host) {
         fmt::format("context_tokens is {}, but the model was trained for {}", model.context_tokens, header->context_tokens));
   }
   TG_RETURN_IF_ERROR(ResolvePooling(model.pooling, *header).status());
-  const auto file_bytes = static_cast<std::int64_t>(file.bytes().size());
-  const std::int64_t memory = MemoryOf(host);
-  TG_ASSIGN(const auto plan, PlanLlama(model, *header, file_bytes, host.backends_dir, memory));
+  TG_ASSIGN(std::vector<DeviceRoom> rooms, LlamaRooms(host.backends_dir));
+  return CheckRoom(model, *header, static_cast<std::int64_t>(file.bytes().size()), MemoryOf(host), std::move(rooms));
+}
+
+absl::Status CheckRoom(const ModelOptions& model, const GgufHeader& header, std::int64_t file_bytes, std::int64_t memory_bytes,
+                       std::vector<DeviceRoom> rooms) {
+  TG_ASSIGN(const auto plan, PlanLlama(model, header, file_bytes, memory_bytes, rooms));
   if (!model.strict) return absl::OkStatus();
-  return AboutStrict(PlanLlama(StrictOf(model), *header, file_bytes, host.backends_dir, memory - plan.host_bytes).status());
+  for (const DeviceShare& share : plan.shares) rooms[share.device].free_bytes -= share.bytes;
+  return AboutStrict(PlanLlama(StrictOf(model), header, file_bytes, memory_bytes - plan.host_bytes, rooms).status());
 }
 
 absl::StatusOr<std::unique_ptr<PromptSide>> MakePromptSide(const ModelOptions& model, const ModelInfo& loaded) {

@@ -6,9 +6,12 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "base/clock.h"
 #include "inference/engine.h"
+#include "inference/gguf.h"
+#include "inference/placement.h"
 #include "inference/pool.h"
 
 namespace tollgate::inference {
@@ -37,6 +40,11 @@ absl::Status AboutStrict(const absl::Status& status);
 // Whether the file's header is good and there is memory for it, and for its second engine if it is `strict`; reads nothing else of it.
 // RESOURCE_EXHAUSTED, in numbers.
 absl::Status CheckEngine(const ModelOptions& model, const EngineHost& host);
+
+// What of that is arithmetic: a llama with this header on GPUs with these rooms, none: on the processor, and `memory_bytes` of the
+// machine's.
+absl::Status CheckRoom(const ModelOptions& model, const GgufHeader& header, std::int64_t file_bytes, std::int64_t memory_bytes,
+                       std::vector<DeviceRoom> rooms);
 
 // Of a model that was loaded elsewhere, as `loaded` says: of the weights nothing is read.
 absl::StatusOr<std::unique_ptr<PromptSide>> MakePromptSide(const ModelOptions& model, const ModelInfo& loaded);

@@ -3,8 +3,15 @@
 // key-value head, in the type they are kept in. Where the heads differ by layer (an array), the count of query heads stands for all, which
 // is never less. Computing takes a few activations of each token of a pass, and the logits of each slot.
 //
-// What there is: MemAvailable of /proc/meminfo; and memory.max less memory.current of the control group (version 2), where files' pages
-// that nobody used lately count as free.
+// What there is: MemAvailable of /proc/meminfo; and of each control group that this process is in, the limit less what is used, where
+// files' pages that nobody used lately count as free. A group's limit holds for all below it, so that all levels are looked at, up to the
+// root. /proc/self/cgroup names the group: on a line "0::PATH" in version 2, on one for "memory" in version 1; a host may have both, of
+// which one limits memory. In a container PATH may be the host's, of which the container sees the last part as its root: levels that are
+// not there are passed over.
+//
+// What models were promised and have not touched yet counts there as free: weights are files' pages, prefixes are kept as they come. So
+// what is free now is one bound, and what would be free without any model, less all that was promised, the other. The latter is the most
+// that was ever seen free: models only lessen that.
 //
 // Tested by tests/inference/memory_estimate_test.cpp.
 #include "inference/memory_estimate.h"
@@ -13,6 +20,7 @@
 #include <fstream>
 #include <limits>
 #include <string>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -37,10 +45,59 @@ std::int64_t Number(const GgufHeader& header, const char* key, std::int64_t othe
 
 std::int64_t MiB(std::int64_t bytes) { return (bytes + kMiB - 1) / kMiB; }
 
-std::int64_t ReadNumber(const char* path) {
+std::int64_t ReadNumber(const std::string& path) {
   std::ifstream file(path);
   std::int64_t number = -1;
   return file >> number ? number : -1;
+}
+
+// How a version of control groups names its files.
+struct GroupFiles {
+  const char* root;
+  const char* most;
+  const char* used;
+  const char* idle;  // A line of memory.stat.
+};
+constexpr GroupFiles kVersion2{"/sys/fs/cgroup", "memory.max", "memory.current", "inactive_file"};
+constexpr GroupFiles kVersion1{"/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"};
+
+// INT64_MAX: it has no limit, or is not there.
+std::int64_t LeftOfGroup(const std::string& group, const GroupFiles& files) {
+  const std::int64_t most = ReadNumber(fmt::format("{}/{}", group, files.most));
+  const std::int64_t used = ReadNumber(fmt::format("{}/{}", group, files.used));
+  if (most < 0 || used < 0) return std::numeric_limits<std::int64_t>::max();
+  std::int64_t idle = 0;  // Files' pages, which give way.
+  std::ifstream stat(group + "/memory.stat");
+  std::string name;
+  for (std::int64_t bytes = 0; stat >> name >> bytes;) {
+    if (name == files.idle) idle = bytes;
+  }
+  return most - used + std::min(idle, used);
+}
+
+// Of the group, and of all that it is in.
+std::int64_t LeftOfGroups(const std::string& root, std::string path, const GroupFiles& files) {
+  std::int64_t left = std::numeric_limits<std::int64_t>::max();
+  for (;;) {
+    left = std::min(left, LeftOfGroup(root + files.root + path, files));
+    if (path.empty()) return left;
+    path.resize(std::min(path.rfind('/'), path.size() - 1));
+  }
+}
+
+std::int64_t LeftOfGroups(const std::string& root) {
+  std::int64_t left = std::numeric_limits<std::int64_t>::max();
+  std::ifstream groups(root + "/proc/self/cgroup");
+  for (std::string line; std::getline(groups, line);) {  // NUMBER:CONTROLLERS:PATH
+    const std::size_t first = line.find(':');
+    const std::size_t second = line.find(':', first + 1);
+    if (first == std::string::npos || second == std::string::npos) continue;
+    const std::string controllers = fmt::format(",{},", line.substr(first + 1, second - first - 1));
+    const std::string path = line.substr(second + 1);
+    if (controllers == ",,") left = std::min(left, LeftOfGroups(root, path, kVersion2));
+    if (controllers.find(",memory,") != std::string::npos) left = std::min(left, LeftOfGroups(root, path, kVersion1));
+  }
+  return left;
 }
 
 }  // namespace
@@ -129,24 +186,27 @@ SplitNeed SplitOverDevices(const MemoryNeed& need, const GgufHeader& header) {
   return split;
 }
 
-std::int64_t MemoryAvailable() {
+std::int64_t MemoryAvailable(const std::string& root) {
   std::int64_t available = std::numeric_limits<std::int64_t>::max();
-  std::ifstream meminfo("/proc/meminfo");
+  std::ifstream meminfo(root + "/proc/meminfo");
   std::string name;
   std::string unit;
   std::int64_t kib = 0;
   while (meminfo >> name >> kib && std::getline(meminfo, unit)) {
     if (name == "MemAvailable:") available = kib * 1024;
   }
-  const std::int64_t most = ReadNumber("/sys/fs/cgroup/memory.max");
-  const std::int64_t used = ReadNumber("/sys/fs/cgroup/memory.current");
-  if (most < 0 || used < 0) return available;
-  std::int64_t idle = 0;  // Files' pages, which give way.
-  std::ifstream stat("/sys/fs/cgroup/memory.stat");
-  for (std::int64_t bytes = 0; stat >> name >> bytes;) {
-    if (name == "inactive_file") idle = bytes;
-  }
-  return std::min(available, most - used + idle);
+  return std::min(available, LeftOfGroups(root));
+}
+
+MemoryLimit::MemoryLimit(std::int64_t limit_bytes, std::function<std::int64_t()> available)
+    : limit_bytes_(limit_bytes), available_(std::move(available)), most_(limit_bytes == 0 ? available_() : 0) {}
+
+std::int64_t MemoryLimit::Left(std::int64_t promised_bytes) const {
+  if (limit_bytes_ != 0) return limit_bytes_ - promised_bytes;
+  const std::int64_t now = available_();
+  base::Lock lock(mu_);
+  most_ = std::max(most_, now);
+  return std::min(now, most_ - promised_bytes);
 }
 
 }  // namespace tollgate::inference

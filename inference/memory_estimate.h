@@ -3,7 +3,10 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <string>
 
+#include "base/mutex.h"
 #include "base/status.h"
 #include "inference/gguf.h"
 #include "inference/placement.h"
@@ -45,7 +48,24 @@ struct SplitNeed {
 };
 SplitNeed SplitOverDevices(const MemoryNeed& need, const GgufHeader& header);
 
-// What this process may still take: of the machine, and of its control group if that is less. INT64_MAX where it cannot be told.
-std::int64_t MemoryAvailable();
+// What this process may still take: of the machine, and of its control group and those around that, if one of them has less. INT64_MAX
+// where it cannot be told. `root`: the folder that has proc and sys; empty = the machine's own.
+std::int64_t MemoryAvailable(const std::string& root = "");
+
+// What all models of a pool may take together. Thread-safe.
+class MemoryLimit {
+ public:
+  // `limit_bytes` = 0: what there is, as `available` says; asked now, before the first model is loaded, and each time again.
+  explicit MemoryLimit(std::int64_t limit_bytes, std::function<std::int64_t()> available);
+
+  // What one more model may take beside those that were promised so many bytes together, used or not.
+  std::int64_t Left(std::int64_t promised_bytes) const;
+
+ private:
+  const std::int64_t limit_bytes_;
+  const std::function<std::int64_t()> available_;
+  mutable base::Mutex mu_;
+  mutable std::int64_t most_ GUARDED_BY(mu_) = 0;  // That was ever available.
+};
 
 }  // namespace tollgate::inference

@@ -5,6 +5,7 @@
 #include "inference/pool.h"
 
 #include <algorithm>
+#include <functional>
 #include <iterator>
 #include <utility>
 #include <vector>
@@ -17,7 +18,9 @@
 #include "base/mutex.h"
 #include "inference/fingerprint.h"
 #include "inference/make_engine.h"
+#include "inference/make_pool.h"
 #include "inference/mapped_file.h"
+#include "inference/memory_estimate.h"
 #include "inference/model_checks.h"
 #include "inference/replica.h"
 #include "inference/worker/worker_engine.h"
@@ -37,7 +40,8 @@ std::string NameOf(const AdaptersHeld& adapters) {
 
 class PoolOfReplicas final : public Pool {
  public:
-  explicit PoolOfReplicas(PoolOptions options) : options_(std::move(options)) {}
+  PoolOfReplicas(PoolOptions options, std::function<std::int64_t()> memory_available)
+      : options_(std::move(options)), memory_(options_.memory_bytes, std::move(memory_available)) {}
 
   ~PoolOfReplicas() override {
     for (const auto& replica : All()) replica->Stop();
@@ -97,8 +101,7 @@ class PoolOfReplicas final : public Pool {
     }
     std::shared_ptr<Replica> strict;
     if (model.strict) {
-      const std::int64_t taken = options_.memory_bytes == 0 ? 0 : (*replica)->info().memory_bytes;  // It is on no list yet.
-      auto started = Start(StrictOf(model), taken);
+      auto started = Start(StrictOf(model), (*replica)->info().memory_bytes);  // It is on no list yet.
       if (!started.ok()) return named(AboutStrict(started.status()));
       strict = *std::move(started);
     }
@@ -208,15 +211,15 @@ class PoolOfReplicas final : public Pool {
     return options_.isolation == Isolation::kProcess && model.engine != EngineKind::kOpenAi;
   }
 
-  EngineHost HostNow() const {
-    EngineHost host{.backends_dir = options_.backends_dir, .memory_bytes = std::nullopt, .clock = options_.clock};
-    if (options_.memory_bytes == 0) return host;
-    host.memory_bytes = options_.memory_bytes;
-    for (const auto& replica : All()) *host.memory_bytes -= replica->infos().front().memory_bytes;
-    return host;
+  // Beside what is loaded, and `taken_bytes`.
+  std::int64_t MemoryLeft(std::int64_t taken_bytes = 0) const {
+    for (const auto& replica : All()) taken_bytes += replica->infos().front().memory_bytes;
+    return memory_.Left(taken_bytes);
   }
 
-  std::int64_t MemoryLeft() const { return MemoryOf(HostNow()); }
+  EngineHost HostNow(std::int64_t taken_bytes = 0) const {
+    return {.backends_dir = options_.backends_dir, .memory_bytes = MemoryLeft(taken_bytes), .clock = options_.clock};
+  }
 
   int NiceOf(const ModelOptions& model) const {
     const bool computes = model.engine != EngineKind::kOpenAi;
@@ -224,19 +227,22 @@ class PoolOfReplicas final : public Pool {
   }
 
   // In a process of its own it is the computing there that has lower priority, not what waits for it here.
-  WorkerHost WorkerHostNow(const ModelOptions& model) const {
-    const EngineHost host = HostNow();
-    return {.options = options_.worker, .backends_dir = host.backends_dir, .memory_bytes = host.memory_bytes, .nice = NiceOf(model)};
+  WorkerHost WorkerHostNow(const ModelOptions& model, std::int64_t taken_bytes = 0) const {
+    WorkerHost host{.options = options_.worker,
+                    .backends_dir = options_.backends_dir,
+                    .memory_bytes = MemoryLeft(taken_bytes),
+                    .memory_bytes_again = std::nullopt,
+                    .nice = NiceOf(model)};
+    if (options_.memory_bytes != 0) host.memory_bytes_again = host.memory_bytes;
+    return host;
   }
 
   absl::StatusOr<std::unique_ptr<Replica>> Start(const ModelOptions& model, std::int64_t taken_bytes) const {
     if (Isolated(model)) {
-      WorkerHost host = WorkerHostNow(model);
-      if (host.memory_bytes) *host.memory_bytes -= taken_bytes;
+      const WorkerHost host = WorkerHostNow(model, taken_bytes);
       return Replica::Start(model, *options_.clock, 0, [&] { return MakeWorkerEngine(model, host); });
     }
-    EngineHost host = HostNow();
-    if (host.memory_bytes) *host.memory_bytes -= taken_bytes;
+    const EngineHost host = HostNow(taken_bytes);
     return Replica::Start(model, *options_.clock, NiceOf(model), [&] { return MakeEngine(model, host); });
   }
 
@@ -352,6 +358,7 @@ class PoolOfReplicas final : public Pool {
   }
 
   const PoolOptions options_;
+  const MemoryLimit memory_;
   base::Mutex load_mu_;  // Held while a model loads: what two need in memory is reckoned one after the other.
   mutable base::Mutex mu_;
   Replicas replicas_ GUARDED_BY(mu_);
@@ -360,11 +367,15 @@ class PoolOfReplicas final : public Pool {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Pool>> Pool::Create(PoolOptions options) {
+absl::StatusOr<std::unique_ptr<Pool>> CreatePool(PoolOptions options, std::function<std::int64_t()> memory_available) {
   std::vector<ModelOptions> models = std::move(options.models);
-  auto pool = std::make_unique<PoolOfReplicas>(std::move(options));
+  auto pool = std::make_unique<PoolOfReplicas>(std::move(options), std::move(memory_available));
   for (ModelOptions& model : models) TG_RETURN_IF_ERROR(pool->Load(std::move(model)));
   return pool;
+}
+
+absl::StatusOr<std::unique_ptr<Pool>> Pool::Create(PoolOptions options) {
+  return CreatePool(std::move(options), [] { return MemoryAvailable(); });
 }
 
 absl::StatusOr<base::Digest> DigestOfFile(const std::string& path) {

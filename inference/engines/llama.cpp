@@ -52,7 +52,8 @@ absl::StatusOr<Checked> CheckFile(const ModelOptions& model, const std::string& 
   info.architecture = header->architecture;
   info.vocab_tokens = header->vocab_tokens;
   info.size_bytes = static_cast<std::int64_t>(file.bytes().size());
-  TG_ASSIGN(LlamaPlan plan, PlanLlama(model, *header, info.size_bytes, backends_dir, memory_bytes));
+  TG_ASSIGN(const std::vector<DeviceRoom> rooms, LlamaRooms(backends_dir));
+  TG_ASSIGN(LlamaPlan plan, PlanLlama(model, *header, info.size_bytes, memory_bytes, rooms));
   info.memory_bytes = plan.host_bytes;
   info.device_memory_bytes = plan.device_bytes();
   return Checked{*std::move(header), std::move(plan)};
@@ -179,19 +180,22 @@ std::int64_t LlamaPlan::device_bytes() const {
   return bytes;
 }
 
-absl::StatusOr<LlamaPlan> PlanLlama(const ModelOptions& model, const GgufHeader& header, std::int64_t file_bytes,
-                                    const std::string& backends_dir, std::int64_t memory_bytes) {
+absl::StatusOr<std::vector<DeviceRoom>> LlamaRooms(const std::string& backends_dir) {
   TG_RETURN_IF_ERROR(StartLlama(backends_dir));
+  std::vector<DeviceRoom> rooms;
+  for (LlamaGpu& gpu : LlamaGpus()) rooms.push_back(std::move(gpu.room));
+  return rooms;
+}
+
+absl::StatusOr<LlamaPlan> PlanLlama(const ModelOptions& model, const GgufHeader& header, std::int64_t file_bytes, std::int64_t memory_bytes,
+                                    std::span<const DeviceRoom> rooms) {
   const MemoryNeed need = EstimateMemory(header, file_bytes, model);
-  const std::vector<LlamaGpu> gpus = LlamaGpus();
-  if (gpus.empty()) {
+  if (rooms.empty()) {
     TG_RETURN_IF_ERROR(CheckFits(need, model, memory_bytes));
     return LlamaPlan{need.total(), {}};
   }
   const SplitNeed split = SplitOverDevices(need, header);
   TG_RETURN_IF_ERROR(CheckFits(split.host, model, memory_bytes));
-  std::vector<DeviceRoom> rooms;
-  for (const LlamaGpu& gpu : gpus) rooms.push_back(gpu.room);
   TG_ASSIGN(std::vector<DeviceShare> shares, Place(split.devices, rooms));
   return LlamaPlan{split.host.total(), std::move(shares)};
 }

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -21,10 +22,14 @@ struct LlamaPlan {
   std::int64_t device_bytes() const;
 };
 
-// Whether a file with this header fits now: on the GPUs that libllama sees, or into `memory_bytes` where there is none. RESOURCE_EXHAUSTED,
-// in numbers: it does not. FAILED_PRECONDITION: libllama has nothing to compute with.
-absl::StatusOr<LlamaPlan> PlanLlama(const ModelOptions& model, const GgufHeader& header, std::int64_t file_bytes,
-                                    const std::string& backends_dir, std::int64_t memory_bytes);
+// What is free now on the GPUs that libllama sees, in its order of them; none: it computes on the processor. FAILED_PRECONDITION: libllama
+// has nothing to compute with.
+absl::StatusOr<std::vector<DeviceRoom>> LlamaRooms(const std::string& backends_dir);
+
+// Whether a file with this header fits: into these rooms of GPUs, or into `memory_bytes` where there is none. A pure function.
+// RESOURCE_EXHAUSTED, in numbers: it does not.
+absl::StatusOr<LlamaPlan> PlanLlama(const ModelOptions& model, const GgufHeader& header, std::int64_t file_bytes, std::int64_t memory_bytes,
+                                    std::span<const DeviceRoom> rooms);
 
 // Reads and checks the file's header and digest, and that it fits into `memory_bytes`, then loads it. `backends_dir`: where ggml's loadable
 // backends are; empty = as built.

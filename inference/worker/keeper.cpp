@@ -196,7 +196,9 @@ absl::Status WorkerKeeper::Load(Worker& worker, bool& gone) const {
   v1::WorkerReply reply;
   bool sound = false;
   const WorkerOptions& options = host_.options;
-  const absl::Status status = AskWorker(worker.socket, StartCall(model_, host_, false), options.load_max, options.silent_max, reply, sound);
+  WorkerHost host = host_;
+  if (!first_.empty()) host.memory_bytes = host.memory_bytes_again;
+  const absl::Status status = AskWorker(worker.socket, StartCall(model_, host, false), options.load_max, options.silent_max, reply, sound);
   gone = !sound && status.code() == absl::StatusCode::kUnavailable;
   if (!sound && !gone) return base::Unavailable(fmt::format("the process that was to load it {}", base::Message(status)));
   TG_RETURN_IF_ERROR(status);

@@ -18,8 +18,9 @@ namespace tollgate::inference {
 struct WorkerHost {
   WorkerOptions options;
   std::string backends_dir;
-  std::optional<std::int64_t> memory_bytes;  // What the model may take of the machine's; none: what the machine has left then.
-  int nice = 0;                              // Added to the niceness of the threads over there that compute.
+  std::optional<std::int64_t> memory_bytes;        // What the model may take of the machine's; none: what the machine has left then.
+  std::optional<std::int64_t> memory_bytes_again;  // The same where its process ended and is started again.
+  int nice = 0;                                    // Added to the niceness of the threads over there that compute.
 };
 
 // Starts the process and waits until the model is loaded, or for why it is not: the error that its own engine has, with its numbers; or

@@ -132,6 +132,11 @@ absl::StatusOr<std::unique_ptr<Engine>> Make(const ModelOptions& model, const En
   if (fault == "load-full") return Full();
   if (fault == "tells") return Tell();
   if (fault == "memory") return base::ResourceExhausted(fmt::format("{} bytes are left", host.memory_bytes.value_or(-1)));
+  if (fault == "memory-once") {  // The number is good for one process: the first leaves the file that its licence names.
+    if (host.memory_bytes && std::ifstream(model.licence)) return base::ResourceExhausted("told twice");
+    if (!host.memory_bytes && !std::ifstream(model.licence)) return base::ResourceExhausted("not told");
+    std::ofstream(model.licence) << "1";
+  }
   if (fault == "load-closes") {
     ::close(kWorkerDescriptor);
     Hang();

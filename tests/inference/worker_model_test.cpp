@@ -7,6 +7,9 @@
 #include <cmath>
 #include <fstream>
 
+#include <fmt/format.h>
+
+#include "inference/make_pool.h"
 #include "inference/prefix_cache.h"
 #include "tests/inference/gpu.h"
 #include "tests/inference/tiny_adapter.h"
@@ -276,6 +279,49 @@ TEST_CASE("What a process has no memory for, or finds wrong with a file, is refu
   const absl::Status digest = Pool::Create(Options(other, Isolation::kProcess)).status();
   CHECK(digest == Pool::Create(Options(other, Isolation::kThread)).status());
   CHECK(digest.code() == absl::StatusCode::kFailedPrecondition);
+}
+
+TEST_CASE(
+    "What a model was promised and has not touched is given to no other, though the machine counts it as free, until it is taken out") {
+  for (const Isolation isolation : {Isolation::kThread, Isolation::kProcess}) {
+    INFO((isolation == Isolation::kThread ? "thread" : "process"));
+    const tollgate::test::TempDir folder;
+    const TinyModel tiny("llama");
+    ModelOptions first = tiny.WriteTo(folder), second = TinyModel("deepseek2").WriteTo(folder);
+    first.prefix_cache_bytes = second.prefix_cache_bytes = 64 << 20;  // Which fills as they serve.
+    std::int64_t available = 100 << 20;                               // Whatever is loaded.
+    auto made = CreatePool(Options(first, isolation), [&available] { return available; });
+    REQUIRE(made.ok());
+    Pool& pool = **made;
+    const std::int64_t left = available - pool.models()[0].memory_bytes;
+    for (const absl::Status& refused : {pool.Check(second), pool.Load(second)}) {
+      INFO(refused.ToString());
+      CHECK(refused.code() == absl::StatusCode::kResourceExhausted);
+      CHECK(base::Message(refused).find(fmt::format("and {} MiB are free", left >> 20)) != std::string::npos);
+    }
+    ModelOptions small = second;
+    small.prefix_cache_bytes = 4 << 20;
+    CHECK(pool.Check(small).ok());
+    available = 2 << 20;  // Others took the rest.
+    CHECK(pool.Check(small).code() == absl::StatusCode::kResourceExhausted);
+    available = 100 << 20;
+    REQUIRE(pool.Unload(first.name, base::MonoTime::max()).ok());
+    CHECK(pool.Load(second).ok());
+    CHECK(pool.Load(first).code() == absl::StatusCode::kResourceExhausted);
+    available = 200 << 20;  // What others gave back since counts.
+    CHECK(pool.Load(first).ok());
+
+    if (test::OnGpu()) continue;  // Whose memory an adapter takes.
+    const auto large = test::WriteAdapter(folder, test::TinyAdapter{.rank = 512, .only = {}}.For(tiny.Bytes()), first.name, "large");
+    ModelOptions rest = small;
+    rest.name = "rest";
+    const std::int64_t taken = pool.models()[0].memory_bytes + pool.models()[1].memory_bytes;
+    rest.prefix_cache_bytes = available - taken - (pool.models()[0].memory_bytes - second.prefix_cache_bytes);
+    REQUIRE(pool.Load(rest).ok());  // To the byte.
+    CHECK(pool.CheckAdapter(large).code() == absl::StatusCode::kResourceExhausted);
+    REQUIRE(pool.Unload("rest", base::MonoTime::max()).ok());
+    CHECK(pool.CheckAdapter(large).ok());
+  }
 }
 
 }  // namespace tollgate::inference

@@ -8,6 +8,7 @@
 
 #include "base/error_detail.h"
 #include "tests/inference/worker_support.h"
+#include "tests/support/temp_dir.h"
 
 namespace tollgate::inference {
 namespace {
@@ -194,6 +195,18 @@ TEST_CASE("Models come and go in processes of their own, and the memory that is 
   CHECK(Processes("second").empty());
   model.name = "x/memory";
   CHECK(base::Message(pool->Load(model)).find("123456 bytes are left") != std::string::npos);
+}
+
+TEST_CASE("What the pool had left when a model was loaded is no bound for its process when it is started again, but what there is then") {
+  const tollgate::test::TempDir folder;
+  PoolOptions options = test::ProcessOptions({"x/memory-once"});
+  options.models.front().licence = folder.File("loaded");
+  options.worker.restart_first = std::chrono::milliseconds(1);
+  const auto pool = ProcessPool(std::move(options));
+  ::kill(ProcessOf("x/memory-once"), SIGKILL);
+  test::Until(*pool, [](const ReplicaStats& s) { return s.engine_restarts > 0 && s.ready; });
+  CHECK(test::Answer(*pool, "hello", "x/memory-once") == "hello");
+  CHECK(pool->stats()[0].engine_restarts == 1);
 }
 
 TEST_CASE("A model's process has no secret in its environment or arguments, no file of ours open, and leaves no core") {
