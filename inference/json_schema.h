@@ -1,8 +1,7 @@
 // JSON Schema (json-schema.org, draft 2020-12) as a grammar that an output is held to.
 //
-// Every output that ends by itself satisfies the schema (but for a maxLength, where a model's bytes are no UTF-8 and were repaired). It may
-// be narrower than the schema: properties come in the order in which they are declared, none that is not declared; numbers have at most 16
-// digits before and behind the point; strings escape only what JSON demands.
+// Every output that ends by itself satisfies the schema. It may be narrower than the schema: properties come in the order in which they are
+// declared, none that is not declared; numbers have at most 16 digits before and behind the point; strings escape only what JSON demands.
 //
 // Honoured: type (also several), properties, required, additionalProperties, items, minItems, maxItems, minLength, maxLength, format (date,
 // time, date-time, uuid), enum, const, anyOf, oneOf (read as anyOf), allOf of one, $ref within the schema, $defs. Annotations (title,

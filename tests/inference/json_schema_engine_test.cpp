@@ -58,9 +58,7 @@ bool SatisfiesFields(const json::value& value, const json::object& schema, const
         if (!Satisfies(item, *items, root)) return false;
   }
   if (const auto* text = value.if_string()) {
-    // This model writes what is no UTF-8, too; repaired, one character may have become several.
-    const bool repaired = text->find("\xEF\xBF\xBD") != json::string::npos;
-    return CodePoints(*text) >= Bound(schema, "minLength", 0) && (repaired || CodePoints(*text) <= Bound(schema, "maxLength", SIZE_MAX));
+    return CodePoints(*text) >= Bound(schema, "minLength", 0) && CodePoints(*text) <= Bound(schema, "maxLength", SIZE_MAX);
   }
   return true;
 }
