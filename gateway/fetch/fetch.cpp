@@ -70,6 +70,7 @@ absl::Status Copy(const FetchOptions& options, Part& part) {
     return base::NotFound(fmt::format("{}: there is no such file", shown));
   if (error != 0) return FileError(shown, error);
   if (std::fseek(from.get(), static_cast<long>(part.bytes()), SEEK_SET) != 0) return FileError(shown, errno);
+  TG_RETURN_IF_ERROR(part.Expect(std::max<std::int64_t>(0, info.st_size - part.bytes())));
   std::vector<char> buffer(kCopyBytes);
   while (const std::size_t size = std::fread(buffer.data(), 1, buffer.size(), from.get())) {
     TG_RETURN_IF_ERROR(part.Put({buffer.data(), size}));
@@ -103,12 +104,18 @@ absl::StatusOr<Fetched> Fetch(const FetchOptions& options) {
   const std::string path = options.folder + "/" + name;
   TG_ASSIGN(std::optional<Fetched> standing, Standing(path, options.sha256));
   if (standing) return *standing;
-  TG_ASSIGN(const auto part, Part::Open(path));
+  TG_ASSIGN(const auto part, Part::Open(path, options.reserve_bytes));
   TG_ASSIGN(standing, Standing(path, options.sha256));  // Another pull may have ended since.
   if (standing) return *standing;
   TG_RETURN_IF_ERROR(IsUrl(options.source) ? Transfer(options, *part) : Copy(options, *part));
   TG_RETURN_IF_ERROR(part->Flush());
   if (const absl::Status good = Look(part->path(), options.sha256); !good.ok()) {
+    if (part->beside()) {  // Less came than was there: a page that asks to log in, say. What was there may well be right.
+      return base::Unavailable(
+          fmt::format("{}: asked to go on, the server sent {} bytes of something else; {} bytes are kept, try again (or "
+                      "remove {}.part to start anew)",
+                      Shown(options.source), part->bytes(), part->kept(), path));
+    }
     part->Remove();
     return good;
   }

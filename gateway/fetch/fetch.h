@@ -24,6 +24,7 @@ struct FetchOptions {
   std::string s3_endpoint;  // "https://minio.example:9000", with the bucket in the path; empty = Amazon's.
   std::string s3_region = "us-east-1";
   std::string s3_key_id, s3_secret, s3_session_token;
+  std::int64_t reserve_bytes = 256 << 20;            // Stay free on the folder's disk, for the others that need it.
   std::function<void(std::int64_t bytes)> progress;  // Bytes that are there, now and then. May be empty.
 };
 
@@ -36,8 +37,8 @@ struct Fetched {
 
 // INVALID_ARGUMENT: a source, folder or name that makes no sense, or a file that is no sound GGUF. NOT_FOUND, PERMISSION_DENIED: the source
 // has none, or not for these credentials; there is no such folder, or not for this user. UNAVAILABLE: broken off, what came is kept, try
-// again; or another call for this file is running. RESOURCE_EXHAUSTED: the disk is full; what came is kept. DATA_LOSS: all came, and it is
-// another file; what came is removed. ALREADY_EXISTS: another file stands in its place.
+// again; or another call for this file is running. RESOURCE_EXHAUSTED: the disk has no room; what came is kept. DATA_LOSS: all came, and it
+// is another file; what came is removed. ALREADY_EXISTS: another file stands in its place.
 absl::StatusOr<Fetched> Fetch(const FetchOptions& options);
 
 }  // namespace tollgate::fetch

@@ -1,5 +1,6 @@
-// A server that does not know ranges sends the whole again, and the part starts anew; one that has nothing beyond what is there (416)
-// leaves the judgement to the digest. Redirects are followed, to HTTP(S) alone.
+// A server that does not know ranges sends the whole again, which takes the part's place once it is longer; one that has nothing beyond
+// what is there (416) leaves the judgement to the digest. Redirects are followed, to HTTP(S) alone, but for a signed request: its signature
+// is good for one address.
 //
 // Tested by tests/gateway/fetch/fetch_test.cpp.
 #include "gateway/fetch/transfer.h"
@@ -26,19 +27,38 @@ struct Incoming {
   absl::Status failed = absl::OkStatus();  // Why no more was taken.
 };
 
-absl::Status Answered(long code, const std::string& source) {
+// The region that S3 names for a bucket, if it does.
+std::string Region(CURL* curl) {
+  curl_header* header = nullptr;
+  if (curl_easy_header(curl, "x-amz-bucket-region", 0, CURLH_HEADER, -1, &header) != CURLHE_OK) return "";
+  const std::string region = header->value;
+  const bool plain = region.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789-") == std::string::npos;
+  return plain && region.size() <= 40 ? region : "";
+}
+
+absl::Status Answered(long code, const Incoming& in) {
+  const std::string& source = in.options.source;
   const std::string what = fmt::format("{}: the server answered {}", Shown(source), code);
+  if (source.starts_with("s3://") && code >= 300 && code <= 400) {
+    const std::string region = Region(in.curl);
+    if (!region.empty() && region != in.options.s3_region)
+      return base::InvalidArgument(fmt::format("{}; the bucket is in {}: set AWS_REGION to that", what, region));
+    if (code < 400) return base::InvalidArgument(what + "; set AWS_REGION to the bucket's region, or AWS_ENDPOINT_URL to its address");
+  }
   if (code == 404 || code == 410) return base::NotFound(what + "; is the address right?");
   if (code == 401 || code == 403) return base::PermissionDenied(what + "; give credentials that may read it (S3: AWS_ACCESS_KEY_ID …)");
   return base::Unavailable(what + "; what came is kept, try again");
 }
 
-// Of a failed transfer's body nothing is kept. A 200 to a request for a range: the whole comes again.
+// What the answer's head says, before its body is taken. Of a failed transfer's body nothing is kept.
 absl::Status Begin(Incoming& in) {
   long code = 0;
   curl_easy_getinfo(in.curl, CURLINFO_RESPONSE_CODE, &code);
-  if (code != 200 && code != 206) return Answered(code, in.options.source);
-  return code == 200 && in.part.bytes() > 0 ? in.part.StartAgain() : absl::OkStatus();
+  if (code != 200 && code != 206) return Answered(code, in);
+  if (code == 200 && in.part.bytes() > 0) TG_RETURN_IF_ERROR(in.part.StartAgain());
+  curl_off_t more = -1;  // Stays so where the server does not say.
+  curl_easy_getinfo(in.curl, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &more);
+  return more > 0 ? in.part.Expect(more) : absl::OkStatus();
 }
 
 std::size_t Take(const char* data, std::size_t, std::size_t size, void* to) {
@@ -122,10 +142,11 @@ absl::Status Transfer(const FetchOptions& o, Part& part) {
   long code = 0;
   curl_easy_getinfo(c, CURLINFO_RESPONSE_CODE, &code);
   if (code == 416) return absl::OkStatus();  // Nothing beyond what is there.
-  if (code >= 300) return Answered(code, o.source);
+  if (code > 200 && code != 206) return Answered(code, incoming);
+  if (done == CURLE_OK && !incoming.looked) incoming.failed = Begin(incoming);  // A body of nothing.
   TG_RETURN_IF_ERROR(incoming.failed);
   if (done == CURLE_OK) return absl::OkStatus();
-  return base::Unavailable(fmt::format("{}: {}; {} bytes are kept, try again", Shown(o.source), curl_easy_strerror(done), part.bytes()));
+  return base::Unavailable(fmt::format("{}: {}; {} bytes are kept, try again", Shown(o.source), curl_easy_strerror(done), part.kept()));
 }
 
 }  // namespace tollgate::fetch

@@ -1,65 +1,18 @@
 // Files come whole, or not at all, from a path, over HTTP and from S3; what was broken off goes on; what is not what was meant is removed.
 #include "gateway/fetch/fetch.h"
 
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <catch2/catch_test_macros.hpp>
 #include <filesystem>
 
 #include "base/encoding.h"
+#include "tests/gateway/fetch/fetch_world.h"
 #include "tests/gateway/fetch/file_server.h"
 #include "tests/inference/tiny_gguf.h"
-#include "tests/support/temp_dir.h"
 
 using namespace tollgate;
 using fetch::Fetch;
 using fetch::FetchOptions;
-using inference::test::Gguf;
-
-namespace {
-
-struct World {
-  FetchOptions From(const std::string& source) const {
-    FetchOptions options;
-    options.source = source;
-    options.folder = dir.path();
-    options.sha256 = base::Sha256(model);
-    return options;
-  }
-  std::string Content(const std::string& name) const {
-    const auto content = base::ReadFile(dir.File(name));
-    return content.ok() ? *content : "";
-  }
-  bool Empty() const { return std::filesystem::is_empty(dir.path()); }
-
-  bool Write(const std::string& path, const std::string& bytes) const { return base::WriteFileAtomically(path, bytes, 0644).ok(); }
-
-  const std::string model = Gguf::Tiny().Bytes();
-  test::TempDir dir;
-  test::TempDir elsewhere;
-};
-
-// A user for whom a folder's mode counts: root becomes nobody while this lives.
-class PlainUser {
- public:
-  explicit PlainUser(const std::string& folder, mode_t mode) : folder_(folder), root_(::geteuid() == 0) {
-    REQUIRE(::chmod(folder.c_str(), mode) == 0);
-    if (root_) REQUIRE(::seteuid(65534) == 0);
-  }
-  ~PlainUser() {
-    if (root_) CHECK(::seteuid(0) == 0);
-    CHECK(::chmod(folder_.c_str(), 0700) == 0);
-  }
-  PlainUser(const PlainUser&) = delete;
-  PlainUser& operator=(const PlainUser&) = delete;
-
- private:
-  const std::string folder_;
-  const bool root_;
-};
-
-}  // namespace
+using test::World;
 
 TEST_CASE("A file comes from a path, and a second time it is there already") {
   World world;
@@ -211,87 +164,85 @@ TEST_CASE("Sources, names and folders that make no sense are refused before anyt
   CHECK(absl::IsNotFound(Fetch(options).status()));
 }
 
-TEST_CASE("Of two pulls of one name the second is refused, and the first ends as if it were alone") {
+TEST_CASE("What was not asked for takes nothing from what had come") {
   World world;
   test::FileServer server("/tiny.gguf", world.model);
-  REQUIRE(world.Write(world.dir.File("tiny.gguf.part"), world.model.substr(0, 100)));
-  REQUIRE(world.Write(world.elsewhere.File("tiny.gguf"), world.model));
-  absl::Status second;
-  std::string left;
-  server.Meanwhile([&] {
-    second = Fetch(world.From(world.elsewhere.File("tiny.gguf"))).status();
-    left = world.Content("tiny.gguf.part");
-  });
-  const auto first = Fetch(world.From(server.Url("/tiny.gguf")));
-  CHECK(absl::IsUnavailable(second));
-  CHECK(base::Message(second).find("another pull of this name is running") != std::string::npos);
-  CHECK(left == world.model.substr(0, 100));
-  INFO(base::Message(first.status()));
-  REQUIRE(first.ok());
-  CHECK(first->resumed_from == 100);
-  CHECK(world.Content("tiny.gguf") == world.model);
-  CHECK_FALSE(std::filesystem::exists(world.dir.File("tiny.gguf.part")));
-  const auto again = Fetch(world.From(world.elsewhere.File("tiny.gguf")));  // Nobody holds it any more.
-  REQUIRE(again.ok());
-  CHECK(again->was_there);
-}
-
-TEST_CASE("A file that was put in the place while another came stands, and what came is kept") {
-  World world;
-  test::FileServer server("/tiny.gguf", world.model);
-  server.Meanwhile([&] { CHECK(world.Write(world.dir.File("tiny.gguf"), "theirs")); });
+  const std::string part = world.model.substr(0, 100);
+  REQUIRE(world.Write(world.dir.File("tiny.gguf.part"), part));
+  const auto stray = [&](const std::string& answer, const std::string& why) {
+    server.AnswerWith(answer);
+    const auto status = Fetch(world.From(server.Url("/tiny.gguf"))).status();
+    INFO(answer << ": " << base::Message(status));
+    CHECK(absl::IsUnavailable(status));
+    CHECK(base::Message(status).find(why) != std::string::npos);
+    CHECK(world.Content("tiny.gguf.part") == part);
+    CHECK_FALSE(std::filesystem::exists(world.dir.File("tiny.gguf.part.new")));
+  };
+  const std::string rest = "\r\nConnection: close\r\n\r\n";
+  stray("HTTP/1.1 200 OK\r\nContent-Length: 10" + rest + "log in now", "sent 10 bytes of something else; 100 bytes are kept");
+  stray("HTTP/1.1 200 OK" + rest + std::string(100, 'x'), "sent 100 bytes of something else; 100 bytes are kept");
+  stray("HTTP/1.1 200 OK\r\nContent-Length: 0" + rest, "sent 0 bytes of something else; 100 bytes are kept");
+  stray("HTTP/1.1 200 OK\r\nContent-Length: 200" + rest + "log in", "100 bytes are kept, try again");
+  stray("HTTP/1.1 204 No Content" + rest, "the server answered 204; what came is kept");
+  stray("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 5" + rest + "later", "the server answered 503; what came is kept");
+  server.AnswerWith("");
+  REQUIRE(world.Write(world.dir.File("tiny.gguf.part.new"), "of a pull that was killed"));
   const auto fetched = Fetch(world.From(server.Url("/tiny.gguf")));
   INFO(base::Message(fetched.status()));
-  CHECK(absl::IsAlreadyExists(fetched.status()));
-  CHECK(world.Content("tiny.gguf") == "theirs");
-  CHECK(world.Content("tiny.gguf.part") == world.model);
+  REQUIRE(fetched.ok());
+  CHECK(fetched->resumed_from == 100);
+  CHECK(world.Content("tiny.gguf") == world.model);
+  CHECK_FALSE(std::filesystem::exists(world.dir.File("tiny.gguf.part.new")));
 }
 
-TEST_CASE("Folders and sources that cannot be looked at are refused with the reason") {
+TEST_CASE("What comes from the start again is kept once it is longer, and is the file if it is right") {
   World world;
-  std::filesystem::create_symlink("b", world.elsewhere.File("a"));
-  std::filesystem::create_symlink("a", world.elsewhere.File("b"));
-  REQUIRE(world.Write(world.elsewhere.File("file"), "x"));
-  const std::string source = world.elsewhere.File("tiny.gguf");
-  REQUIRE(world.Write(source, world.model));
-  const auto refused = [&](const std::string& from, const std::string& to, absl::StatusCode code) {
-    FetchOptions options = world.From(from);
-    options.folder = to;
-    options.name = "x.gguf";
+  test::FileServer server("/tiny.gguf", world.model);
+  server.knows_ranges = false;
+  const std::string wrong(100, 'x');
+  REQUIRE(world.Write(world.dir.File("tiny.gguf.part"), wrong));
+  server.cut_after = 100;
+  CHECK(absl::IsUnavailable(Fetch(world.From(server.Url("/tiny.gguf"))).status()));
+  CHECK(world.Content("tiny.gguf.part") == wrong);
+  server.cut_after = 101;
+  CHECK(absl::IsUnavailable(Fetch(world.From(server.Url("/tiny.gguf"))).status()));
+  CHECK(world.Content("tiny.gguf.part") == world.model.substr(0, 101));
+  server.cut_after = SIZE_MAX;
+  REQUIRE(world.Write(world.dir.File("tiny.gguf.part"), std::string(world.model.size() + 50, 'x')));
+  const auto fetched = Fetch(world.From(server.Url("/tiny.gguf")));
+  INFO(base::Message(fetched.status()));
+  REQUIRE(fetched.ok());
+  CHECK(fetched->resumed_from == 0);
+  CHECK(fetched->bytes == static_cast<std::int64_t>(world.model.size()));
+  CHECK(world.Content("tiny.gguf") == world.model);
+  std::filesystem::remove(world.dir.File("tiny.gguf"));
+  CHECK(world.Empty());
+}
+
+TEST_CASE("A bucket in another region is answered with what to set") {
+  World world;
+  test::FileServer server("/models/tiny.gguf", world.model);
+  const auto told = [&](const std::string& head, const std::string& key) {
+    server.AnswerWith("HTTP/1.1 " + head + "\r\nContent-Length: 5\r\nConnection: close\r\n\r\nwrong");
+    FetchOptions options = world.From("s3://models/tiny.gguf");
+    options.s3_endpoint = server.Url("");
+    options.s3_key_id = key;
+    options.s3_secret = "secret";
     const auto status = Fetch(options).status();
-    INFO(from << " to " << to << ": " << base::Message(status));
-    CHECK(status.code() == code);
-    CHECK(base::Message(status).find(to == world.dir.path() ? from : to) != std::string::npos);
+    INFO(head << ": " << base::Message(status));
+    CHECK(absl::IsInvalidArgument(status));
     CHECK(world.Empty());
-  };
-  refused(source, world.elsewhere.File(std::string(300, 'x')), absl::StatusCode::kInvalidArgument);
-  refused(source, world.elsewhere.File("a"), absl::StatusCode::kInvalidArgument);
-  refused(source, world.elsewhere.File("a") + "/models", absl::StatusCode::kInvalidArgument);
-  refused(source, world.elsewhere.File("file"), absl::StatusCode::kNotFound);
-  refused(source, world.elsewhere.File("file") + "/models", absl::StatusCode::kNotFound);
-  refused(world.elsewhere.File(std::string(300, 'x')), world.dir.path(), absl::StatusCode::kInvalidArgument);
-  refused(world.elsewhere.File("a"), world.dir.path(), absl::StatusCode::kInvalidArgument);
-  refused(world.elsewhere.path(), world.dir.path(), absl::StatusCode::kNotFound);
-  std::filesystem::create_directory(world.dir.File("x.gguf.part"));
-  FetchOptions options = world.From(source);
-  options.name = "x.gguf";
-  CHECK(absl::IsInvalidArgument(Fetch(options).status()));
-}
-
-TEST_CASE("A folder that is closed to who pulls says so, and who may use it") {
-  World world;
-  const auto told = [&](const std::string& folder, mode_t mode) {
-    FetchOptions options = world.From("/tmp/x.gguf");
-    options.folder = folder;
-    const PlainUser user(world.dir.path(), mode);
-    const auto status = Fetch(options).status();
-    INFO(base::Message(status));
-    CHECK(absl::IsPermissionDenied(status));
     return base::Message(status);
   };
-  const std::string remedy = ": Permission denied; run this as a user who may, such as the one that the service runs as";
-  CHECK(told(world.dir.File("models"), 0) == world.dir.File("models") + remedy);
-  CHECK(told(world.dir.path(), 0) == world.dir.File("x.gguf") + remedy);
-  CHECK(told(world.dir.path(), 0555) == world.dir.File("x.gguf.part") + remedy);
-  CHECK(world.Empty());
+  const std::string named = "; the bucket is in eu-west-3: set AWS_REGION to that";
+  const std::string unnamed = "; set AWS_REGION to the bucket's region, or AWS_ENDPOINT_URL to its address";
+  for (const std::string key : {"", "AKIAEXAMPLE"}) {
+    CHECK(told("301 Moved Permanently\r\nx-amz-bucket-region: eu-west-3", key) == "s3://models/tiny.gguf: the server answered 301" + named);
+    CHECK(told("301 Moved Permanently", key) == "s3://models/tiny.gguf: the server answered 301" + unnamed);
+    CHECK(told("400 Bad Request\r\nx-amz-bucket-region: eu-west-3", key) == "s3://models/tiny.gguf: the server answered 400" + named);
+  }
+  CHECK(told("307 Temporary Redirect\r\nLocation: http://127.0.0.1:1/", "AKIAEXAMPLE") ==
+        "s3://models/tiny.gguf: the server answered 307" + unnamed);
+  CHECK(told("301 Moved Permanently\r\nx-amz-bucket-region: <b>here</b>", "") ==
+        "s3://models/tiny.gguf: the server answered 301" + unnamed);
 }
