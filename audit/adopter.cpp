@@ -1,6 +1,7 @@
 // A claim may lapse without a death: when Postgres itself stood still, every claim has lapsed at the moment it goes on. So a lapse must be
 // seen twice, `patience` apart, by an adopter whose own looks went through in between; a living owner has renewed by then.
-// What a dead instance held may take minutes to come home, so the next log does not wait for the one before.
+// What a dead instance held may take minutes to come home, so the next log does not wait for the one before: what is open in it is closed
+// meanwhile. A few bring home at once; the others keep their claims and wait for their turn.
 // Tested by tests/audit/recovery_test.cpp.
 #include "audit/adopter.h"
 
@@ -11,7 +12,9 @@ namespace tollgate::audit {
 namespace {
 
 constexpr std::chrono::seconds kTakeoverTime{60};
-constexpr std::size_t kAtOnce = 8;
+constexpr int kClosingAtOnce = 8;
+constexpr std::size_t kAdoptionsMax = 64;  // Each has a session.
+constexpr std::chrono::milliseconds kLook{20};
 
 }  // namespace
 
@@ -67,7 +70,7 @@ absl::Status Adopter::Look() {
   }
   seen_ = std::move(seen);
   for (const auto& [log, since] : std::map(seen_)) {
-    if (last_look_ - since < options_.patience || adoptions_.size() >= kAtOnce) continue;
+    if (last_look_ - since < options_.patience || closing_ >= kClosingAtOnce || adoptions_.size() >= kAdoptionsMax) continue;
     seen_.erase(log);
     if (stopping()) return absl::OkStatus();
     TG_RETURN_IF_ERROR(AdoptOne(log));
@@ -79,6 +82,7 @@ absl::Status Adopter::AdoptOne(const Lapsed& lapsed) {
   TG_ASSIGN(const auto claim, Adopt(*session_, lapsed, options_.takeover.claim));
   if (!claim) return absl::OkStatus();
   base::Info("audit", "log {}: its owner is gone; adopting it", lapsed.log_id);
+  ++closing_;
   adoptions_.push_back(std::async(std::launch::async, [this, lapsed, claim = *claim] { return CloseAndRelease(lapsed, claim); }));
   return absl::OkStatus();
 }
@@ -93,12 +97,29 @@ absl::Status Adopter::Finished() {
   return first;
 }
 
+// Each is a reading of much usage.
+LogTaken Adopter::InTurn(const LogTaken& taken) {
+  if (!taken) return taken;
+  return [this, taken](base::InstanceId owner, std::int64_t below, const std::function<bool()>& stopping) -> absl::Status {
+    while (!telling_.try_acquire_for(kLook)) {
+      if (stopping()) return base::Unavailable("this instance is shutting down");
+    }
+    const absl::Status told = taken(owner, below, stopping);
+    telling_.release();
+    return told;
+  };
+}
+
 absl::Status Adopter::CloseAndRelease(const Lapsed& lapsed, const Claim& claim) {
   TakeoverOptions takeover = options_.takeover;
   takeover.deadline = std::chrono::steady_clock::now() + kTakeoverTime;
   takeover.stopping = [this] { return stopping(); };
+  const RecoveryCallbacks callbacks{options_.takeover.callbacks->settle, InTurn(options_.takeover.callbacks->taken)};
+  takeover.callbacks = &callbacks;
   LogWriter writer(takeover.postgres, takeover.claim, claim.head, takeover.clock_check);
-  TG_ASSIGN(const std::int64_t closed, TakeOver(writer, claim, takeover));
+  const auto taken_over = TakeOver(writer, claim, takeover);
+  --closing_;
+  TG_ASSIGN(const std::int64_t closed, taken_over);
   TG_RETURN_IF_ERROR(TellTaken(writer, DeadOf(claim), takeover));
   TG_RETURN_IF_ERROR(CheckClock(takeover.clock_check));
   TG_ASSIGN(const EncodedRow stop,
@@ -107,7 +128,7 @@ absl::Status Adopter::CloseAndRelease(const Lapsed& lapsed, const Claim& claim) 
   const EncodedRow* const last[] = {&stop};
   TG_RETURN_IF_ERROR(CommitSurely(writer, last, writer.head().next_index + 1, takeover.deadline, takeover.stopping).status);
   if (claim.owed) TG_RETURN_IF_ERROR(ForgetOwed(writer.session(), claim.head));
-  TG_RETURN_IF_ERROR(writer.Release());
+  TG_RETURN_IF_ERROR(writer.Release(true));
   ++adopted_logs_;
   recovered_requests_ += closed;
   base::Info("audit", "log {}: {} open requests closed, log released", lapsed.log_id, closed);

@@ -7,6 +7,7 @@
 #include <future>
 #include <map>
 #include <memory>
+#include <semaphore>
 #include <thread>
 #include <vector>
 
@@ -36,6 +37,7 @@ class Adopter {
   absl::Status Look();
   absl::Status AdoptOne(const Lapsed& lapsed);
   absl::Status CloseAndRelease(const Lapsed& lapsed, const Claim& claim);
+  LogTaken InTurn(const LogTaken& taken);
   absl::Status Finished();  // Of adoptions that are over, the first that failed.
   bool stopping() const;
 
@@ -46,6 +48,8 @@ class Adopter {
   std::map<Lapsed, std::chrono::steady_clock::time_point> seen_;
   std::chrono::steady_clock::time_point last_look_{};
   std::vector<std::future<absl::Status>> adoptions_;
+  std::atomic<int> closing_{0};           // Adoptions whose open requests are not closed yet.
+  std::counting_semaphore<> telling_{4};  // Turns to tell `taken`.
   mutable base::Mutex mu_;
   std::condition_variable wake_;
   bool stopping_ GUARDED_BY(mu_) = false;

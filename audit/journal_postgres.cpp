@@ -228,13 +228,13 @@ void Opened::Stop() {
   if (std::exchange(stopped_, true)) return;
   // Nothing is destroyed here: others may still be appending or reading figures.
   if (adopter_ != nullptr) adopter_->Stop();
+  if (teller_ != nullptr) teller_->Stop();
   const auto deadline = std::chrono::steady_clock::now() + options_.stop_timeout;
-  if (writer_ != nullptr) writer_->Finish(deadline);
+  if (writer_ != nullptr) writer_->Finish(deadline, teller_ != nullptr && teller_->told());
   queue_.FailAll(base::Unavailable("this instance has shut down: nothing more is recorded here; try another"));
   queue_.Stop();
   if (watch_.joinable()) watch_.join();
   if (keys_ != nullptr) keys_->Stop();
-  if (teller_ != nullptr) teller_->Stop();
 }
 
 JournalStats Opened::stats() {

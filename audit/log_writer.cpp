@@ -97,11 +97,12 @@ LogWriter::Result LogWriter::Renew() {
   return {Fate::kDone, absl::OkStatus()};
 }
 
-absl::Status LogWriter::Release() {
+absl::Status LogWriter::Release(bool home) {
   static const std::string kRelease =
-      "UPDATE audit.log_head SET released = (owes IS NULL), expires_at = now() "
+      "UPDATE audit.log_head SET released = (owes IS NULL AND $4::bool), expires_at = now() "
       "WHERE log_id = $1::int2 AND epoch = $2::int8 AND fence = $3::int8";
-  return session_->Run("release the log", kRelease, {std::int64_t{head_.log_id}, head_.epoch, head_.fence}).status();
+  const std::string all_home = home ? "t" : "f";
+  return session_->Run("release the log", kRelease, {std::int64_t{head_.log_id}, head_.epoch, head_.fence, all_home}).status();
 }
 
 }  // namespace tollgate::audit

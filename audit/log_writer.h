@@ -44,8 +44,9 @@ class LogWriter {
   Result Commit(std::span<const EncodedRow* const> rows, std::int64_t open_from);
   // Renews the claim. kDone, kNothing (the connection may be gone) or kLost.
   Result Renew();
-  // Gives the log up for any instance to go on with; one that still owes (ForgetOwed), for an adopter. REQUIRES: attached.
-  absl::Status Release();
+  // Gives the log up: for any instance to go on with; for an adopter, where it still owes (ForgetOwed) or what its owner held in an earlier
+  // life is not `home`. REQUIRES: attached.
+  absl::Status Release(bool home);
 
  private:
   Result Attached(const base::Rows& rows);

@@ -46,13 +46,14 @@ RecordWriter::RecordWriter(Options options, LogWriter log, JournalQueue& queue, 
       thread_([this] { Run(); }) {}
 
 RecordWriter::~RecordWriter() {
-  if (thread_.joinable()) Finish(std::chrono::steady_clock::now());
+  if (thread_.joinable()) Finish(std::chrono::steady_clock::now(), false);
 }
 
-void RecordWriter::Finish(TimePoint deadline) {
+void RecordWriter::Finish(TimePoint deadline, bool home) {
   {
     base::Lock lock(mu_);
     give_up_ = deadline;
+    home_ = home;
     wake_.notify_all();
   }
   queue_.Close();
@@ -321,14 +322,16 @@ void RecordWriter::Stop() {
   TG_CHECK(stop.ok(), "the journal's own record cannot be stored");
   const EncodedRow* const last[] = {&*stop};
   TimePoint deadline;
+  bool home = false;
   {
     base::Lock lock(mu_);
     deadline = give_up_;
+    home = home_;
   }
   absl::Status status = CommitSurely(log_, last, log_.head().next_index + 1, deadline).status;
   if (status.ok()) {
     state_.Acknowledged(log_.head().next_index);
-    status = log_.Release();
+    status = log_.Release(home);
   }
   if (!status.ok()) base::Warn("audit", "log {} was left without a STOP record: {}", log_.head().log_id, base::Message(status));
 }

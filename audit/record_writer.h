@@ -42,8 +42,8 @@ class RecordWriter {
   RecordWriter(Options options, LogWriter log, JournalQueue& queue, StateDir& state, KeyWriter* keys);
   ~RecordWriter();
 
-  // Writes what is queued, then STOP, and lets the log go; gives up at `deadline`. Joins. Once.
-  void Finish(TimePoint deadline);
+  // Writes what is queued, then STOP, and lets the log go, `home` as of LogWriter::Release; gives up at `deadline`. Joins. Once.
+  void Finish(TimePoint deadline, bool home);
 
   bool lost() const { return lost_; }
   std::chrono::milliseconds silence() const;  // How long the batch under way has been under way.
@@ -111,6 +111,7 @@ class RecordWriter {
   mutable base::Mutex mu_;
   std::condition_variable wake_;
   TimePoint give_up_ GUARDED_BY(mu_) = TimePoint::max();
+  bool home_ GUARDED_BY(mu_) = false;
   std::thread thread_;
 };
 

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <future>
+#include <optional>
 
 #include "base/diagnostics.h"
 
@@ -14,6 +15,7 @@ namespace {
 constexpr std::chrono::milliseconds kFirstPause{100};
 constexpr std::chrono::milliseconds kLongestPause{60'000};
 constexpr std::chrono::milliseconds kStep{20};
+constexpr std::chrono::minutes kWarnAgain{10};
 
 using Stopping = std::function<bool()>;
 
@@ -27,13 +29,16 @@ bool Pause(std::chrono::milliseconds time, const Stopping& stopping) {
 // Again and again, after growing pauses, until `tell` answers OK; its last error once `stopping`.
 absl::Status UntilHeard(const std::function<absl::Status()>& tell, const Stopping& stopping) {
   std::chrono::milliseconds pause = kFirstPause;
-  for (bool first = true; !stopping(); first = false) {
+  std::optional<std::chrono::steady_clock::time_point> warned;
+  while (!stopping()) {
     const absl::Status status = tell();
     if (status.ok()) {
-      if (!first) base::Info("audit", "what a dead instance held has come home");
+      if (warned) base::Info("audit", "what a dead instance held has come home");
       return status;
     }
-    if (first && !stopping()) {
+    const auto now = std::chrono::steady_clock::now();
+    if (!stopping() && (!warned || now - *warned >= kWarnAgain)) {
+      warned = now;
       base::Warn("audit", "what a dead instance held cannot be brought home yet, and counts as used until it can; it is tried again: {}",
                  base::Message(status));
     }
@@ -68,7 +73,10 @@ absl::Status TellTaken(LogWriter& writer, const std::vector<Dead>& dead, const T
   return lost ? why : heard;
 }
 
-Teller::Teller(Options options) : options_(std::move(options)), thread_([this] { Run(); }) {}
+Teller::Teller(Options options) : options_(std::move(options)) {
+  told_ = !options_.taken && !options_.owed;  // There is nobody to tell, and nothing to forget.
+  if (!told_) thread_ = std::thread([this] { Run(); });
+}
 
 Teller::~Teller() { Stop(); }
 
@@ -83,7 +91,7 @@ void Teller::Run() {
     TG_RETURN_IF_ERROR(TellAll(options_.taken, options_.dead, stopping));
     return options_.owed ? Forget() : absl::OkStatus();
   };
-  (void)UntilHeard(tell, stopping);  // What is not told now is told by the log's next owner.
+  told_ = UntilHeard(tell, stopping).ok();  // What is not told now is told by the log's next owner.
 }
 
 absl::Status Teller::Forget() const {

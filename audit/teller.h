@@ -30,7 +30,8 @@ class Teller {
 
   explicit Teller(Options options);
   ~Teller();
-  void Stop();  // Joins, as soon as `taken` returns.
+  void Stop();                         // Joins, as soon as `taken` returns.
+  bool told() const { return told_; }  // All of it.
 
  private:
   void Run();
@@ -38,6 +39,7 @@ class Teller {
 
   const Options options_;
   std::atomic<bool> stopping_{false};
+  std::atomic<bool> told_{false};
   std::thread thread_;
 };
 

@@ -4,6 +4,7 @@
 #include "gateway/directory/snapshot.h"
 
 #include <algorithm>
+#include <set>
 
 #include <fmt/format.h>
 
@@ -143,6 +144,19 @@ bool Snapshot::OrgMayUse(const Place& place, std::string_view model) const {
   }
   const Model* registered = FindModel(model);
   return registered == nullptr || !registered->restricted || opened;
+}
+
+std::vector<std::string> Snapshot::ClosedGrants() const {
+  std::set<std::string> models;
+  for (const auto& shard : shards_) {
+    for (const auto& [scope, list] : shard->allowed) {
+      for (const auto& [model, opens] : list) {
+        const Model* registered = opens ? nullptr : FindModel(model);
+        if (registered != nullptr && registered->restricted) models.insert(model);
+      }
+    }
+  }
+  return {models.begin(), models.end()};
 }
 
 const Model* Snapshot::FindModel(std::string_view name) const {

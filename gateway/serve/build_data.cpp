@@ -1,6 +1,7 @@
 // What remembers: the directory, then keys and journal, then quotas over the journal's epoch.
 // Tested by tests/e2e, which start the program.
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "base/diagnostics.h"
 #include "base/postgres_address.h"
@@ -82,6 +83,18 @@ absl::Status OpenJournal(Parts& parts) {
   return absl::OkStatus();
 }
 
+// Of grants from before it was kept who gave them nobody knows whether an owner did.
+absl::Status WarnOfClosedGrants(directory::PostgresDirectory& directory) {
+  TG_ASSIGN(const auto snapshot, directory.InForce());
+  const std::vector<std::string> models = snapshot->ClosedGrants();
+  if (models.empty()) return absl::OkStatus();
+  base::Warn("directory",
+             "restricted models are on allow-lists where no owner put them, and are closed there: {}; an owner opens them by granting them "
+             "again (tollgate models grants, tollgate models grant MODEL …)",
+             fmt::join(models, ", "));
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::Status BuildData(Parts& parts) {
@@ -94,6 +107,7 @@ absl::Status BuildData(Parts& parts) {
                                         .poll_interval = milliseconds(config.directory_poll_ms()),
                                         .stale_max = milliseconds(config.directory_stale_max_ms())};
   TG_ASSIGN(parts.directory, directory::PostgresDirectory::Open(std::move(directory), base::SystemClock()));
+  TG_RETURN_IF_ERROR(WarnOfClosedGrants(*parts.directory));
   audit::PostgresKeysOptions keys{.url = config.postgres().keys_url(),
                                   .statement_timeout = milliseconds(config.postgres().statement_timeout_ms())};
   TG_ASSIGN(parts.keys, audit::OpenPostgresKeys(parts.secrets->root, std::move(keys)));

@@ -64,11 +64,13 @@ void UpstreamEndpoints::Ended(std::size_t index, Outcome outcome, base::MonoTime
   Endpoint& endpoint = endpoints_[index];
   --endpoint.load;
   if (trying) endpoint.trying = false;
+  const bool stale = !trying && endpoint.stale > 0 && outcome == Outcome::kFailed;
+  endpoint.stale = std::min(endpoint.stale - (stale ? 1 : 0), endpoint.load);
   if (outcome == Outcome::kGood) {
     endpoint.failures = endpoint.opened = 0;
     endpoint.open_until.reset();
-  } else if (outcome == Outcome::kFailed && (++endpoint.failures >= rules_.failures_max || trying)) {
-    if (endpoint.open_until && !trying) return;  // Begun before it opened.
+  } else if (outcome == Outcome::kFailed && !stale && (++endpoint.failures >= rules_.failures_max || trying)) {
+    endpoint.stale = endpoint.load;
     const auto cooldown = rules_.cooldown * (1LL << std::min(endpoint.opened, 20));
     ++endpoint.opened;
     endpoint.open_until = now + std::min<std::chrono::milliseconds>(cooldown, rules_.cooldown_max);

@@ -51,6 +51,7 @@ class UpstreamEndpoints {
     bool healthy = true;
     int failures = 0;  // In a row.
     int opened = 0;    // Times its circuit opened, since it last worked.
+    int stale = 0;     // Of `load`, those that began before it opened: what they fail at is known.
     bool trying = false;
     std::optional<base::MonoTime> open_until;  // Set while its circuit is open.
     base::MonoTime rests_until{};              // As it asked.

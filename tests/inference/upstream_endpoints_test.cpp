@@ -119,6 +119,22 @@ TEST_CASE("Whoever tries and begins to be answered lets the others in; if that a
   CHECK(fleet.Choose(1, now, {}));  // A good answer, and the count begins anew.
 }
 
+TEST_CASE("What began before the circuit opened and fails after it closed again opens nothing, however late it fails") {
+  UpstreamEndpoints fleet(1);
+  for (int i = 0; i < 6; ++i) CHECK_FALSE(fleet.Began(0, kStart));
+  for (int i = 0; i < 3; ++i) fleet.Ended(0, Outcome::kFailed, kStart, false);
+  base::MonoTime now = kStart + milliseconds(1000);
+  REQUIRE(fleet.Began(0, now));
+  fleet.Answers(0);
+  for (int i = 0; i < 3; ++i) {
+    now += milliseconds(1000);
+    fleet.Ended(0, Outcome::kFailed, now, false);
+    CHECK(fleet.Choose(1, now, {}));
+  }
+  fleet.Ended(0, Outcome::kFailed, now, false);  // The one that tried.
+  CHECK_FALSE(fleet.Choose(1, now, {}));
+}
+
 TEST_CASE("Requests that fail after the circuit opened do not lengthen it") {
   UpstreamEndpoints fleet(1);
   for (int i = 0; i < 10; ++i) fleet.Began(0, kStart);

@@ -111,11 +111,18 @@ TEST_CASE("An org's admin opens no restricted model, whether the grant or the mo
   CHECK(world.MayUse("globex/app", "early") == kNeither);
   CHECK(world.MayUse("globex/app", "late") == kNeither);
   CHECK(world.MayUse("acme/app", "early") == kNeither);
+  CHECK(Must(world.directory->InForce())->ClosedGrants() == std::vector<std::string>{"early", "late"});
 
   REQUIRE(world.Grant("first", "early").ok());  // Of acme.
   CHECK(world.granted.by_installation());
   CHECK(world.MayUse("acme/app", "early") == kBoth);
   CHECK(world.MayUse("globex/app", "early") == kNeither);
+  v1::ClearGrantsRequest clear;
+  clear.mutable_scope()->set_org("globex");
+  v1::ClearGrantsReply cleared;
+  REQUIRE(world.Directory("globex", &v1::Directory::Stub::ClearGrants, clear, cleared).ok());
+  REQUIRE(world.Grant("admin", "early", "search").ok());  // Here it says nothing that the org's line does not; but it opens nothing.
+  CHECK(Must(world.directory->InForce())->ClosedGrants() == std::vector<std::string>{"early"});
 }
 
 TEST_CASE("An owner's grant opens a restricted model where it was given, its admin narrows that, and opens nothing again") {
