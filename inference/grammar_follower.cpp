@@ -18,8 +18,6 @@ namespace {
 
 constexpr std::size_t kFixed = 5;  // Of a key: remain, low, high, any, may_end; then its nodes.
 constexpr std::size_t kStatesKept = 2048;
-constexpr std::size_t kNodesKept = 1 << 16;
-constexpr std::size_t kWordsKept = 1 << 19;
 constexpr std::int64_t kStateWork = 256;  // What a state costs beside its nodes: it has a kilobyte, and one call may make 8,000.
 
 // The first range that does not end before the point.
@@ -66,7 +64,7 @@ absl::StatusOr<bool> GrammarFollower::Takes(std::string_view bytes) {
 }
 
 absl::Status GrammarFollower::Accept(std::string_view bytes) {
-  if (tables_.states.size() > kStatesKept || tables_.nodes.size() > kNodesKept || tables_.words > kWordsKept) Compact();
+  if (tables_.states.size() > kStatesKept || tables_.nodes.size() > nodes_kept_ || tables_.words > words_kept_) Compact();
   const std::uint32_t next = Walk(now_, bytes);
   TG_RETURN_IF_ERROR(Over());
   if (next == kDead) return base::Internal("the grammar was given what it does not take");
@@ -226,13 +224,15 @@ std::uint32_t GrammarFollower::StateOf(const Partial& partial, bool may_end) {
   return at->second;
 }
 
+// What is needed may itself be much: an output nested deep stands on all its levels. Twice that must come before it is carried again.
 void GrammarFollower::Compact() {
   const Tables old = std::exchange(tables_, {});
   round_ = 0;
-  const std::int64_t left = left_;
   start_ = Carry(old, start_);
   now_ = Carry(old, now_);
-  left_ = left;
+  carried_ += static_cast<std::int64_t>(tables_.nodes.size());
+  nodes_kept_ = std::max(kNodesKept, 2 * tables_.nodes.size());
+  words_kept_ = std::max(kWordsKept, 2 * tables_.words);
 }
 
 // The state, and what its nodes stand for, from tables that are given up.

@@ -35,9 +35,13 @@ class GrammarFollower {
 
   void Restart();  // From the beginning, with eight times kWorkMax until the next Takes.
 
+  std::int64_t carried() const { return carried_; }  // Places that were kept when what is remembered was dropped, in all.
+
  private:
   static constexpr std::uint32_t kNone = 0xFFFFFFFF;
   static constexpr std::uint32_t kDead = kNone - 1;
+  static constexpr std::size_t kNodesKept = 1 << 16;
+  static constexpr std::size_t kWordsKept = 1 << 19;
   using Key = std::vector<std::uint32_t>;
   struct KeyHash {
     std::size_t operator()(const Key& key) const;
@@ -83,6 +87,9 @@ class GrammarFollower {
   std::uint32_t now_ = 0;
   std::int64_t left_ = kWorkMax;
   std::uint32_t round_ = 0;
+  std::size_t nodes_kept_ = kNodesKept;
+  std::size_t words_kept_ = kWordsKept;
+  std::int64_t carried_ = 0;
   std::vector<std::uint32_t> todo_;  // Scratch, as the next two.
   std::vector<std::uint32_t> kept_;
   std::vector<std::uint32_t> path_;

@@ -209,6 +209,19 @@ TEST_CASE("What is remembered is dropped once it is much, and a long output goes
   }
 }
 
+TEST_CASE("An output that is nested deep carries its levels over a few times, not with every token, and can start again") {
+  GrammarFollower follower(Rules(JsonGrammar()));
+  constexpr int kDeep = 200'000;
+  for (int again = 0; again < 2; ++again) {
+    REQUIRE(Follow(follower, "{\"a\":"));
+    for (int i = 0; i < kDeep; ++i) REQUIRE(Follow(follower, "["));
+    CHECK(follower.carried() > 0);
+    CHECK(follower.carried() < 8LL * kDeep * (again + 1));
+    REQUIRE(Follow(follower, "1]]]"));
+    follower.Restart();
+  }
+}
+
 // Walks a document with a pass over the whole vocabulary at each byte, as if each winner were refused.
 absl::Status MarkThrough(std::string_view gbnf, std::string_view document) {
   GrammarFollower follower(Rules(gbnf));
