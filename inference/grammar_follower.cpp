@@ -53,6 +53,7 @@ GrammarFollower::GrammarFollower(GrammarRules rules) : rules_(std::move(rules)) 
 
 absl::Status GrammarFollower::Over() const {
   if (left_ >= 0) return absl::OkStatus();
+  if (deep_) return base::ResourceExhausted("the output is nested too deep for what it is held to: ask for less");
   return base::ResourceExhausted("the grammar has too many readings: make it less ambiguous");
 }
 
@@ -170,8 +171,10 @@ std::uint32_t GrammarFollower::NodeOf(std::uint32_t element, std::uint32_t paren
   const auto [at, is_new] =
       tables_.node_ids.try_emplace((static_cast<std::uint64_t>(element) << 32) | parent, static_cast<std::uint32_t>(tables_.nodes.size()));
   if (is_new) {
-    tables_.nodes.push_back({element, parent});
+    const std::uint32_t depth = parent == kNone ? 1 : tables_.nodes[parent].depth + 1;
+    tables_.nodes.push_back({element, parent, depth});
     tables_.seen.push_back(0);
+    if (depth > kDepthMax) deep_ = true, left_ = -1;
   }
   return at->second;
 }
@@ -224,13 +227,12 @@ std::uint32_t GrammarFollower::StateOf(const Partial& partial, bool may_end) {
   return at->second;
 }
 
-// What is needed may itself be much: an output nested deep stands on all its levels. Twice that must come before it is carried again.
+// What is needed may itself be much. Twice that must come before it is carried again.
 void GrammarFollower::Compact() {
   const Tables old = std::exchange(tables_, {});
   round_ = 0;
   start_ = Carry(old, start_);
   now_ = Carry(old, now_);
-  carried_ += static_cast<std::int64_t>(tables_.nodes.size());
   nodes_kept_ = std::max(kNodesKept, 2 * tables_.nodes.size());
   words_kept_ = std::max(kWordsKept, 2 * tables_.words);
 }

@@ -16,11 +16,14 @@
 namespace tollgate::inference {
 
 // All calls but MayEnd and Restart: RESOURCE_EXHAUSTED where the grammar has so many readings here that they cost more than an output has
-// left. It has kWorkMax at first, and earns kWorkEach with each Takes. Then its sequence must end; ask no more.
+// left, which is kWorkMax at first, and kWorkEach more with each Takes; or where the output stands kDepthMax rules deep, some 5,000
+// brackets. Then its sequence must end; ask no more.
 class GrammarFollower {
  public:
   static constexpr std::int64_t kWorkMax = 1 << 21;   // Steps through the grammar, of some ten nanoseconds,
   static constexpr std::int64_t kWorkEach = 1 << 18;  // at most in one call, and for each token.
+
+  static constexpr std::uint32_t kDepthMax = 10'000;
 
   explicit GrammarFollower(GrammarRules rules);
   GrammarFollower(const GrammarFollower&) = delete;
@@ -35,8 +38,6 @@ class GrammarFollower {
 
   void Restart();  // From the beginning, with eight times kWorkMax until the next Takes.
 
-  std::int64_t carried() const { return carried_; }  // Places that were kept when what is remembered was dropped, in all.
-
  private:
   static constexpr std::uint32_t kNone = 0xFFFFFFFF;
   static constexpr std::uint32_t kDead = kNone - 1;
@@ -49,6 +50,7 @@ class GrammarFollower {
   struct Node {
     std::uint32_t element;
     std::uint32_t parent;
+    std::uint32_t depth;
   };
   struct State {
     const Key* key;
@@ -89,7 +91,7 @@ class GrammarFollower {
   std::uint32_t round_ = 0;
   std::size_t nodes_kept_ = kNodesKept;
   std::size_t words_kept_ = kWordsKept;
-  std::int64_t carried_ = 0;
+  bool deep_ = false;
   std::vector<std::uint32_t> todo_;  // Scratch, as the next two.
   std::vector<std::uint32_t> kept_;
   std::vector<std::uint32_t> path_;

@@ -209,17 +209,27 @@ TEST_CASE("What is remembered is dropped once it is much, and a long output goes
   }
 }
 
-TEST_CASE("An output that is nested deep carries its levels over a few times, not with every token, and can start again") {
+TEST_CASE("An output may be nested thousands of levels deep, and ends beyond: each level is carried along for as long as it is open") {
   GrammarFollower follower(Rules(JsonGrammar()));
-  constexpr int kDeep = 200'000;
   for (int again = 0; again < 2; ++again) {
-    REQUIRE(Follow(follower, "{\"a\":"));
-    for (int i = 0; i < kDeep; ++i) REQUIRE(Follow(follower, "["));
-    CHECK(follower.carried() > 0);
-    CHECK(follower.carried() < 8LL * kDeep * (again + 1));
-    REQUIRE(Follow(follower, "1]]]"));
+    REQUIRE(Follow(follower, "{\"a\":" + std::string(4500, '[')));
+    REQUIRE(Follow(follower, Times(20'000, "1", ",") + std::string(4500, ']') + "}"));
+    CHECK(follower.MayEnd());
     follower.Restart();
   }
+  REQUIRE(Follow(follower, "{\"a\":"));
+  int levels = 0;
+  absl::Status status;
+  while (status.ok() && levels < 100'000) {
+    status = follower.Takes("[").status();
+    if (status.ok()) status = follower.Accept("[");
+    ++levels;
+  }
+  CHECK(absl::IsResourceExhausted(status));
+  CHECK(base::Message(status).find("nested too deep") != std::string::npos);
+  CHECK(levels > 4500);
+  CHECK(levels < 6000);
+  CHECK(absl::IsResourceExhausted(follower.Takes("1").status()));  // For good.
 }
 
 // Walks a document with a pass over the whole vocabulary at each byte, as if each winner were refused.
