@@ -53,8 +53,7 @@ GrammarFollower::GrammarFollower(GrammarRules rules) : rules_(std::move(rules)) 
 
 absl::Status GrammarFollower::Over() const {
   if (left_ >= 0) return absl::OkStatus();
-  if (deep_) return base::ResourceExhausted("the output is nested too deep for what it is held to: ask for less");
-  return base::ResourceExhausted("the grammar has too many readings: make it less ambiguous");
+  return base::ResourceExhausted("the grammar has too many readings, or is nested too deep: make it less ambiguous");
 }
 
 absl::StatusOr<bool> GrammarFollower::Takes(std::string_view bytes) {
@@ -174,7 +173,7 @@ std::uint32_t GrammarFollower::NodeOf(std::uint32_t element, std::uint32_t paren
     const std::uint32_t depth = parent == kNone ? 1 : tables_.nodes[parent].depth + 1;
     tables_.nodes.push_back({element, parent, depth});
     tables_.seen.push_back(0);
-    if (depth > kDepthMax) deep_ = true, left_ = -1;
+    if (depth > kDepthMax) left_ = -1;
   }
   return at->second;
 }

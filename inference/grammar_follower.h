@@ -91,7 +91,6 @@ class GrammarFollower {
   std::uint32_t round_ = 0;
   std::size_t nodes_kept_ = kNodesKept;
   std::size_t words_kept_ = kWordsKept;
-  bool deep_ = false;
   std::vector<std::uint32_t> todo_;  // Scratch, as the next two.
   std::vector<std::uint32_t> kept_;
   std::vector<std::uint32_t> path_;
