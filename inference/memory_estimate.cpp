@@ -4,10 +4,10 @@
 // is never less. Computing takes a few activations of each token of a pass, and the logits of each slot.
 //
 // What there is: MemAvailable of /proc/meminfo; and of each control group that this process is in, the limit less what is used, where
-// files' pages that nobody used lately count as free. A group's limit holds for all below it, so that all levels are looked at, up to the
-// root. /proc/self/cgroup names the group: on a line "0::PATH" in version 2, on one for "memory" in version 1; a host may have both, of
-// which one limits memory. In a container PATH may be the host's, of which the container sees the last part as its root: levels that are
-// not there are passed over.
+// files' pages count as free: those that were used lately too, as weights of a model that is gone were, for nothing ages them while there
+// is no want. A group's limit holds for all below it, so that all levels are looked at, up to the root. /proc/self/cgroup names the group:
+// on a line "0::PATH" in version 2, on one for "memory" in version 1; a host may have both, of which one limits memory. In a container PATH
+// may be the host's, of which the container sees the last part as its root: levels that are not there are passed over.
 //
 // What models were promised and have not touched yet counts there as free: weights are files' pages, prefixes are kept as they come. So
 // what is free now is one bound, and what would be free without any model, less all that was promised, the other. The latter is the most
@@ -17,6 +17,7 @@
 #include "inference/memory_estimate.h"
 
 #include <algorithm>
+#include <array>
 #include <fstream>
 #include <limits>
 #include <string>
@@ -56,23 +57,24 @@ struct GroupFiles {
   const char* root;
   const char* most;
   const char* used;
-  const char* idle;  // A line of memory.stat.
+  std::array<std::string_view, 2> pages;  // Lines of memory.stat.
 };
-constexpr GroupFiles kVersion2{"/sys/fs/cgroup", "memory.max", "memory.current", "inactive_file"};
-constexpr GroupFiles kVersion1{"/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"};
+constexpr GroupFiles kVersion2{"/sys/fs/cgroup", "memory.max", "memory.current", {"inactive_file", "active_file"}};
+constexpr GroupFiles kVersion1{
+    "/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes", {"total_inactive_file", "total_active_file"}};
 
 // INT64_MAX: it has no limit, or is not there.
 std::int64_t LeftOfGroup(const std::string& group, const GroupFiles& files) {
   const std::int64_t most = ReadNumber(fmt::format("{}/{}", group, files.most));
   const std::int64_t used = ReadNumber(fmt::format("{}/{}", group, files.used));
   if (most < 0 || used < 0) return std::numeric_limits<std::int64_t>::max();
-  std::int64_t idle = 0;  // Files' pages, which give way.
+  std::int64_t pages = 0;  // Of files, which give way.
   std::ifstream stat(group + "/memory.stat");
   std::string name;
   for (std::int64_t bytes = 0; stat >> name >> bytes;) {
-    if (name == files.idle) idle = bytes;
+    if (name == files.pages[0] || name == files.pages[1]) pages += bytes;
   }
-  return most - used + std::min(idle, used);
+  return most - used + std::min(pages, used);
 }
 
 // Of the group, and of all that it is in.
@@ -203,9 +205,10 @@ MemoryLimit::MemoryLimit(std::int64_t limit_bytes, std::function<std::int64_t()>
 
 std::int64_t MemoryLimit::Left(std::int64_t promised_bytes) const {
   if (limit_bytes_ != 0) return limit_bytes_ - promised_bytes;
+  constexpr std::int64_t kUnknown = std::numeric_limits<std::int64_t>::max();  // Its files could not be read just then.
   const std::int64_t now = available_();
   base::Lock lock(mu_);
-  most_ = std::max(most_, now);
+  if (now != kUnknown) most_ = most_ == kUnknown ? now : std::max(most_, now);
   return std::min(now, most_ - promised_bytes);
 }
 

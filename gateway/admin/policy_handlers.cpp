@@ -153,15 +153,24 @@ void AddAsked(const Caller& caller, policy::KnownNames& out) {
 
 constexpr std::chrono::seconds kRecordTime{5};
 
+// Whom the text is taken to come from: erasure and retention of what that team said reach it here too. Else the caller's.
+base::TeamId TeamOf(const Caller& caller, const Shard& shard, const v1::ExplainPolicyRequest& request) {
+  if (const auto key = shard.by_public_id.find(request.key()); key != shard.by_public_id.end()) return shard.places[key->second].team->id;
+  for (const directory::Team& team : shard.teams) {
+    if (team.name == request.team()) return team.id;
+  }
+  return caller.place().team->id;
+}
+
 // Nothing is computed about a text, and it goes to nobody, before it is on record: that others were asked, by whom, for which rules.
-absl::Status PutOnRecord(const Caller& caller, const Shard& shard, std::span<const policy::Question> questions,
-                         const policy::Message& text) {
+absl::Status PutOnRecord(const Caller& caller, const Shard& shard, const v1::ExplainPolicyRequest& request,
+                         std::span<const policy::Question> questions, const policy::Message& text) {
   const AdminCollaborators& with = caller.context().with;
-  const directory::Place& place = caller.place();
+  const base::TeamId team = TeamOf(caller, shard, request);
   const auto deadline = std::chrono::steady_clock::now() + kRecordTime;
   const base::RequestId id = base::RequestId::New();
   std::promise<absl::StatusOr<std::shared_ptr<const audit::RequestKey>>> made;
-  with.keys->NewRequestKey(place.team->id, id, deadline, [&made](auto key) { made.set_value(std::move(key)); });
+  with.keys->NewRequestKey(team, id, deadline, [&made](auto key) { made.set_value(std::move(key)); });
   TG_ASSIGN(const auto key, made.get_future().get());
   v1::SealedContent content;
   v1::ChatMessage& message = *content.add_prompt();
@@ -174,8 +183,8 @@ absl::Status PutOnRecord(const Caller& caller, const Shard& shard, std::span<con
   entry.record.set_kind(v1::RECORD_KIND_ADMIN);
   entry.record.set_request_id(id.Bytes());
   entry.record.set_org_id(shard.org.id.Bytes());
-  entry.record.set_team_id(place.team->id.Bytes());
-  entry.record.set_project_id(place.project->id.Bytes());
+  entry.record.set_team_id(team.Bytes());
+  if (!request.end_user().empty()) entry.record.set_end_user_hmac(std::string(base::View(key->EndUserHmac(request.end_user()))));
   entry.record.set_key_id(caller.actor().key.Bytes());
   v1::AdminBody& body = *entry.record.mutable_admin();
   body.set_actor(caller.actor().name);
@@ -201,12 +210,13 @@ policy::AskOthers AskerFor(const Caller& caller, const Shard& shard, const v1::E
       std::atomic<bool>& asking;
       ~Over() { asking = false; }
     } over{context.asking};
-    const bool asks =
-        std::any_of(questions.begin(), questions.end(), [](const policy::Question& question) { return question.shape == nullptr; });
-    if (asks) TG_RETURN_IF_ERROR(PutOnRecord(caller, shard, questions, text));
     pipeline::TextAsk ask{caller.who(), request.model(), request.output(), shard.policies, {questions.begin(), questions.end()}, text};
     ask.who.place.org = &shard.org;
     ask.who.place.shard = &shard;
+    const bool asks =
+        std::any_of(questions.begin(), questions.end(), [](const policy::Question& question) { return question.shape == nullptr; });
+    const bool stopped = !caller.snapshot().MayRun(ask.who.place, "", context.with.clock->Wall()).ok();  // Then nobody is asked.
+    if (asks && !stopped) TG_RETURN_IF_ERROR(PutOnRecord(caller, shard, request, questions, text));
     return context.with.pipeline->AskAbout(std::move(ask), [&] { return caller.KeepGoing(); });
   };
 }

@@ -147,11 +147,17 @@ class Detector {
     return waiting_count_ > 0;
   }
 
+  bool MayRun(const std::string& tenant) const REQUIRES(mu_) {
+    const auto own = running_of_.find(tenant);
+    return MayTake(own == running_of_.end() ? 0 : own->second, static_cast<std::size_t>(stats_.running),
+                   static_cast<std::size_t>(options_.running_max));
+  }
+
   bool HasRoom(const Asked& asked) const REQUIRES(mu_) {
     const auto own = waiting_.find(asked.ask.tenant);
     const std::size_t count = own == waiting_.end() ? 0 : own->second.asked.size(), bytes = own == waiting_.end() ? 0 : own->second.bytes;
     // Who need not wait passes through the queue too, until the thread has begun it.
-    const std::int64_t turns = std::max<std::int64_t>(options_.running_max - stats_.running, 0);
+    const std::int64_t turns = MayRun(asked.ask.tenant) ? options_.running_max - stats_.running : 0;
     return MayTake(count, waiting_count_, static_cast<std::size_t>(options_.waiting_max + turns)) &&
            asked.bytes <= kWaitingBytesMax - waiting_bytes_ && MayTake(bytes, waiting_bytes_, kWaitingBytesMax);
   }
@@ -163,8 +169,7 @@ class Detector {
     auto at = waiting_.upper_bound(last_tenant_);
     for (std::size_t i = 0; i < waiting_.size(); ++i, ++at) {
       if (at == waiting_.end()) at = waiting_.begin();
-      const auto own = running_of_.find(at->first);
-      const bool may = MayTake(own == running_of_.end() ? 0 : own->second, running_.size(), static_cast<std::size_t>(options_.running_max));
+      const bool may = MayRun(at->first);
       Queue& queue = at->second;
       if (!may && now < queue.asked.front().deadline) continue;
       out = std::move(queue.asked.front());
@@ -212,11 +217,10 @@ class Detector {
     request.timeout = std::chrono::ceil<milliseconds>(asked.deadline - now) + milliseconds(1);
     auto transfer = std::make_unique<Transfer>();
     transfer->asked = std::move(asked);
-    ++running_of_[transfer->asked.ask.tenant];
+    NoteRunning(transfer->asked.ask.tenant, 1);
     Transfer& sink = *transfer;
     const std::int64_t id = client_->Start(std::move(request), sink);
     running_.emplace(id, std::move(transfer));
-    NoteRunning();
   }
 
   void Collect() {
@@ -227,10 +231,9 @@ class Detector {
       }
       const std::unique_ptr<Transfer> transfer = std::move(at->second);
       at = running_.erase(at);
-      if (const auto own = running_of_.find(transfer->asked.ask.tenant); --own->second == 0) running_of_.erase(own);
       pipeline::QuestionAnswer answer = AnswerOf(*transfer);
       Tell(*transfer, answer.answer.failure.empty());
-      NoteRunning();
+      NoteRunning(transfer->asked.ask.tenant, -1);
       Finish(transfer->asked, std::move(answer));
     }
   }
@@ -277,9 +280,12 @@ class Detector {
     return answer.ok() ? *std::move(answer) : failed(base::Message(answer.status()));
   }
 
-  void NoteRunning() {
+  void NoteRunning(const std::string& tenant, int more) {
     base::Lock lock(mu_);
-    stats_.running = static_cast<std::int64_t>(running_.size());
+    stats_.running += more;
+    std::size_t& own = running_of_[tenant];
+    own += static_cast<std::size_t>(more);
+    if (own == 0) running_of_.erase(tenant);
     stats_.open = reach_.open() || tenants_.open();
   }
 
@@ -298,11 +304,11 @@ class Detector {
   pipeline::Breaker reach_;                         // Whether it can be reached. The thread's, as is all up to the lock.
   pipeline::Breakers tenants_;                      // What it does with each tenant's questions.
   std::map<std::int64_t, std::unique_ptr<Transfer>> running_;
-  std::map<std::string, std::size_t> running_of_;  // By tenant; none is 0.
-  std::string last_tenant_;                        // Whose question was begun last.
+  std::string last_tenant_;  // Whose question was begun last.
   mutable base::Mutex mu_;
   std::map<std::string, Queue> waiting_ GUARDED_BY(mu_);  // By tenant; none is empty.
   std::size_t waiting_count_ GUARDED_BY(mu_) = 0, waiting_bytes_ GUARDED_BY(mu_) = 0;
+  std::map<std::string, std::size_t> running_of_ GUARDED_BY(mu_);  // By tenant; none is 0.
   DetectorStats stats_ GUARDED_BY(mu_);
   std::jthread thread_;  // Last: it uses all of the above.
 };

@@ -147,16 +147,28 @@ bool Snapshot::OrgMayUse(const Place& place, std::string_view model) const {
 }
 
 std::vector<std::string> Snapshot::ClosedGrants() const {
-  std::set<std::string> models;
+  std::set<std::string> closed;
   for (const auto& shard : shards_) {
-    for (const auto& [scope, list] : shard->allowed) {
-      for (const auto& [model, opens] : list) {
+    for (const Place& place : shard->places) {
+      std::map<std::string, bool, std::less<>> named;  // By the first list on the key's way, and by all after it. Whether one opens it.
+      bool first = true;
+      for (const base::Uuid& scope : {place.org->id.value, place.team->id.value, place.project->id.value, place.key->id.value}) {
+        const auto list = shard->allowed.find(scope);
+        if (list == shard->allowed.end()) continue;
+        if (std::exchange(first, false)) named = list->second;
+        for (auto line = named.begin(); line != named.end();) {
+          const auto here = list->second.find(line->first);
+          line->second = line->second || (here != list->second.end() && here->second);
+          line = here == list->second.end() ? named.erase(line) : std::next(line);
+        }
+      }
+      for (const auto& [model, opens] : named) {
         const Model* registered = opens ? nullptr : FindModel(model);
-        if (registered != nullptr && registered->restricted) models.insert(model);
+        if (registered != nullptr && registered->restricted) closed.insert(fmt::format("{} (org {})", model, shard->org.name));
       }
     }
   }
-  return {models.begin(), models.end()};
+  return {closed.begin(), closed.end()};
 }
 
 const Model* Snapshot::FindModel(std::string_view name) const {

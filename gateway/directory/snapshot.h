@@ -102,7 +102,7 @@ class Snapshot {
   // The same of the org's allow-list alone: for models that act for the org and not for its caller, as guard models do.
   bool OrgMayUse(const Place& place, std::string_view model) const;
 
-  // Restricted models that an allow-list names without opening them there: nobody put them there whose permission reaches so far. Sorted.
+  // "qwen3:contracts (org acme)": restricted models that all lists on some key's way name and none opens (see MayUse). Sorted.
   std::vector<std::string> ClosedGrants() const;
 
   // The policies in force for the org. Never null.

@@ -46,11 +46,11 @@ std::optional<std::size_t> UpstreamEndpoints::Choose(std::uint64_t affinity, bas
                            [this](std::size_t a, std::size_t b) { return endpoints_[a].load < endpoints_[b].load; });
 }
 
-bool UpstreamEndpoints::Began(std::size_t index, base::MonoTime now) {
+UpstreamEndpoints::Begun UpstreamEndpoints::Began(std::size_t index, base::MonoTime now) {
   Endpoint& endpoint = endpoints_[index];
   ++endpoint.load;
-  if (!endpoint.open_until || now < *endpoint.open_until) return false;
-  return !std::exchange(endpoint.trying, true);
+  const bool half_open = endpoint.open_until && now >= *endpoint.open_until;
+  return {half_open && !std::exchange(endpoint.trying, true), endpoint.round};
 }
 
 void UpstreamEndpoints::Answers(std::size_t index) {
@@ -60,17 +60,16 @@ void UpstreamEndpoints::Answers(std::size_t index) {
   endpoint.failures = rules_.failures_max - 1;
 }
 
-void UpstreamEndpoints::Ended(std::size_t index, Outcome outcome, base::MonoTime now, bool trying) {
+void UpstreamEndpoints::Ended(std::size_t index, Outcome outcome, base::MonoTime now, const Begun& begun) {
   Endpoint& endpoint = endpoints_[index];
   --endpoint.load;
-  if (trying) endpoint.trying = false;
-  const bool stale = !trying && endpoint.stale > 0 && outcome == Outcome::kFailed;
-  endpoint.stale = std::min(endpoint.stale - (stale ? 1 : 0), endpoint.load);
+  if (begun.trying) endpoint.trying = false;
+  const bool known = begun.round != endpoint.round;  // It began before the circuit opened: what it fails at is known.
   if (outcome == Outcome::kGood) {
     endpoint.failures = endpoint.opened = 0;
     endpoint.open_until.reset();
-  } else if (outcome == Outcome::kFailed && !stale && (++endpoint.failures >= rules_.failures_max || trying)) {
-    endpoint.stale = endpoint.load;
+  } else if (outcome == Outcome::kFailed && !known && (++endpoint.failures >= rules_.failures_max || begun.trying)) {
+    ++endpoint.round;
     const auto cooldown = rules_.cooldown * (1LL << std::min(endpoint.opened, 20));
     ++endpoint.opened;
     endpoint.open_until = now + std::min<std::chrono::milliseconds>(cooldown, rules_.cooldown_max);

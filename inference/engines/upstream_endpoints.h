@@ -34,10 +34,14 @@ class UpstreamEndpoints {
   // usable.
   std::optional<std::size_t> Choose(std::uint64_t affinity, base::MonoTime now, const std::vector<std::size_t>& tried) const;
 
-  // Counts a request at an endpoint. True: it is the one that may try an endpoint whose circuit is open; Ended must be told.
-  bool Began(std::size_t endpoint, base::MonoTime now);
+  // Counts a request at an endpoint. `trying`: it is the one that may try an endpoint whose circuit is open. Ended must be told with it.
+  struct Begun {
+    bool trying = false;
+    std::int64_t round = 0;  // How often the circuit had opened.
+  };
+  Begun Began(std::size_t endpoint, base::MonoTime now);
   void Answers(std::size_t endpoint);  // The one that tries has begun to be answered; it no longer does.
-  void Ended(std::size_t endpoint, Outcome outcome, base::MonoTime now, bool trying);
+  void Ended(std::size_t endpoint, Outcome outcome, base::MonoTime now, const Begun& begun);
   void Rest(std::size_t endpoint, std::chrono::milliseconds wait, base::MonoTime now);
   void Probed(std::size_t endpoint, bool healthy);
 
@@ -49,9 +53,9 @@ class UpstreamEndpoints {
   struct Endpoint {
     int load = 0;  // Requests under way.
     bool healthy = true;
-    int failures = 0;  // In a row.
-    int opened = 0;    // Times its circuit opened, since it last worked.
-    int stale = 0;     // Of `load`, those that began before it opened: what they fail at is known.
+    int failures = 0;        // In a row.
+    int opened = 0;          // Times its circuit opened, since it last worked.
+    std::int64_t round = 0;  // Times that it opened at all.
     bool trying = false;
     std::optional<base::MonoTime> open_until;  // Set while its circuit is open.
     base::MonoTime rests_until{};              // As it asked.

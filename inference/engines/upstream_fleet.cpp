@@ -113,13 +113,13 @@ absl::Status UpstreamFleet::Send(UpstreamCall& call, std::uint64_t affinity, std
   call.transfer = http_->Start(std::move(http), sink);
   call.endpoint = *endpoint;
   call.tried.push_back(*endpoint);
-  call.trying = endpoints_.Began(*endpoint, now);
+  call.begun = endpoints_.Began(*endpoint, now);
   call.answered = false;
   return absl::OkStatus();
 }
 
 void UpstreamFleet::Answers(UpstreamCall& call) {
-  if (std::exchange(call.answered, true) || !std::exchange(call.trying, false)) return;
+  if (std::exchange(call.answered, true) || !std::exchange(call.begun.trying, false)) return;
   endpoints_.Answers(call.endpoint);
   problem_.clear();
 }
@@ -128,7 +128,7 @@ std::size_t UpstreamFleet::Ended(UpstreamCall& call, const absl::Status& status,
   using Outcome = UpstreamEndpoints::Outcome;
   const Outcome outcome = endpoint_failed ? Outcome::kFailed : status.ok() ? Outcome::kGood : Outcome::kNeither;
   const std::size_t endpoint = std::exchange(call.endpoint, UpstreamCall::kNone);
-  endpoints_.Ended(endpoint, outcome, clock_.Mono(), call.trying);
+  endpoints_.Ended(endpoint, outcome, clock_.Mono(), call.begun);
   if (status.ok()) problem_.clear();
   if (!status.ok()) {
     if (rest.count() > 0) endpoints_.Rest(endpoint, rest, clock_.Mono());
@@ -151,7 +151,7 @@ void UpstreamFleet::Drop(UpstreamCall& call) {
   if (call.under_way()) {
     using Outcome = UpstreamEndpoints::Outcome;
     endpoints_.Ended(std::exchange(call.endpoint, UpstreamCall::kNone), call.answered ? Outcome::kGood : Outcome::kNeither, clock_.Mono(),
-                     call.trying);
+                     call.begun);
   }
   call.tried.clear();
 }

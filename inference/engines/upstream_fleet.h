@@ -26,7 +26,7 @@ struct UpstreamCall {
   static constexpr std::size_t kNone = SIZE_MAX;
   std::int64_t transfer = 0;
   std::size_t endpoint = kNone;    // Until its end was told.
-  bool trying = false;             // It tries an endpoint whose circuit is open.
+  UpstreamEndpoints::Begun begun;  // As the endpoints gave it.
   bool answered = false;           // Its answer has begun.
   std::vector<std::size_t> tried;  // Endpoints, the last one too.
   bool under_way() const { return endpoint != kNone; }

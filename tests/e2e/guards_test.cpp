@@ -170,6 +170,7 @@ TEST_CASE("Explain asks whom rules in force ask, with the text on record before 
     request.set_org("acme");
     request.set_text(text);
     request.set_yaml(yaml);
+    request.set_end_user("anna");
     const auto reply = world.admin.Call<v1::Policy>(&v1::Policy::Stub::Explain, request);
     REQUIRE(reply.rules_size() == 1);
     return reply;
@@ -199,6 +200,7 @@ TEST_CASE("Explain asks whom rules in force ask, with the text on record before 
   list.add_kinds(v1::RECORD_KIND_ADMIN);
   const auto newest = world.admin.Call<v1::Audit>(&v1::Audit::Stub::List, list).records(0);
   CHECK(newest.record().admin().action() == "policy.explain");
+  CHECK(newest.record().end_user_hmac().size() == 32);
   CHECK(newest.record().admin().summary() == "had a text explained, about which the rules guard ask others");
   v1::ShowRecordRequest show;
   *show.mutable_position() = newest.position();

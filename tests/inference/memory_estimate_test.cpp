@@ -129,14 +129,15 @@ TEST_CASE("What is free is the least that the machine, the control group or one 
   const std::string old = "sys/fs/cgroup/memory/";
   const Files machine{{"proc/meminfo", "MemTotal: 90 kB\nMemAvailable:      80 kB\nHugePages_Total:       0\n"}};
   const Files small{{"proc/meminfo", "MemAvailable: 2 kB\n"}};
-  const Files own{
-      {unit + "memory.max", "5000\n"}, {unit + "memory.current", "3000\n"}, {unit + "memory.stat", "anon 1\ninactive_file 500\n"}};
+  const Files own{{unit + "memory.max", "5000\n"},
+                  {unit + "memory.current", "3000\n"},
+                  {unit + "memory.stat", "anon 1\ninactive_file 500\nactive_file 1500\n"}};
   const Files around{{slice + "memory.max", "9000\n"}, {slice + "memory.current", "8000\n"}, {slice + "memory.stat", "inactive_file 10\n"}};
   const Files container{{root + "memory.max", "700\n"}, {root + "memory.current", "100\n"}};
   const Files unlimited{{unit + "memory.max", "max\n"}, {unit + "memory.current", "3000\n"}};
   const Files first{{old + "docker/x/memory.limit_in_bytes", "6000\n"},
                     {old + "docker/x/memory.usage_in_bytes", "4000\n"},
-                    {old + "docker/x/memory.stat", "inactive_file 9\ntotal_inactive_file 300\n"}};
+                    {old + "docker/x/memory.stat", "inactive_file 9\nactive_file 9\ntotal_inactive_file 300\ntotal_active_file 100\n"}};
   const Files endless{{old + "memory.limit_in_bytes", "9223372036854771712\n"},
                       {old + "memory.usage_in_bytes", "9000\n"},
                       {old + "memory.stat", "total_inactive_file 8000\n"}};
@@ -150,7 +151,7 @@ TEST_CASE("What is free is the least that the machine, the control group or one 
   };
   for (const Row& row : std::vector<Row>{{"nothing at all", "", {}, kAll},
                                          {"no group", "", {machine}, 80 * 1024},
-                                         {"its own limit", in_unit, {machine, own}, 2500},
+                                         {"its own limit", in_unit, {machine, own}, 4000},
                                          {"a tighter one around it", in_unit, {machine, own, around}, 1010},
                                          {"one around it alone", in_unit, {machine, unlimited, around}, 1010},
                                          {"no limit anywhere", in_unit, {machine, unlimited}, 80 * 1024},
@@ -159,7 +160,7 @@ TEST_CASE("What is free is the least that the machine, the control group or one 
                                          {"a container that is told the host's path", in_unit, {machine, container}, 600},
                                          {"a group out of sight", "0::/../other\n", {machine, container}, 600},
                                          {"another group's limit", "0::/user.slice\n", {machine, own}, 80 * 1024},
-                                         {"version 1", in_docker, {machine, first, endless}, 2300},
+                                         {"version 1", in_docker, {machine, first, endless}, 2400},
                                          {"version 1 without a limit", in_docker, {machine, endless}, 80 * 1024},
                                          {"version 1, bound to the root", in_docker, {machine, bound}, 300},
                                          {"version 1 of other controllers", "9:pids:/docker/x\n", {machine, first}, 80 * 1024},

@@ -16,8 +16,8 @@ using Outcome = UpstreamEndpoints::Outcome;
 const base::MonoTime kStart{std::chrono::seconds(100)};
 
 void Fail(UpstreamEndpoints& fleet, std::size_t endpoint, base::MonoTime now) {
-  const bool trying = fleet.Began(endpoint, now);
-  fleet.Ended(endpoint, Outcome::kFailed, now, trying);
+  const auto begun = fleet.Began(endpoint, now);
+  fleet.Ended(endpoint, Outcome::kFailed, now, begun);
 }
 
 TEST_CASE("A prompt comes back to the endpoint that knows it, and one that goes moves only its own prompts") {
@@ -51,7 +51,7 @@ TEST_CASE("Loads stay within their bound for any mix of prompts that come and go
   for (int i = 0; i < 20'000; ++i) {
     if (!running.empty() && random() % 3 == 0) {
       const std::size_t at = random() % running.size();
-      fleet.Ended(running[at], Outcome::kGood, kStart, false);
+      fleet.Ended(running[at], Outcome::kGood, kStart, {});
       running.erase(running.begin() + static_cast<std::ptrdiff_t>(at));
       continue;
     }
@@ -78,13 +78,15 @@ TEST_CASE("Three failures in a row open the circuit, for twice as long each time
     CHECK_FALSE(fleet.Choose(1, now + milliseconds(cooldown - 1), {}));
     now += milliseconds(cooldown);
     REQUIRE(fleet.Choose(1, now, {}));
-    REQUIRE(fleet.Began(0, now));
+    const auto begun = fleet.Began(0, now);
+    REQUIRE(begun.trying);
     CHECK_FALSE(fleet.Choose(1, now, {}));  // One alone may try.
-    fleet.Ended(0, Outcome::kFailed, now, true);
+    fleet.Ended(0, Outcome::kFailed, now, begun);
   }
   now += milliseconds(30'000);
-  REQUIRE(fleet.Began(0, now));
-  fleet.Ended(0, Outcome::kGood, now, true);
+  const auto last = fleet.Began(0, now);
+  REQUIRE(last.trying);
+  fleet.Ended(0, Outcome::kGood, now, last);
   CHECK(fleet.usable(now) == 1);
   Fail(fleet, 0, now);
   CHECK(fleet.usable(now) == 1);
@@ -94,8 +96,9 @@ TEST_CASE("What we cancelled says nothing of an endpoint, and a try that was can
   UpstreamEndpoints fleet(1);
   for (int i = 0; i < 3; ++i) Fail(fleet, 0, kStart);
   const base::MonoTime later = kStart + milliseconds(1000);
-  REQUIRE(fleet.Began(0, later));
-  fleet.Ended(0, Outcome::kNeither, later, true);
+  const auto begun = fleet.Began(0, later);
+  REQUIRE(begun.trying);
+  fleet.Ended(0, Outcome::kNeither, later, begun);
   CHECK(fleet.Choose(1, later, {}));
 }
 
@@ -103,61 +106,79 @@ TEST_CASE("Whoever tries and begins to be answered lets the others in; if that a
   UpstreamEndpoints fleet(1);
   for (int i = 0; i < 3; ++i) Fail(fleet, 0, kStart);
   base::MonoTime now = kStart + milliseconds(1000);
-  REQUIRE(fleet.Began(0, now));
+  auto begun = fleet.Began(0, now);
+  REQUIRE(begun.trying);
   CHECK_FALSE(fleet.Choose(1, now, {}));
   fleet.Answers(0);
   CHECK(fleet.Choose(1, now, {}));
-  CHECK_FALSE(fleet.Began(0, now));  // An ordinary one.
-  fleet.Ended(0, Outcome::kNeither, now, false);
-  fleet.Ended(0, Outcome::kFailed, now, false);
+  const auto ordinary = fleet.Began(0, now);
+  CHECK_FALSE(ordinary.trying);
+  fleet.Ended(0, Outcome::kNeither, now, ordinary);
+  fleet.Ended(0, Outcome::kFailed, now, {false, begun.round});
   CHECK_FALSE(fleet.Choose(1, now + milliseconds(1999), {}));
   now += milliseconds(2000);
-  REQUIRE(fleet.Began(0, now));
+  begun = fleet.Began(0, now);
+  REQUIRE(begun.trying);
   fleet.Answers(0);
-  fleet.Ended(0, Outcome::kGood, now, false);
+  fleet.Ended(0, Outcome::kGood, now, {false, begun.round});
   for (int i = 0; i < 2; ++i) Fail(fleet, 0, now);
   CHECK(fleet.Choose(1, now, {}));  // A good answer, and the count begins anew.
 }
 
 TEST_CASE("What began before the circuit opened and fails after it closed again opens nothing, however late it fails") {
   UpstreamEndpoints fleet(1);
-  for (int i = 0; i < 6; ++i) CHECK_FALSE(fleet.Began(0, kStart));
-  for (int i = 0; i < 3; ++i) fleet.Ended(0, Outcome::kFailed, kStart, false);
+  for (int i = 0; i < 6; ++i) CHECK_FALSE(fleet.Began(0, kStart).trying);
+  for (int i = 0; i < 3; ++i) fleet.Ended(0, Outcome::kFailed, kStart, {});
   base::MonoTime now = kStart + milliseconds(1000);
-  REQUIRE(fleet.Began(0, now));
+  const auto begun = fleet.Began(0, now);
+  REQUIRE(begun.trying);
   fleet.Answers(0);
   for (int i = 0; i < 3; ++i) {
     now += milliseconds(1000);
-    fleet.Ended(0, Outcome::kFailed, now, false);
+    fleet.Ended(0, Outcome::kFailed, now, {});
     CHECK(fleet.Choose(1, now, {}));
   }
-  fleet.Ended(0, Outcome::kFailed, now, false);  // The one that tried.
+  fleet.Ended(0, Outcome::kFailed, now, {false, begun.round});  // The one that tried.
   CHECK_FALSE(fleet.Choose(1, now, {}));
+}
+
+TEST_CASE("Old requests that end well take nothing from what new ones' failures mean") {
+  UpstreamEndpoints fleet(1);
+  for (int i = 0; i < 60; ++i) fleet.Began(0, kStart);
+  for (int i = 0; i < 3; ++i) fleet.Ended(0, Outcome::kFailed, kStart, {});
+  for (int i = 0; i < 57; ++i) fleet.Ended(0, Outcome::kGood, kStart, {});  // They close it.
+  std::vector<UpstreamEndpoints::Begun> others;
+  for (int i = 0; i < 60; ++i) others.push_back(fleet.Began(0, kStart));
+  for (int i = 0; i < 2; ++i) fleet.Ended(0, Outcome::kFailed, kStart, others[static_cast<std::size_t>(i)]);
+  CHECK(fleet.Choose(1, kStart, {}));
+  fleet.Ended(0, Outcome::kFailed, kStart, others[2]);
+  CHECK_FALSE(fleet.Choose(1, kStart, {}));
 }
 
 TEST_CASE("Requests that fail after the circuit opened do not lengthen it") {
   UpstreamEndpoints fleet(1);
   for (int i = 0; i < 10; ++i) fleet.Began(0, kStart);
-  for (int i = 0; i < 10; ++i) fleet.Ended(0, Outcome::kFailed, kStart, false);
+  for (int i = 0; i < 10; ++i) fleet.Ended(0, Outcome::kFailed, kStart, {});
   CHECK(fleet.Choose(1, kStart + milliseconds(1000), {}));
 }
 
 TEST_CASE("While one tries, the end of a request that began before the circuit opened lets in no second") {
   UpstreamEndpoints fleet(1);
-  for (int i = 0; i < 3; ++i) CHECK_FALSE(fleet.Began(0, kStart));
+  for (int i = 0; i < 3; ++i) CHECK_FALSE(fleet.Began(0, kStart).trying);
   for (int i = 0; i < 3; ++i) Fail(fleet, 0, kStart);
   const base::MonoTime later = kStart + milliseconds(1000);
-  REQUIRE(fleet.Began(0, later));
-  fleet.Ended(0, Outcome::kNeither, later, false);
+  const auto begun = fleet.Began(0, later);
+  REQUIRE(begun.trying);
+  fleet.Ended(0, Outcome::kNeither, later, {});
   CHECK_FALSE(fleet.Choose(1, later, {}));
-  fleet.Ended(0, Outcome::kFailed, later, false);  // It opened for such as this one already.
+  fleet.Ended(0, Outcome::kFailed, later, {});  // It opened for such as this one already.
   CHECK_FALSE(fleet.Choose(1, later, {}));
-  fleet.Ended(0, Outcome::kFailed, later, true);
+  fleet.Ended(0, Outcome::kFailed, later, begun);
   CHECK_FALSE(fleet.Choose(1, later + milliseconds(1999), {}));
   CHECK(fleet.Choose(1, later + milliseconds(2000), {}));
-  CHECK(fleet.Began(0, later + milliseconds(2000)));
-  CHECK_FALSE(fleet.Began(0, later + milliseconds(2000)));
-  fleet.Ended(0, Outcome::kGood, later + milliseconds(2000), false);  // It works: why wait for the try?
+  CHECK(fleet.Began(0, later + milliseconds(2000)).trying);
+  CHECK_FALSE(fleet.Began(0, later + milliseconds(2000)).trying);
+  fleet.Ended(0, Outcome::kGood, later + milliseconds(2000), {});  // It works: why wait for the try?
   CHECK(fleet.Choose(1, later + milliseconds(2000), {}));
 }
 
@@ -185,8 +206,9 @@ TEST_CASE("When a fleet may be usable again is what its first endpoint waits for
   base::MonoTime now = kStart;
   for (int i = 0; i < 3; ++i) Fail(fleet, 0, now);
   now += milliseconds(1000);
-  REQUIRE(fleet.Began(0, now));
-  fleet.Ended(0, Outcome::kFailed, now, true);  // For two seconds.
+  const auto begun = fleet.Began(0, now);
+  REQUIRE(begun.trying);
+  fleet.Ended(0, Outcome::kFailed, now, begun);  // For two seconds.
   fleet.Rest(1, milliseconds(9000), now);
   CHECK(fleet.RetryIn(now) == milliseconds(2000));
   fleet.Probed(0, false);
@@ -207,7 +229,7 @@ TEST_CASE("Of two servers the one that knows a prompt has it while it is not bus
       REQUIRE(fleet.Choose(prompt, kStart, {}) == home);
       fleet.Began(home, kStart);
     }
-    for (int i = 0; i < 6; ++i) fleet.Ended(home, Outcome::kGood, kStart, false);
+    for (int i = 0; i < 6; ++i) fleet.Ended(home, Outcome::kGood, kStart, {});
     REQUIRE(fleet.load(home) == 0);
     REQUIRE(fleet.Choose(prompt, kStart, {}) == home);
   }

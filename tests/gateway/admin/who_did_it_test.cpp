@@ -111,7 +111,7 @@ TEST_CASE("An org's admin opens no restricted model, whether the grant or the mo
   CHECK(world.MayUse("globex/app", "early") == kNeither);
   CHECK(world.MayUse("globex/app", "late") == kNeither);
   CHECK(world.MayUse("acme/app", "early") == kNeither);
-  CHECK(Must(world.directory->InForce())->ClosedGrants() == std::vector<std::string>{"early", "late"});
+  CHECK(Must(world.directory->InForce())->ClosedGrants() == std::vector<std::string>{"early (org globex)", "late (org globex)"});
 
   REQUIRE(world.Grant("first", "early").ok());  // Of acme.
   CHECK(world.granted.by_installation());
@@ -121,8 +121,17 @@ TEST_CASE("An org's admin opens no restricted model, whether the grant or the mo
   clear.mutable_scope()->set_org("globex");
   v1::ClearGrantsReply cleared;
   REQUIRE(world.Directory("globex", &v1::Directory::Stub::ClearGrants, clear, cleared).ok());
-  REQUIRE(world.Grant("admin", "early", "search").ok());  // Here it says nothing that the org's line does not; but it opens nothing.
-  CHECK(Must(world.directory->InForce())->ClosedGrants() == std::vector<std::string>{"early"});
+  REQUIRE(world.Grant("admin", "early", "search").ok());  // Narrows what the org's line opens.
+  CHECK(world.MayUse("acme/app", "early") == kBoth);
+  CHECK(Must(world.directory->InForce())->ClosedGrants().empty());
+  v1::RevokeGrantRequest revoke;
+  revoke.mutable_scope()->set_org("acme");
+  revoke.set_model("early");
+  REQUIRE(world.Directory("first", &v1::Directory::Stub::RevokeGrant, revoke, world.granted).ok());
+  CHECK(Must(world.directory->InForce())->ClosedGrants().empty());  // It would open nothing either: the org's list has it no more.
+  clear.mutable_scope()->set_org("acme");
+  REQUIRE(world.Directory("first", &v1::Directory::Stub::ClearGrants, clear, cleared).ok());
+  CHECK(Must(world.directory->InForce())->ClosedGrants() == std::vector<std::string>{"early (org acme)"});
 }
 
 TEST_CASE("An owner's grant opens a restricted model where it was given, its admin narrows that, and opens nothing again") {

@@ -128,6 +128,29 @@ TEST_CASE("Where nobody may wait, whoever has a turn at once is asked all the sa
   CHECK(second.get().answer.failure.empty());
 }
 
+TEST_CASE("Where nobody may wait, whoever has its share of the turns takes no place that another could run in") {
+  test::Gate gate;
+  test::ScriptedUpstream server([&](test::ScriptedUpstream::Exchange& exchange) {
+    gate.Wait();
+    exchange.Reply(200, R"({"hit":false})");
+  });
+  const auto detectors = Make(server, [](DetectorOptions& o) {
+    o.running_max = 4;
+    o.waiting_max = 0;
+  });
+  const auto hour = milliseconds(std::chrono::hours(1));
+  std::vector<std::future<QuestionAnswer>> all;
+  for (int i = 0; i < 3; ++i) {
+    all.push_back(Ask(*detectors, "1", "toxicity", hour, "loud"));
+    server.WaitForRequests(static_cast<std::size_t>(i) + 1);
+  }
+  CHECK_THAT(Ask(*detectors, "1", "toxicity", hour, "loud").get().answer.failure, ContainsSubstring("too many questions waiting"));
+  all.push_back(Ask(*detectors, "quiet", "toxicity", hour, "quiet"));
+  server.WaitForRequests(4);
+  gate.Open();
+  for (auto& one : all) CHECK(one.get().answer.failure.empty());
+}
+
 TEST_CASE("One that fails again and again is left alone for a while") {
   test::ScriptedUpstream server([](test::ScriptedUpstream::Exchange& exchange) { exchange.Reply(503, ""); });
   const auto detectors = Make(server, [](DetectorOptions& o) {
@@ -232,7 +255,7 @@ TEST_CASE("Tenants' questions are taken in turn, and one with half of the places
   });
   const auto detectors = Make(server, [](DetectorOptions& o) {
     o.running_max = 4;
-    o.waiting_max = 7;  // And one turn is free.
+    o.waiting_max = 8;
   });
   const auto hour = milliseconds(std::chrono::hours(1));
   std::vector<std::future<QuestionAnswer>> many;
