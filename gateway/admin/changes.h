@@ -7,8 +7,7 @@
 // Calls block (a few milliseconds; at most `deadline`): use threads that may. Thread-safe.
 //
 // Errors: INVALID_ARGUMENT a bad name or value · NOT_FOUND · ALREADY_EXISTS · FAILED_PRECONDITION not migrated, or makes no sense now ·
-// DATA_LOSS a row that was changed outside Tollgate is in the way · UNAVAILABLE Postgres or the journal cannot take it: nothing was
-// changed.
+// DATA_LOSS a row that was changed outside Tollgate is in the way · UNAVAILABLE Postgres or the journal cannot: nothing changed.
 #pragma once
 
 #include <chrono>
@@ -61,6 +60,7 @@ struct CreatedKey {
   std::int64_t version = 0;
   std::string secret;  // The key's text; exists nowhere else.
 };
+using Cleared = std::pair<std::int64_t, std::int64_t>;  // Lines that the list had; version.
 struct NewKey {
   std::string name, owner;
   std::vector<directory::Role> roles = {directory::Role::kMember};
@@ -105,7 +105,7 @@ class Changes {
 
   absl::StatusOr<Changed> GrantModel(const Actor& actor, const ScopeNames& scope, const std::string& model);
   absl::StatusOr<Changed> RevokeGrant(const Actor& actor, const ScopeNames& scope, const std::string& model);
-  absl::StatusOr<std::int64_t> ClearGrants(const Actor& actor, const ScopeNames& scope);  // How many lines the list had.
+  absl::StatusOr<Cleared> ClearGrants(const Actor& actor, const ScopeNames& scope);
   // Stores a version unless `yaml` is the newest one's. INVALID_ARGUMENT is the compiler's, name:line:column; a draft's tests may fail.
   absl::StatusOr<Changed> PutPolicy(const Actor& actor, const std::string& org, const std::string& name, const std::string& yaml,
                                     bool draft = false);

@@ -72,10 +72,10 @@ absl::StatusOr<Changed> Changes::RevokeGrant(const Actor& actor, const ScopeName
   return impl_->One(actor, [&](Transaction& t, Changed& out) { return impl_->SetGrant(t, scope, model, "revoked", out); });
 }
 
-absl::StatusOr<std::int64_t> Changes::ClearGrants(const Actor& actor, const ScopeNames& scope) {
-  std::int64_t cleared = 0;
-  const auto run = impl_->changer.Run(actor, [&](Transaction& t) -> absl::Status {
-    cleared = 0;
+absl::StatusOr<Cleared> Changes::ClearGrants(const Actor& actor, const ScopeNames& scope) {
+  Cleared cleared;
+  TG_ASSIGN(cleared.second, impl_->changer.Run(actor, [&](Transaction& t) -> absl::Status {
+    cleared.first = 0;
     TG_ASSIGN(const FoundScope found, t.FindScope(scope));
     TG_ASSIGN(const auto rows,
               t.FindAll(Table::kModelGrant, fmt::format("{} AND state <> 'cleared'", kOneRule), {KindOf(found), IdOf(found).ToString()}));
@@ -84,11 +84,10 @@ absl::StatusOr<std::int64_t> Changes::ClearGrants(const Actor& actor, const Scop
       row.Set("state", std::string("cleared"));
       TG_RETURN_IF_ERROR(t.Write(
           row, &old, NoteOf(found, "grant.clear", fmt::format("removed the allow-list of {} (model {})", found.text, old.Text("model")))));
-      if (old.Text("state") == "granted") ++cleared;
+      if (old.Text("state") == "granted") ++cleared.first;
     }
     return absl::OkStatus();
-  });
-  TG_RETURN_IF_ERROR(run.status());
+  }));
   return cleared;
 }
 

@@ -56,8 +56,9 @@ absl::Status RevokeGrant(const Caller& caller, const v1::RevokeGrantRequest& req
 
 absl::Status ClearGrants(const Caller& caller, const v1::ClearGrantsRequest& request, v1::ClearGrantsReply& reply) {
   TG_ASSIGN(const ScopeNames names, caller.Names(request.scope()));
-  TG_ASSIGN(const std::int64_t removed, ChangesOf(caller).ClearGrants(caller.actor(), names));
-  reply.set_removed(removed);
+  TG_ASSIGN(const auto cleared, ChangesOf(caller).ClearGrants(caller.actor(), names));
+  caller.Await(cleared.second);
+  reply.set_removed(cleared.first);
   return absl::OkStatus();
 }
 

@@ -252,10 +252,10 @@ TEST_CASE("Allow-lists, limits, prices and stops come and go") {
     return snapshot->MayUse(*snapshot->FindKey(in.IdOf("acme/app")), "smollm2");
   };
   CHECK_FALSE(may_use());
-  CHECK(Must(in.changes->ClearGrants(in.cli, web)) == 0);
+  CHECK(Must(in.changes->ClearGrants(in.cli, web)).first == 0);
   CHECK(may_use());
   Must(in.changes->GrantModel(in.cli, web, "smollm2"));
-  CHECK(Must(in.changes->ClearGrants(in.cli, web)) == 1);
+  CHECK(Must(in.changes->ClearGrants(in.cli, web)).first == 1);
 
   const auto first = Must(in.changes->SetQuota(in.cli, web, "tokens", "minute", 100));
   const auto second = Must(in.changes->SetQuota(in.cli, web, "tokens", "minute", 200));
