@@ -49,12 +49,7 @@ absl::StatusOr<gates::Approval> Named(gates::Gates& gates, const Shard& shard, c
 
 absl::Status Record(const Caller& caller, const Shard& shard, const gates::Approval& approval, const char* action,
                     const std::string& summary) {
-  audit::Entry entry;
-  entry.record.set_kind(v1::RECORD_KIND_ADMIN);
-  entry.record.set_request_id(base::Uuid::NewV7().Bytes());
-  entry.record.set_org_id(shard.org.id.Bytes());
-  entry.record.set_team_id(approval.team.Bytes());
-  entry.record.set_key_id(caller.actor().key.Bytes());
+  audit::Entry entry = caller.NewEntry(v1::RECORD_KIND_ADMIN, shard.org.id, approval.team);
   v1::AdminBody& body = *entry.record.mutable_admin();
   body.set_actor(caller.actor().name);
   body.set_action(action);

@@ -98,6 +98,16 @@ audit::Viewer Caller::ViewerOf(const directory::Shard* shard) const {
   return viewer;
 }
 
+audit::Entry Caller::NewEntry(v1::RecordKind kind, const base::OrgId& org, const base::TeamId& team) const {
+  audit::Entry entry;
+  entry.record.set_kind(kind);
+  entry.record.set_request_id(base::Uuid::NewV7().Bytes());
+  entry.record.set_org_id(org.Bytes());
+  entry.record.set_team_id(team.Bytes());
+  entry.record.set_key_id(actor().key.Bytes());
+  return entry;
+}
+
 void Caller::Await(std::int64_t version) const {
   const absl::Status taken = context_->with.directory->WaitFor(version, std::chrono::milliseconds(1000));
   if (!taken.ok()) base::Warn("admin", "{}", base::Message(taken));

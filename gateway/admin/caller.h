@@ -45,6 +45,9 @@ class Caller {
   const directory::Snapshot& snapshot() const { return *who_.snapshot; }
   const directory::Place& place() const { return who_.place; }
   const identity::Principal& who() const { return who_; }
+  // A record of what this call does, to be filled and appended.
+  audit::Entry NewEntry(v1::RecordKind kind, const base::OrgId& org, const base::TeamId& team) const;
+
   Actor actor() const { return {who_.place.key->public_id, who_.place.key->id, SeesAll()}; }
 
   identity::Reach ReachOf(identity::Permission permission) const { return identity::ReachOf(*who_.place.key, permission); }

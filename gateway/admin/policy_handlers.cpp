@@ -179,13 +179,9 @@ absl::Status PutOnRecord(const Caller& caller, const Shard& shard, const v1::Exp
   message.mutable_parts()->Assign(text.parts.begin(), text.parts.end());
   std::set<std::string> rules;
   for (const policy::Question& question : questions) rules.insert(question.rule_id);
-  audit::Entry entry;
-  entry.record.set_kind(v1::RECORD_KIND_ADMIN);
+  audit::Entry entry = caller.NewEntry(v1::RECORD_KIND_ADMIN, shard.org.id, team);
   entry.record.set_request_id(id.Bytes());
-  entry.record.set_org_id(shard.org.id.Bytes());
-  entry.record.set_team_id(team.Bytes());
   if (!request.end_user().empty()) entry.record.set_end_user_hmac(std::string(base::View(key->EndUserHmac(request.end_user()))));
-  entry.record.set_key_id(caller.actor().key.Bytes());
   v1::AdminBody& body = *entry.record.mutable_admin();
   body.set_actor(caller.actor().name);
   body.set_action("policy.explain");

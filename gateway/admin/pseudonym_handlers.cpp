@@ -45,16 +45,6 @@ absl::Status CheckWhy(const std::string& reason, std::string_view what) {
   return absl::OkStatus();
 }
 
-audit::Entry NewEntry(const Caller& caller, const Tenant& tenant, v1::RecordKind kind) {
-  audit::Entry entry;
-  entry.record.set_kind(kind);
-  entry.record.set_request_id(base::Uuid::NewV7().Bytes());
-  entry.record.set_org_id(tenant.shard->org.id.Bytes());
-  entry.record.set_team_id(tenant.team.Bytes());
-  entry.record.set_key_id(caller.actor().key.Bytes());
-  return entry;
-}
-
 absl::Status Append(const Caller& caller, audit::Entry entry) {
   return audit::AppendAndWait(*caller.context().with.journal, std::move(entry), std::chrono::steady_clock::now() + kPatience).status();
 }
@@ -67,7 +57,7 @@ absl::Status ShowPseudonym(const Caller& caller, const v1::ShowPseudonymRequest&
   TG_RETURN_IF_ERROR(CheckWhy(request.reason(), "the value is read"));
   audit::Keys& keys = *caller.context().with.keys;
   TG_ASSIGN(const std::vector<std::string> sealed, keys.FindValues(tenant.team, request.pseudonym()));
-  audit::Entry view = NewEntry(caller, tenant, v1::RECORD_KIND_VIEW);
+  audit::Entry view = caller.NewEntry(v1::RECORD_KIND_VIEW, tenant.shard->org.id, tenant.team);
   view.record.mutable_view()->set_actor(caller.actor().name);
   view.record.mutable_view()->set_reason(request.reason());
   view.record.mutable_view()->set_pseudonym(request.pseudonym());
@@ -94,7 +84,7 @@ absl::Status ErasePseudonyms(const Caller& caller, const v1::ErasePseudonymsRequ
   if (request.which_case() == Which::kEndUser && gates == nullptr)
     return base::FailedPrecondition("this instance does not know what end users accepted; ask one that serves requests");
   TG_ASSIGN(const auto key, KeyOf(caller, tenant.team));
-  audit::Entry erase = NewEntry(caller, tenant, v1::RECORD_KIND_ERASE);
+  audit::Entry erase = caller.NewEntry(v1::RECORD_KIND_ERASE, tenant.shard->org.id, tenant.team);
   v1::EraseBody& body = *erase.record.mutable_erase();
   body.set_actor(caller.actor().name);
   body.set_reason(request.reason());

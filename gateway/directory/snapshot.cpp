@@ -4,7 +4,9 @@
 #include "gateway/directory/snapshot.h"
 
 #include <algorithm>
+#include <array>
 #include <set>
+#include <span>
 
 #include <fmt/format.h>
 
@@ -39,6 +41,36 @@ absl::Status Stopped(const std::string& subject, const std::string& why) {
 std::string WhyStopped(const Shard& shard, const base::Uuid& id) {
   const auto it = shard.stop_reasons.find(id);
   return it == shard.stop_reasons.end() ? std::string() : it->second;
+}
+
+// The scopes on a key's way.
+std::array<base::Uuid, 4> ScopesOf(const Place& place) {
+  return {place.org->id.value, place.team->id.value, place.project->id.value, place.key->id.value};
+}
+
+// What the allow-lists of some scopes say of a model.
+struct Listing {
+  bool named = false;     // One has it.
+  bool left_out = false;  // One has not.
+  bool opened = false;    // One opens it, should it be restricted.
+};
+
+Listing ListingOf(const Shard& shard, std::span<const base::Uuid> scopes, std::string_view model) {
+  Listing out;
+  for (const base::Uuid& scope : scopes) {
+    const auto list = shard.allowed.find(scope);
+    if (list == shard.allowed.end()) continue;
+    const auto line = list->second.find(model);
+    out.named = out.named || line != list->second.end();
+    out.left_out = out.left_out || line == list->second.end();
+    out.opened = out.opened || (line != list->second.end() && line->second);
+  }
+  return out;
+}
+
+bool IsRestricted(const Installation& installation, std::string_view model) {
+  const auto registered = installation.models.find(model);
+  return registered != installation.models.end() && registered->second.restricted;
 }
 
 }  // namespace
@@ -117,17 +149,8 @@ bool Snapshot::MayUse(const Place& place, std::string_view model) const {
     return !parts.adapters.empty() &&
            std::all_of(parts.adapters.begin(), parts.adapters.end(), [&](const auto& one) { return MayUse(place, one); });
   }
-  const auto& allowed = place.shard->allowed;
-  bool opened = false;
-  for (const base::Uuid& scope : {place.org->id.value, place.team->id.value, place.project->id.value, place.key->id.value}) {
-    const auto list = allowed.find(scope);
-    if (list == allowed.end()) continue;
-    const auto line = list->second.find(model);
-    if (line == list->second.end()) return false;
-    opened = opened || line->second;
-  }
-  const Model* registered = FindModel(model);
-  return registered == nullptr || !registered->restricted || opened;
+  const Listing listing = ListingOf(*place.shard, ScopesOf(place), model);
+  return !listing.left_out && (listing.opened || !IsRestricted(*installation_, model));
 }
 
 bool Snapshot::OrgMayUse(const Place& place, std::string_view model) const {
@@ -136,36 +159,20 @@ bool Snapshot::OrgMayUse(const Place& place, std::string_view model) const {
     return !parts.adapters.empty() &&
            std::all_of(parts.adapters.begin(), parts.adapters.end(), [&](const auto& one) { return OrgMayUse(place, one); });
   }
-  bool opened = false;
-  if (const auto list = place.shard->allowed.find(place.org->id.value); list != place.shard->allowed.end()) {
-    const auto line = list->second.find(model);
-    if (line == list->second.end()) return false;
-    opened = line->second;
-  }
-  const Model* registered = FindModel(model);
-  return registered == nullptr || !registered->restricted || opened;
+  const Listing listing = ListingOf(*place.shard, {&place.org->id.value, 1}, model);
+  return !listing.left_out && (listing.opened || !IsRestricted(*installation_, model));
 }
 
 std::vector<std::string> Snapshot::ClosedGrants() const {
   std::set<std::string> closed;
   for (const auto& shard : shards_) {
-    for (const Place& place : shard->places) {
-      std::map<std::string, bool, std::less<>> named;  // By the first list on the key's way, and by all after it. Whether one opens it.
-      bool first = true;
-      for (const base::Uuid& scope : {place.org->id.value, place.team->id.value, place.project->id.value, place.key->id.value}) {
-        const auto list = shard->allowed.find(scope);
-        if (list == shard->allowed.end()) continue;
-        if (std::exchange(first, false)) named = list->second;
-        for (auto line = named.begin(); line != named.end();) {
-          const auto here = list->second.find(line->first);
-          line->second = line->second || (here != list->second.end() && here->second);
-          line = here == list->second.end() ? named.erase(line) : std::next(line);
-        }
-      }
-      for (const auto& [model, opens] : named) {
-        const Model* registered = opens ? nullptr : FindModel(model);
-        if (registered != nullptr && registered->restricted) closed.insert(fmt::format("{} (org {})", model, shard->org.name));
-      }
+    if (shard->allowed.empty()) continue;
+    for (const auto& [name, model] : installation_->models) {
+      const bool is_closed = model.restricted && std::any_of(shard->places.begin(), shard->places.end(), [&](const Place& place) {
+                               const Listing listing = ListingOf(*shard, ScopesOf(place), name);
+                               return listing.named && !listing.left_out && !listing.opened;
+                             });
+      if (is_closed) closed.insert(fmt::format("{} (org {})", name, shard->org.name));
     }
   }
   return {closed.begin(), closed.end()};
@@ -203,7 +210,7 @@ std::vector<const ChatDefaults*> Snapshot::DefaultsOf(const Place& place) const 
   std::vector<const ChatDefaults*> out;
   const auto& all = place.shard->chat_defaults;
   if (all.empty()) return out;
-  for (const base::Uuid& scope : {place.org->id.value, place.team->id.value, place.project->id.value, place.key->id.value}) {
+  for (const base::Uuid& scope : ScopesOf(place)) {
     if (const auto found = all.find(scope); found != all.end()) out.push_back(&found->second);
   }
   return out;

@@ -8,7 +8,7 @@
 #include "base/error_detail.h"
 #include "metering/leases_postgres.h"
 #include "tests/metering/rows.h"
-#include "tests/support/postgres_cluster.h"
+#include "tests/metering/writer_database.h"
 #include "tests/support/random.h"
 
 namespace tollgate::metering {
@@ -21,21 +21,9 @@ QuotaRule Rule(Meter meter, Window window, std::int64_t amount) {
   return {base::Uuid::NewV7(), {Scope::Kind::kTeam, base::Uuid::NewV7(), "search"}, meter, window, amount};
 }
 
-struct Database {
-  std::string url = Cluster::Shared().NewDatabase({"migrations/main"});
+struct Database : WriterDatabase {
   std::string writer = Cluster::Shared().UrlAs(url, "tollgate_writer");
 
-  // The superuser takes the role, as the gateway's login does.
-  base::PostgresOptions WriterOptions() const {
-    base::PostgresOptions options = Cluster::Shared().Options(url);
-    options.role = "tollgate_writer";
-    return options;
-  }
-  std::unique_ptr<base::Session> Writer() const {
-    auto session = base::Session::Connect(WriterOptions());
-    REQUIRE(session.status().ToString() == "OK");
-    return *std::move(session);
-  }
   std::unique_ptr<PostgresLeases> Leases(const Holder& holder, std::chrono::milliseconds timeout = 3000ms) const {
     return std::make_unique<PostgresLeases>(
         base::SystemClock(), PostgresLeasesOptions{.postgres = WriterOptions(), .holder = holder, .exchange_timeout = timeout});

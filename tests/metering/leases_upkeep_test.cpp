@@ -6,7 +6,7 @@
 #include <fmt/format.h>
 
 #include "metering/leases_postgres.h"
-#include "tests/support/postgres_cluster.h"
+#include "tests/metering/writer_database.h"
 
 namespace tollgate::metering {
 namespace {
@@ -15,8 +15,7 @@ using namespace std::chrono_literals;
 using Cluster = test::PostgresCluster;
 
 // A database and an instance that has a lease of 10 tokens of 100 there, its number 1.
-struct Held {
-  std::string url = Cluster::Shared().NewDatabase({"migrations/main"});
+struct Held : WriterDatabase {
   std::unique_ptr<base::Session> writer = Writer();
   Holder holder{base::InstanceId::New(), 1};
   PostgresLeases leases{base::SystemClock(), {.postgres = WriterOptions(), .holder = holder, .exchange_timeout = 300ms}};
@@ -27,16 +26,6 @@ struct Held {
     REQUIRE(Exchange(0)->granted == 10);  // Behind the pruning that follows the first one: none comes within the next minute.
   }
 
-  base::PostgresOptions WriterOptions() const {
-    base::PostgresOptions options = Cluster::Shared().Options(url);
-    options.role = "tollgate_writer";
-    return options;
-  }
-  std::unique_ptr<base::Session> Writer() const {
-    auto session = base::Session::Connect(WriterOptions());
-    REQUIRE(session.status().ToString() == "OK");
-    return *std::move(session);
-  }
   LeaseAsk Month() const {
     return {.quota = base::Uuid::NewV7(), .window = WindowAt(Window::kMonth, base::SystemClock().Wall()), .amount = 100};
   }

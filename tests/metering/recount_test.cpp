@@ -4,7 +4,7 @@
 #include <fmt/format.h>
 
 #include "metering/leases_postgres.h"
-#include "tests/support/postgres_cluster.h"
+#include "tests/metering/writer_database.h"
 
 namespace tollgate::metering {
 namespace {
@@ -13,8 +13,7 @@ using namespace std::chrono_literals;
 using Cluster = test::PostgresCluster;
 
 // A life that died with a lease of 500 tokens, its number 1.
-struct Dead {
-  std::string url = Cluster::Shared().NewDatabase({"migrations/main"});
+struct Dead : WriterDatabase {
   std::unique_ptr<base::Session> admin = Cluster::Shared().Connect(url);
   base::InstanceId instance = base::InstanceId::New();
   std::int64_t epoch = 500;
@@ -33,11 +32,6 @@ struct Dead {
     INFO(base::Message(status));
     REQUIRE(status.ok());
   }
-  base::PostgresOptions Writer() const {
-    base::PostgresOptions options = Cluster::Shared().Options(url);
-    options.role = "tollgate_writer";
-    return options;
-  }
 };
 
 TEST_CASE_METHOD(Dead, "The recount reads the usage of the life that ended, not of those before it") {
@@ -48,7 +42,7 @@ TEST_CASE_METHOD(Dead, "The recount reads the usage of the life that ended, not 
      "FROM generate_series(1, 20000) i");
   Do("SELECT brin_summarize_new_values('metering.usage_epoch')");
   Do("ANALYZE metering.usage");
-  const auto session = base::Session::Connect(Writer());
+  const auto session = base::Session::Connect(WriterOptions());
   REQUIRE(session.ok());
   std::vector<ReturnedLease> returned;
   std::int64_t scans = 0;
@@ -69,7 +63,7 @@ TEST_CASE_METHOD(Dead, "The recount reads the usage of the life that ended, not 
 }
 
 TEST_CASE_METHOD(Dead, "A recount that is under way ends when it is to stop, and is done another time") {
-  base::PostgresOptions patient = Writer();
+  base::PostgresOptions patient = WriterOptions();
   patient.statement_timeout = patient.lock_timeout = 60s;
   const auto watch = Cluster::Shared().Connect(url);
   const bool frozen = GENERATE(false, true);  // Then it does not even hear that it is cancelled.

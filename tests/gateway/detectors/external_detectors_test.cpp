@@ -41,6 +41,15 @@ std::future<QuestionAnswer> Ask(ExternalDetectors& detectors, const std::string&
   return future;
 }
 
+// A server that answers "no hit" once its gate is open.
+struct Gated {
+  test::Gate gate;
+  test::ScriptedUpstream server{[this](test::ScriptedUpstream::Exchange& exchange) {
+    gate.Wait();
+    exchange.Reply(200, R"({"hit":false})");
+  }};
+};
+
 }  // namespace
 
 TEST_CASE("A detector is asked with its secret and answers") {
@@ -91,50 +100,38 @@ TEST_CASE("A detector that hangs is given up at its deadline") {
 }
 
 TEST_CASE("Questions wait for their turn, and those beyond the bound are answered at once") {
-  test::Gate gate;
-  test::ScriptedUpstream server([&](test::ScriptedUpstream::Exchange& exchange) {
-    gate.Wait();
-    exchange.Reply(200, R"({"hit":false})");
-  });
-  const auto detectors = Make(server, [](DetectorOptions& o) {
+  Gated gated;
+  const auto detectors = Make(gated.server, [](DetectorOptions& o) {
     o.running_max = 1;
     o.waiting_max = 2;
   });
   auto first = Ask(*detectors, "1");
-  server.WaitForRequests(1);
+  gated.server.WaitForRequests(1);
   auto second = Ask(*detectors, "2"), third = Ask(*detectors, "3");
   CHECK_THAT(Ask(*detectors, "4").get().answer.failure, ContainsSubstring("too many questions waiting"));
-  gate.Open();
+  gated.gate.Open();
   CHECK(first.get().answer.failure.empty());
   CHECK(second.get().answer.failure.empty());
   CHECK(third.get().answer.failure.empty());
 }
 
 TEST_CASE("Where nobody may wait, whoever has a turn at once is asked all the same") {
-  test::Gate gate;
-  test::ScriptedUpstream server([&](test::ScriptedUpstream::Exchange& exchange) {
-    gate.Wait();
-    exchange.Reply(200, R"({"hit":false})");
-  });
-  const auto detectors = Make(server, [](DetectorOptions& o) {
+  Gated gated;
+  const auto detectors = Make(gated.server, [](DetectorOptions& o) {
     o.running_max = 2;
     o.waiting_max = 0;
   });
   auto first = Ask(*detectors, "1"), second = Ask(*detectors, "2");
-  server.WaitForRequests(2);
+  gated.server.WaitForRequests(2);
   CHECK_THAT(Ask(*detectors, "3").get().answer.failure, ContainsSubstring("too many questions waiting"));
-  gate.Open();
+  gated.gate.Open();
   CHECK(first.get().answer.failure.empty());
   CHECK(second.get().answer.failure.empty());
 }
 
 TEST_CASE("Where nobody may wait, whoever has its share of the turns takes no place that another could run in") {
-  test::Gate gate;
-  test::ScriptedUpstream server([&](test::ScriptedUpstream::Exchange& exchange) {
-    gate.Wait();
-    exchange.Reply(200, R"({"hit":false})");
-  });
-  const auto detectors = Make(server, [](DetectorOptions& o) {
+  Gated gated;
+  const auto detectors = Make(gated.server, [](DetectorOptions& o) {
     o.running_max = 4;
     o.waiting_max = 0;
   });
@@ -142,12 +139,12 @@ TEST_CASE("Where nobody may wait, whoever has its share of the turns takes no pl
   std::vector<std::future<QuestionAnswer>> all;
   for (int i = 0; i < 3; ++i) {
     all.push_back(Ask(*detectors, "1", "toxicity", hour, "loud"));
-    server.WaitForRequests(static_cast<std::size_t>(i) + 1);
+    gated.server.WaitForRequests(static_cast<std::size_t>(i) + 1);
   }
   CHECK_THAT(Ask(*detectors, "1", "toxicity", hour, "loud").get().answer.failure, ContainsSubstring("too many questions waiting"));
   all.push_back(Ask(*detectors, "quiet", "toxicity", hour, "quiet"));
-  server.WaitForRequests(4);
-  gate.Open();
+  gated.server.WaitForRequests(4);
+  gated.gate.Open();
   for (auto& one : all) CHECK(one.get().answer.failure.empty());
 }
 
@@ -248,25 +245,21 @@ TEST_CASE("A caller's short deadline, or an odd text, is no failure of the detec
 }
 
 TEST_CASE("Tenants' questions are taken in turn, and one with half of the places leaves the last quarter to others") {
-  test::Gate gate;
-  test::ScriptedUpstream server([&](test::ScriptedUpstream::Exchange& exchange) {
-    gate.Wait();
-    exchange.Reply(200, R"({"hit":false})");
-  });
-  const auto detectors = Make(server, [](DetectorOptions& o) {
+  Gated gated;
+  const auto detectors = Make(gated.server, [](DetectorOptions& o) {
     o.running_max = 4;
     o.waiting_max = 8;
   });
   const auto hour = milliseconds(std::chrono::hours(1));
   std::vector<std::future<QuestionAnswer>> many;
   for (int i = 0; i < 3; ++i) many.push_back(Ask(*detectors, "1", "toxicity", hour, "loud"));
-  server.WaitForRequests(3);
+  gated.server.WaitForRequests(3);
   for (int i = 0; i < 6; ++i) many.push_back(Ask(*detectors, "1", "toxicity", hour, "loud"));  // They wait for one of the three.
   CHECK_THAT(Ask(*detectors, "1", "toxicity", hour, "loud").get().answer.failure, ContainsSubstring("too many questions waiting"));
   auto quiet = Ask(*detectors, "quiet", "toxicity", hour, "quiet");
-  server.WaitForRequests(4);
-  CHECK(server.requests()[3].body.find("quiet") != std::string::npos);
-  gate.Open();
+  gated.server.WaitForRequests(4);
+  CHECK(gated.server.requests()[3].body.find("quiet") != std::string::npos);
+  gated.gate.Open();
   CHECK(quiet.get().answer.failure.empty());
   for (auto& one : many) CHECK(one.get().answer.failure.empty());
 }
