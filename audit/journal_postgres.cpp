@@ -50,7 +50,7 @@ class Opened final : public PostgresJournal {
   base::InstanceId instance() const override { return state_->instance(); }
   std::int32_t log_id() const override { return log_id_; }
   std::int64_t epoch() const override { return epoch_; }
-  JournalStats stats() override;
+  JournalStats stats() const override;
 
  private:
   absl::Status StartPartitions(base::Session& session);
@@ -237,17 +237,15 @@ void Opened::Stop() {
   if (keys_ != nullptr) keys_->Stop();
 }
 
-JournalStats Opened::stats() {
+JournalStats Opened::stats() const {
   JournalStats out;
-  WriterCounters& writer = writer_->counters();
+  const WriterCounters& writer = writer_->counters();
   out.rows = writer.rows;
   out.batches = writer.batches;
   out.commit_us = writer.commit_us;
-  out.commit_us_max = writer.commit_us_max.exchange(0);
   out.quarantined = writer.quarantined;
   out.reconnects = writer.reconnects;
   out.in_doubt = writer.in_doubt;
-  out.late_closed = writer.late_closed;
   out.open_requests = writer.open_requests;
   out.adopted_logs = adopter_ != nullptr ? adopter_->adopted_logs() : 0;
   out.recovered_requests = recovered_ + (adopter_ != nullptr ? adopter_->recovered_requests() : 0);

@@ -51,12 +51,10 @@ struct JournalStats {
   std::int64_t rows = 0;  // Durable records.
   std::int64_t batches = 0;
   std::int64_t commit_us = 0;      // Sum over batches, from sending to the answer.
-  std::int64_t commit_us_max = 0;  // Largest since the last call of stats().
   std::int64_t refused = 0;        // Entries answered UNAVAILABLE or DEADLINE_EXCEEDED.
   std::int64_t quarantined = 0;    // Entries that were bad by themselves.
   std::int64_t reconnects = 0;
   std::int64_t in_doubt = 0;     // Batches whose fate the head had to tell.
-  std::int64_t late_closed = 0;  // REQUESTs that the journal itself had to close.
   std::int64_t adopted_logs = 0;
   std::int64_t recovered_requests = 0;
   std::int64_t queue_rows = 0;  // Now.
@@ -79,7 +77,7 @@ class PostgresJournal : public Journal {
   virtual base::InstanceId instance() const = 0;  // Stays the same while the state directory lives.
   virtual std::int32_t log_id() const = 0;
   virtual std::int64_t epoch() const = 0;  // Fencing number of this ownership: leases are held under (instance, epoch).
-  virtual JournalStats stats() = 0;
+  virtual JournalStats stats() const = 0;
 };
 
 }  // namespace tollgate::audit

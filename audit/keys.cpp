@@ -4,6 +4,8 @@
 
 #include <sys/stat.h>
 
+#include <future>
+
 #include <fmt/format.h>
 
 #include "audit/key_chain.h"
@@ -96,6 +98,14 @@ std::shared_ptr<const RequestKey> NewKeyUnder(const DayKey& day, base::RequestId
 std::shared_ptr<const RequestKey> KeyUnder(const DayKey& day, KeyRow row) {
   std::string key = base::HkdfExpandSha256(day.key, RequestInfo(day.team, row.request, row.salt), kKeyBytes);
   return std::make_shared<const RequestKey>(day.team, std::move(row), std::move(key), day.subject_key, day.pseudonym_key);
+}
+
+absl::StatusOr<std::shared_ptr<const RequestKey>> MakeKeyAndWait(Keys& keys, base::TeamId team, base::RequestId request,
+                                                                 std::chrono::steady_clock::time_point deadline) {
+  using Made = absl::StatusOr<std::shared_ptr<const RequestKey>>;
+  const auto made = std::make_shared<std::promise<Made>>();  // Shared: set_value may still run in it when the waiter has gone on.
+  keys.NewRequestKey(team, request, deadline, [made](Made key) { made->set_value(std::move(key)); });
+  return made->get_future().get();
 }
 
 }  // namespace tollgate::audit

@@ -60,7 +60,7 @@ class Keys {
   // NOT_FOUND: there is none, or it was destroyed: the content cannot be read by anyone any more.
   virtual absl::StatusOr<std::shared_ptr<const RequestKey>> Find(base::TeamId team, base::RequestId request) = 0;
 
-  // What pseudonyms stand for, each value sealed by RequestKey::SealValue; `subject`: the end user's HMAC, empty if nobody was named.
+  // What pseudonyms stand for, each value sealed by ValueSealer::Seal; `subject`: the end user's HMAC, empty if nobody was named.
   struct SealedValue {
     std::string pseudonym, sealed, mark;  // RequestKey::ValueMark.
   };
@@ -88,6 +88,10 @@ class Keys {
   // A caller's address, or another source, under the installation's key, 16 bytes: the form in which records hold it.
   virtual std::string SourceHmac(std::string_view source) const = 0;
 };
+
+// Makes one and waits: for admin calls and tools, on threads that may block. Errors as NewRequestKey.
+absl::StatusOr<std::shared_ptr<const RequestKey>> MakeKeyAndWait(Keys& keys, base::TeamId team, base::RequestId request,
+                                                                 std::chrono::steady_clock::time_point deadline);
 
 struct PostgresKeysOptions {
   std::string url;  // The keys database.

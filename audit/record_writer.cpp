@@ -182,13 +182,10 @@ RecordWriter::Next RecordWriter::Attempt(Group& group) {
   const auto result = log_.Commit(rows, OpenFrom(group));
   sent_at_us_ = 0;
   switch (result.fate) {
-    case Fate::kDone: {
-      const std::int64_t took = NowUs() - began;
+    case Fate::kDone:
       ++counters_.batches;
-      counters_.commit_us += took;
-      if (took > counters_.commit_us_max) counters_.commit_us_max = took;
+      counters_.commit_us += NowUs() - began;
       return Next::kDone;
-    }
     case Fate::kLost: Lose(); return Next::kGone;
     case Fate::kInDoubt:
       ++counters_.in_doubt;
@@ -252,7 +249,6 @@ void RecordWriter::CloseLate() {
     if (!open_.contains(request->row.request)) continue;  // Its caller closed it after all.
     auto abort = closings_.Late(*request);
     if (abort.ok()) {
-      ++counters_.late_closed;
       batch.push_back(*std::move(abort));
     } else {
       base::Error("audit", "request {} cannot be settled: {}", request->row.request.ToString(), base::Message(abort.status()));

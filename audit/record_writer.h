@@ -19,7 +19,7 @@
 namespace tollgate::audit {
 
 struct WriterCounters {
-  std::atomic<std::int64_t> rows{0}, batches{0}, commit_us{0}, commit_us_max{0}, quarantined{0}, reconnects{0}, in_doubt{0}, late_closed{0},
+  std::atomic<std::int64_t> rows{0}, batches{0}, commit_us{0}, quarantined{0}, reconnects{0}, in_doubt{0},
       open_requests{0};
 };
 

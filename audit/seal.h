@@ -54,7 +54,6 @@ class RequestKey {
   // kept what a pseudonym stands for. For many values make one Sealer.
   const std::string& pseudonym_key() const { return pseudonym_key_; }
   ValueSealer Sealer() const { return {team_, subject_key_}; }
-  std::string SealValue(std::string_view pseudonym, std::string_view value) const { return Sealer().Seal(pseudonym, value); }
   std::string ValueMark(std::string_view value) const { return Sealer().Mark(value); }
   absl::StatusOr<std::string> OpenValue(std::string_view pseudonym, std::string_view sealed) const {
     return Sealer().Open(pseudonym, sealed);

@@ -61,14 +61,6 @@ base::Value IdOrNull(const std::optional<base::Uuid>& id) { return id ? base::Va
 
 }  // namespace
 
-absl::StatusOr<ReportBy> ParseReportBy(std::string_view name) {
-  for (const Grouping& g : kGroupings) {
-    if (g.name == name) return g.by;
-  }
-  return base::InvalidArgument(
-      fmt::format("a report is by org, team, project, key, model, kind or day, not by \"{}\"", name.substr(0, 40)));
-}
-
 absl::StatusOr<std::vector<ReportRow>> UsageReport(base::Session& session, ReportBy by, const ReportFilter& filter) {
   if (filter.from >= filter.to) return base::InvalidArgument("a report's period ends after it begins");
   const Grouping& grouping = *std::find_if(kGroupings.begin(), kGroupings.end(), [by](const Grouping& g) { return g.by == by; });

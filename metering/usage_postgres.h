@@ -18,7 +18,6 @@
 namespace tollgate::metering {
 
 enum class ReportBy { kOrg, kTeam, kProject, kKey, kModel, kDay, kKind };
-absl::StatusOr<ReportBy> ParseReportBy(std::string_view name);  // "org", "team", "project", "key", "model", "day", "kind"
 
 struct ReportFilter {
   base::WallTime from;  // Inclusive, by the terminal record's wall time.

@@ -42,7 +42,6 @@ struct GuardModel {
 };
 
 const char* FormatName(GuardModel::Format format);  // "llama_guard", "shieldgemma" …
-std::optional<GuardModel::Format> FormatByName(std::string_view name);
 std::vector<std::string_view> CategoryNames(GuardModel::Format format);
 // Whether a question of this format is about exactly one category.
 bool AsksOneCategory(GuardModel::Format format);

@@ -251,12 +251,6 @@ std::vector<GuardPart> OwnPrompt(const GuardModel& guard, std::span<const Messag
 
 const char* FormatName(Format format) { return kFormats[static_cast<std::size_t>(format)].data(); }
 
-std::optional<Format> FormatByName(std::string_view name) {
-  const auto* found = std::find(std::begin(kFormats), std::end(kFormats), name);
-  if (found == std::end(kFormats)) return std::nullopt;
-  return static_cast<Format>(found - std::begin(kFormats));
-}
-
 std::vector<std::string_view> CategoryNames(Format format) {
   std::vector<std::string_view> out;
   for (const Category& category : CategoriesOf(format)) out.push_back(category.name);

@@ -193,12 +193,6 @@ std::optional<Language> LanguageByCode(std::string_view code) {
   return language < kLanguages && kCodes[language] == code ? std::optional(language) : std::nullopt;
 }
 
-Language LanguageOf(std::string_view text) {
-  Reading reading;
-  reading.Read(text);
-  return reading.Says();
-}
-
 void AddLanguages(std::string_view text, LanguageLetters& letters) {
   Reading reading;
   for (std::size_t at = 0, end = 0; at < text.size(); at = end) {

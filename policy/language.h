@@ -22,9 +22,6 @@ inline constexpr Language kUnknown = kLanguages;
 std::span<const std::string_view> LanguageCodes();
 std::optional<Language> LanguageByCode(std::string_view code);
 
-// The language of one stretch of text, of valid UTF-8.
-Language LanguageOf(std::string_view text);
-
 // How many letters of a text are in which language, and last in none that is known. It is cut at its line ends, shorter lines taken
 // together until they have kStretchLetters (an ideograph or a syllable counts for three): one paragraph in another language is seen in a
 // long text.

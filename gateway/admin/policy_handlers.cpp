@@ -2,8 +2,6 @@
 // where it is explained: then it goes on record first, as a prompt does.
 // Tested by tests/gateway/admin/services_test.cpp, tests/e2e/guards_test.cpp.
 #include <algorithm>
-#include <future>
-#include <map>
 #include <set>
 
 #include <fmt/format.h>
@@ -167,9 +165,7 @@ absl::Status PutOnRecord(const Caller& caller, const Shard& shard, const v1::Exp
   const base::TeamId team = TenantOfText(caller, shard, request);
   const auto deadline = std::chrono::steady_clock::now() + kRecordTime;
   const base::RequestId id = base::RequestId::New();
-  std::promise<absl::StatusOr<std::shared_ptr<const audit::RequestKey>>> made;
-  with.keys->NewRequestKey(team, id, deadline, [&made](auto key) { made.set_value(std::move(key)); });
-  TG_ASSIGN(const auto key, made.get_future().get());
+  TG_ASSIGN(const auto key, audit::MakeKeyAndWait(*with.keys, team, id, deadline));
   v1::SealedContent content;
   v1::ChatMessage& message = *content.add_prompt();
   message.set_role(RoleOf(text.role));

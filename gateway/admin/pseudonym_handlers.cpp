@@ -1,8 +1,6 @@
 // What pseudonyms stand for lies in the keys database, not in the log: it is opened, or forgotten, after the record that says by whom and
 // why. A key of the team opens it, so one is asked for as for a request of its own; it is stored nowhere.
 // Tested by tests/gateway/admin/services_reading_test.cpp.
-#include <algorithm>
-#include <future>
 
 #include <fmt/format.h>
 
@@ -32,11 +30,7 @@ absl::StatusOr<Tenant> TenantOf(const Caller& caller, const std::string& org, co
 }
 
 absl::StatusOr<std::shared_ptr<const audit::RequestKey>> KeyOf(const Caller& caller, base::TeamId team) {
-  using Key = absl::StatusOr<std::shared_ptr<const audit::RequestKey>>;
-  const auto made = std::make_shared<std::promise<Key>>();
-  caller.context().with.keys->NewRequestKey(team, base::RequestId::New(), std::chrono::steady_clock::now() + kPatience,
-                                            [made](Key key) { made->set_value(std::move(key)); });
-  return made->get_future().get();
+  return audit::MakeKeyAndWait(*caller.context().with.keys, team, base::RequestId::New(), std::chrono::steady_clock::now() + kPatience);
 }
 
 absl::Status Append(const Caller& caller, audit::Entry entry) {

@@ -234,9 +234,7 @@ TEST_CASE_METHOD(AuditFixture, "A request's key is stored with its first record,
   auto keys = OpenPostgresKeys(RootKey::FromBytes(std::string(32, 'r')), keys_options);
   REQUIRE(keys.ok());
   const auto request = base::RequestId::New();
-  std::promise<std::shared_ptr<const RequestKey>> promise;
-  (*keys)->NewRequestKey(team, request, Journal::kNoDeadline, [&](auto result) { promise.set_value(*result); });
-  const auto request_key = promise.get_future().get();
+  const auto request_key = *MakeKeyAndWait(**keys, team, request, Journal::kNoDeadline);
   Entry entry = Make(v1::RECORD_KIND_REQUEST, request);
   entry.record.set_end_user_hmac(std::string(base::View(request_key->EndUserHmac("anna"))));
   v1::SealedContent content;

@@ -25,9 +25,7 @@ struct Bed : AuditFixture {
     return *std::move(keys);
   }
   absl::StatusOr<std::shared_ptr<const RequestKey>> New(Keys& keys, base::RequestId request = base::RequestId::New()) {
-    std::promise<absl::StatusOr<std::shared_ptr<const RequestKey>>> promise;
-    keys.NewRequestKey(team, request, Journal::kNoDeadline, [&](auto result) { promise.set_value(std::move(result)); });
-    return promise.get_future().get();
+    return MakeKeyAndWait(keys, team, request, Journal::kNoDeadline);
   }
   void Store(const KeyRow& row) {
     REQUIRE(keys_sql
@@ -64,7 +62,7 @@ TEST_CASE_METHOD(Bed, "A team's next key changes neither its pseudonyms nor its 
   auto before = OpenKeys();
   const auto old = *New(*before);
   Store(old->row());
-  const std::string sealed = old->SealValue("[N_1]", "one");
+  const std::string sealed = old->Sealer().Seal("[N_1]", "one");
   REQUIRE(keys_sql
               ->Run("rotate", "INSERT INTO keys.tenant (team_id, version, root_id, wrapped) VALUES ($1::uuid, 2, $2, $3)",
                     {team.ToString(), kRoot.id(), base::Blob{Wrap(kRoot.secret(), TenantAad(team, 2), base::RandomBytes(kKeyBytes))}})
@@ -147,7 +145,7 @@ TEST_CASE_METHOD(Bed, "What pseudonyms stand for is kept sealed, found by any in
   const auto keep = [&](const std::string& subject, const std::string& value) {
     const std::string pseudonym = "[N_" + value + "]";
     std::promise<absl::Status> kept;
-    a->KeepValues(team, subject, {{pseudonym, key->SealValue(pseudonym, value), key->ValueMark(value)}}, Journal::kNoDeadline,
+    a->KeepValues(team, subject, {{pseudonym, key->Sealer().Seal(pseudonym, value), key->ValueMark(value)}}, Journal::kNoDeadline,
                   [&](absl::Status status) { kept.set_value(std::move(status)); });
     REQUIRE(kept.get_future().get().ok());
   };
@@ -178,7 +176,7 @@ TEST_CASE_METHOD(Bed, "Requests that keep the same values at the same time do no
     std::vector<Keys::SealedValue> values;
     for (int i = 0; i < 2000; ++i) {
       const std::string name = std::to_string(round) + "_" + std::to_string(i);
-      values.push_back({"[N_" + name + "]", key->SealValue("[N_" + name + "]", name), key->ValueMark(name)});
+      values.push_back({"[N_" + name + "]", key->Sealer().Seal("[N_" + name + "]", name), key->ValueMark(name)});
     }
     std::promise<absl::Status> first, second;
     a->KeepValues(team, "anna", values, Journal::kNoDeadline, [&](absl::Status status) { first.set_value(std::move(status)); });
@@ -195,7 +193,7 @@ TEST_CASE_METHOD(Bed, "Two values that share a pseudonym are both kept, also whe
   const auto key = *New(*keys);
   for (const char* value : {"one", "two", "one"}) {
     std::promise<absl::Status> kept;
-    keys->KeepValues(team, "anna", {{"[N]", key->SealValue("[N]", value), key->ValueMark(value)}}, Journal::kNoDeadline,
+    keys->KeepValues(team, "anna", {{"[N]", key->Sealer().Seal("[N]", value), key->ValueMark(value)}}, Journal::kNoDeadline,
                      [&](absl::Status status) { kept.set_value(std::move(status)); });
     REQUIRE(kept.get_future().get().ok());
   }
@@ -213,7 +211,7 @@ TEST_CASE_METHOD(Bed, "A value that is kept is known for a while, until it is er
   const auto key = *New(*keys);
   const auto keep = [&](std::chrono::steady_clock::time_point deadline) {
     std::promise<absl::Status> kept;
-    keys->KeepValues(team, "anna", {{"[N_one]", key->SealValue("[N_one]", "one"), key->ValueMark("one")}}, deadline,
+    keys->KeepValues(team, "anna", {{"[N_one]", key->Sealer().Seal("[N_one]", "one"), key->ValueMark("one")}}, deadline,
                      [&](absl::Status status) { kept.set_value(std::move(status)); });
     return kept.get_future().get();
   };

@@ -1,6 +1,5 @@
 #include <catch2/catch_test_macros.hpp>
 
-#include <future>
 #include <set>
 
 #include "audit/reader.h"
@@ -27,9 +26,7 @@ struct Bed : AuditFixture {
   Viewer all{"key-7", Viewer::Sees::kAll, {}, base::KeyId::New()};
 
   Position Sealed(base::RequestId request, const std::string& text) {
-    std::promise<std::shared_ptr<const RequestKey>> promise;
-    keys->NewRequestKey(team, request, Journal::kNoDeadline, [&](auto result) { promise.set_value(*result); });
-    const auto request_key = promise.get_future().get();
+    const auto request_key = *MakeKeyAndWait(*keys, team, request, Journal::kNoDeadline);
     Entry entry = Make(v1::RECORD_KIND_REQUEST, request);
     v1::SealedContent content;
     content.add_prompt()->add_parts(text);

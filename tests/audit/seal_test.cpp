@@ -10,9 +10,7 @@ namespace tollgate::audit {
 namespace {
 
 std::shared_ptr<const RequestKey> NewKey(Keys& keys, base::TeamId team, base::RequestId request) {
-  std::shared_ptr<const RequestKey> key;
-  keys.NewRequestKey(team, request, std::chrono::steady_clock::time_point::max(), [&key](auto result) { key = *result; });
-  return key;
+  return *MakeKeyAndWait(keys, team, request, std::chrono::steady_clock::time_point::max());
 }
 
 struct World {

@@ -45,11 +45,8 @@ struct Load {
   base::ProjectId project = base::ProjectId::New();
   base::KeyId key = base::KeyId::New();
   std::unique_ptr<audit::Keys> keys = std::make_unique<test::MemoryKeys>();
-  std::shared_ptr<const audit::RequestKey> request_key = [this] {
-    std::shared_ptr<const audit::RequestKey> out;
-    keys->NewRequestKey(team, base::RequestId::New(), Clock::time_point::max(), [&out](auto made) { out = *made; });
-    return out;
-  }();
+  std::shared_ptr<const audit::RequestKey> request_key =
+      *audit::MakeKeyAndWait(*keys, team, base::RequestId::New(), Clock::time_point::max());
   audit::Sealed prompt = audit::Seal(*request_key, {v1::RECORD_KIND_REQUEST, 0, 0}, Content(700));
   audit::Sealed reply = audit::Seal(*request_key, {v1::RECORD_KIND_FINAL, 1, 0}, Content(1300));
 

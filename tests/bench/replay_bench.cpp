@@ -166,15 +166,7 @@ class History {
   }
 
   std::shared_ptr<const audit::RequestKey> KeyOf(base::TeamId team, base::RequestId request) {
-    absl::StatusOr<std::shared_ptr<const audit::RequestKey>> key = base::Unavailable("not yet");
-    std::atomic<bool> made{false};
-    keys_->NewRequestKey(team, request, audit::Journal::kNoDeadline, [&](auto result) {
-      key = std::move(result);
-      made = true;
-      made.notify_one();
-    });
-    made.wait(false);
-    return Must(std::move(key));
+    return Must(audit::MakeKeyAndWait(*keys_, team, request, audit::Journal::kNoDeadline));
   }
 
   test::TempDir dir_;

@@ -2,6 +2,7 @@
 // looked at while words were chosen.
 #include "policy/language.h"
 
+#include <algorithm>
 #include <fstream>
 #include <map>
 
@@ -33,7 +34,9 @@ std::vector<Sentence> Sentences() {
 }
 
 std::string CodeOf(std::string_view text) {
-  const Language language = LanguageOf(text);
+  LanguageLetters letters{};
+  AddLanguages(text, letters);
+  const auto language = static_cast<std::size_t>(std::max_element(letters.begin(), letters.end()) - letters.begin());
   return language == kUnknown ? "" : std::string(LanguageCodes()[language]);
 }
 

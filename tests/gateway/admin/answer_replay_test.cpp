@@ -68,9 +68,7 @@ struct World : test::Served {
   template <typename Change>
   void Put(const std::vector<std::int32_t>& tokens, Change change, bool ended = true) {
     request = base::RequestId::New();
-    std::promise<absl::StatusOr<std::shared_ptr<const audit::RequestKey>>> promise;
-    root_keys->NewRequestKey(place.team->id, request, audit::Journal::kNoDeadline, [&](auto made) { promise.set_value(std::move(made)); });
-    key = Must(promise.get_future().get());
+    key = Must(audit::MakeKeyAndWait(*root_keys, place.team->id, request, audit::Journal::kNoDeadline));
     v1::Record asked = NewRecord(v1::RECORD_KIND_REQUEST), answered = NewRecord(v1::RECORD_KIND_FINAL);
     v1::RequestBody& body = *asked.mutable_request();
     body.set_model("exact");

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <functional>
-#include <future>
 #include <memory>
 #include <string>
 #include <vector>
@@ -31,9 +30,7 @@ struct ReplayWorld : Served {
   audit::Position Record(const std::string& org, const std::string& text, const v1::ShadowVerdict& shadow = {}) {
     const auto place = *Must(directory->InForce())->FindKey(in.IdOf(org + "/app"));
     const base::RequestId request = base::RequestId::New();
-    std::promise<absl::StatusOr<std::shared_ptr<const audit::RequestKey>>> promise;
-    root_keys->NewRequestKey(place.team->id, request, audit::Journal::kNoDeadline, [&](auto made) { promise.set_value(std::move(made)); });
-    const auto key = Must(promise.get_future().get());
+    const auto key = Must(audit::MakeKeyAndWait(*root_keys, place.team->id, request, audit::Journal::kNoDeadline));
     v1::SealedContent content;
     content.add_prompt()->set_role(v1::ROLE_USER);
     content.mutable_prompt(0)->add_parts(text);

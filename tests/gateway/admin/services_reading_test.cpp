@@ -50,10 +50,7 @@ TEST_CASE("Content is shown to who may read it, with a reason, and that is on re
   const auto snapshot = Must(world.directory->InForce());
   const auto place = *snapshot->FindKey(world.in.IdOf("acme/app"));
   const base::RequestId request = base::RequestId::New();
-  std::promise<absl::StatusOr<std::shared_ptr<const audit::RequestKey>>> promise;
-  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(10);
-  world.root_keys->NewRequestKey(place.team->id, request, deadline, [&](auto made) { promise.set_value(std::move(made)); });
-  const auto key = Must(promise.get_future().get());
+  const auto key = Must(audit::MakeKeyAndWait(*world.root_keys, place.team->id, request, audit::Journal::kNoDeadline));
   v1::SealedContent content;
   content.add_prompt()->add_parts("the canary sings");
   audit::Entry entry;
@@ -153,15 +150,12 @@ TEST_CASE("What a pseudonym stands for is told to who may read content, and forg
   auto stub = [&] { return v1::Audit::NewStub(world.channel); };
   const auto snapshot = Must(world.directory->InForce());
   const base::TeamId team = snapshot->FindKey(world.in.IdOf("acme/app"))->team->id;
-  std::promise<absl::StatusOr<std::shared_ptr<const audit::RequestKey>>> promise;
-  world.root_keys->NewRequestKey(team, base::RequestId::New(), audit::Journal::kNoDeadline,
-                                 [&](auto made) { promise.set_value(std::move(made)); });
-  const auto key = Must(promise.get_future().get());
+  const auto key = Must(audit::MakeKeyAndWait(*world.root_keys, team, base::RequestId::New(), audit::Journal::kNoDeadline));
   const base::Digest anna = key->EndUserHmac("anna");
   std::promise<absl::Status> kept;
   world.root_keys->KeepValues(
       team, std::string(base::View(anna)),
-      {{"[EMAIL_7Q2K9FXM]", key->SealValue("[EMAIL_7Q2K9FXM]", "bob@example.com"), key->ValueMark("bob@example.com")}},
+      {{"[EMAIL_7Q2K9FXM]", key->Sealer().Seal("[EMAIL_7Q2K9FXM]", "bob@example.com"), key->ValueMark("bob@example.com")}},
       audit::Journal::kNoDeadline, [&](absl::Status status) { kept.set_value(std::move(status)); });
   REQUIRE(kept.get_future().get().ok());
   std::promise<absl::StatusOr<bool>> accepted;
