@@ -40,8 +40,8 @@ struct Pending {
 };
 using PendingPtr = std::shared_ptr<Pending>;
 
-// Records that end a request which is on record: always taken in, never dropped.
-constexpr bool AlwaysWritten(v1::RecordKind kind) { return kind == v1::RECORD_KIND_FINAL || kind == v1::RECORD_KIND_ABORT; }
+// Always taken in, never dropped.
+constexpr bool AlwaysWritten(v1::RecordKind kind) { return EndsRequest(kind); }
 
 // UNAVAILABLE with reason AUDIT_UNAVAILABLE, for whoever called the API: `what` happened, what follows for the caller, what to do.
 absl::Status Refusal(v1::RecordKind kind, std::string_view what);

@@ -63,8 +63,6 @@ std::optional<base::WallTime> MadeAt(const base::Uuid& id) {
   return base::FromMicros(millis * 1000);
 }
 
-bool Ended(const v1::Record& record) { return record.kind() == v1::RECORD_KIND_FINAL || record.kind() == v1::RECORD_KIND_ABORT; }
-
 // The sealed contents that belong to a row: its own, and of what stands before it the segments'.
 bool HasSealed(const OpenedRow& row) {
   const auto holds = [](const OpenedRow& b) { return b.row.has_content && b.row.record.kind() == v1::RECORD_KIND_SEGMENT; };
@@ -147,7 +145,7 @@ Ends EndsOn(const OpenedPage& page) {
     const v1::Record& record = page.rows[i].row.record;
     if (!page.rows[i].state.ok()) continue;
     if (record.kind() == v1::RECORD_KIND_REQUEST) out.opened.emplace(record.request_id(), i);
-    if (!Ended(record) || !out.ended.emplace(record.request_id(), i).second) continue;
+    if (!EndsRequest(record.kind()) || !out.ended.emplace(record.request_id(), i).second) continue;
     const auto made = MadeAt(RequestOf(record).value);
     dated = dated && made.has_value();
     if (made) first = std::min(first.value_or(*made), *made);
@@ -264,7 +262,7 @@ absl::Status Reader::AddStories(base::Session& session, std::int64_t bytes_max, 
   for (; kept < page.rows.size() && bytes < bytes_max; ++kept) {
     bytes += static_cast<std::int64_t>(stored.rows[kept][0].size());
     const v1::Record& record = page.rows[kept].row.record;
-    if (Ended(record) && page.rows[kept].state.ok()) bytes += bytes_of[record.request_id()];
+    if (EndsRequest(record.kind()) && page.rows[kept].state.ok()) bytes += bytes_of[record.request_id()];
   }
   if (kept < page.rows.size()) {
     page.rows.resize(kept);
@@ -299,7 +297,8 @@ absl::Status Reader::Unseal(const Viewer& viewer, base::TeamId team, const std::
   std::vector<base::RequestId> requests;
   for (OpenedRow& row : rows) {
     requests.push_back(RequestOf(row.row.record));
-    if (row.state.ok() && !row.row.has_content && !Ended(row.row.record)) row.state = base::NotFound("the record has no content");
+    if (row.state.ok() && !row.row.has_content && !EndsRequest(row.row.record.kind()))
+      row.state = base::NotFound("the record has no content");
   }
   TG_ASSIGN(const auto keys, keys_->FindAll(team, requests));
   v1::Record view;

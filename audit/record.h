@@ -45,9 +45,10 @@ struct Entry {
   std::vector<base::Companion> companions;  // Rows of the same transaction.
 };
 
-// FINAL, ABORT, DENY: the last record of a request.
-constexpr bool IsTerminal(v1::RecordKind kind) {
-  return kind == v1::RECORD_KIND_FINAL || kind == v1::RECORD_KIND_ABORT || kind == v1::RECORD_KIND_DENY;
-}
+// FINAL, ABORT: the last record of a request that is on record.
+constexpr bool EndsRequest(v1::RecordKind kind) { return kind == v1::RECORD_KIND_FINAL || kind == v1::RECORD_KIND_ABORT; }
+
+// And DENY: the last record of a request.
+constexpr bool IsTerminal(v1::RecordKind kind) { return EndsRequest(kind) || kind == v1::RECORD_KIND_DENY; }
 
 }  // namespace tollgate::audit

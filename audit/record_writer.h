@@ -19,8 +19,7 @@
 namespace tollgate::audit {
 
 struct WriterCounters {
-  std::atomic<std::int64_t> rows{0}, batches{0}, commit_us{0}, quarantined{0}, reconnects{0}, in_doubt{0},
-      open_requests{0};
+  std::atomic<std::int64_t> rows{0}, batches{0}, commit_us{0}, quarantined{0}, reconnects{0}, in_doubt{0}, open_requests{0};
 };
 
 class RecordWriter {
@@ -70,7 +69,7 @@ class RecordWriter {
   Next Refused(Group& group, const absl::Status& why);
   Next StandIn(Group& group, const absl::Status& why);
   Next Condemn(const PendingPtr& refused, const absl::Status& why);
-  bool EndsRequest(const EncodedRow& row) const;
+  bool Closes(const EncodedRow& row) const;
   void RetryAside();
   void RenewIfDue();
   void Heartbeat();

@@ -22,11 +22,11 @@ bool RecordWriter::Stubborn(const absl::Status& why) {
   return ++refused_times_ >= kStubbornTimes;
 }
 
-bool RecordWriter::EndsRequest(const EncodedRow& row) const { return IsTerminal(row.kind) && open_.contains(row.request); }
+bool RecordWriter::Closes(const EncodedRow& row) const { return IsTerminal(row.kind) && open_.contains(row.request); }
 
 RecordWriter::Next RecordWriter::Suspected(Group& group, const absl::Status& why) {
   const PendingPtr suspect = original_ != nullptr ? original_ : group[0];
-  if (!EndsRequest(suspect->row)) return Condemn(suspect, why);
+  if (!Closes(suspect->row)) return Condemn(suspect, why);
   if (original_ == nullptr) {
     const auto [aside, first] = aside_.try_emplace(suspect->row.request, Aside{suspect, settled_before_});
     if (aside->second.pending != suspect) return Condemn(suspect, why);
@@ -46,7 +46,7 @@ RecordWriter::Next RecordWriter::Suspected(Group& group, const absl::Status& why
 }
 
 RecordWriter::Next RecordWriter::Refused(Group& group, const absl::Status& why) {
-  const bool left = original_ == nullptr ? EndsRequest(group[0]->row) : !group[0]->row.companions.empty();
+  const bool left = original_ == nullptr ? Closes(group[0]->row) : !group[0]->row.companions.empty();
   if (left) return StandIn(group, why);
   return Condemn(original_ != nullptr ? std::exchange(original_, nullptr) : group[0], why);
 }

@@ -211,8 +211,7 @@ absl::StatusOr<std::string> Replay(audit::Reader& reader, const HistoryPage& pag
   TG_ASSIGN(audit::OpenedPage opened, reader.OpenHistory(page.viewer, filter, candidate.reason, kPageBytes));
   for (audit::OpenedRow& row : opened.rows) {
     TG_RETURN_IF_ERROR(KeepGoing(page));
-    const v1::RecordKind kind = row.row.record.kind();
-    const bool reply = kind == v1::RECORD_KIND_FINAL || kind == v1::RECORD_KIND_ABORT;
+    const bool reply = audit::EndsRequest(row.row.record.kind());
     const bool erased = absl::IsNotFound(row.state);
     const bool judged = row.state.ok() && (reply ? JudgeEnd : Judge)(page, candidate, row, tally).ok();
     if (!judged && reply) tally.AddGap(erased ? "erased" : "unreadable", At(row.row));

@@ -11,6 +11,7 @@
 
 #include <fmt/format.h>
 
+#include "audit/record.h"
 #include "gateway/cli/record_words.h"
 #include "gateway/cli/table.h"
 #include "gateway/cli/words.h"
@@ -212,7 +213,7 @@ absl::Status Demo::OnRecord() {
     for (const auto& stored : story.records()) {
       const v1::RecordKind kind = stored.record().kind();
       requests += kind == v1::RECORD_KIND_REQUEST ? 1 : 0;
-      const bool terminal = kind == v1::RECORD_KIND_FINAL || kind == v1::RECORD_KIND_DENY || kind == v1::RECORD_KIND_ABORT;
+      const bool terminal = audit::IsTerminal(kind);
       terminals += terminal ? 1 : 0;
       if (terminal) last = cli::Summary(stored.record());
       if (kind == v1::RECORD_KIND_REQUEST) kinds = "request, " + kinds;

@@ -116,6 +116,20 @@ async::Awaitable<absl::Status> CountRequest(const Collaborators& with, metering:
   co_return held.status();
 }
 
+async::Awaitable<absl::StatusOr<metering::Extension>> ExtendBy(const Collaborators& with, metering::Reservation& reservation,
+                                                               std::int64_t tokens) {
+  auto ask = [&](auto done) { with.quotas->Extend(reservation, tokens, std::move(done)); };
+  co_return co_await async::Callback<absl::StatusOr<metering::Extension>>(ask);
+}
+
+async::Awaitable<absl::StatusOr<std::shared_ptr<const audit::RequestKey>>> MakeRequestKey(const Collaborators& with, base::TeamId team,
+                                                                                          base::RequestId request,
+                                                                                          std::chrono::steady_clock::time_point until) {
+  const auto patience = std::min(std::chrono::steady_clock::now() + with.options.append_timeout, until);
+  auto make = [&](auto done) { with.keys->NewRequestKey(team, request, patience, std::move(done)); };
+  co_return co_await async::Callback<absl::StatusOr<std::shared_ptr<const audit::RequestKey>>>(make);
+}
+
 absl::Status ShuttingDown() {
   return base::WithDetail(base::Unavailable("this instance is shutting down; send the request again"),
                           {.reason = "SHUTTING_DOWN", .retry_after_ms = 1000});

@@ -1,10 +1,13 @@
 // Who calls and what they may use: what every kind of call asks first. Pure reads of the snapshot, of quotas and of the pool.
 #pragma once
 
+#include <chrono>
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "audit/keys.h"
 #include "base/status.h"
 #include "gateway/identity/identity.h"
 #include "gateway/pipeline/call.h"
@@ -33,6 +36,15 @@ std::vector<metering::Scope> ScopesOf(const directory::Place& place);
 
 // Makes the admitted call one of its windows' requests although it uses no tokens: work was done for it. Errors as Quotas::Reserve.
 async::Awaitable<absl::Status> CountRequest(const Collaborators& with, metering::Admission& admission);
+
+// More tokens for a reservation, as many as the windows have; and how many, maybe none. Errors as Quotas::Extend.
+async::Awaitable<absl::StatusOr<metering::Extension>> ExtendBy(const Collaborators& with, metering::Reservation& reservation,
+                                                               std::int64_t tokens);
+
+// The key of a request's record and of its pseudonyms, within options.append_timeout, and no later than `until`. Errors as NewRequestKey.
+async::Awaitable<absl::StatusOr<std::shared_ptr<const audit::RequestKey>>> MakeRequestKey(
+    const Collaborators& with, base::TeamId team, base::RequestId request,
+    std::chrono::steady_clock::time_point until = std::chrono::steady_clock::time_point::max());
 
 // What callers get while this instance drains.
 absl::Status ShuttingDown();

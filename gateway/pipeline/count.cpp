@@ -5,6 +5,7 @@
 #include "audit/keys.h"
 #include "base/clock.h"
 #include "gateway/async/run_on.h"
+#include "gateway/pipeline/admission.h"
 #include "gateway/pipeline/defaults.h"
 #include "gateway/pipeline/denial.h"
 #include "gateway/pipeline/judge.h"
@@ -43,10 +44,7 @@ async::Awaitable<absl::StatusOr<CountedPrompt>> CountPrompt(const Collaborators&
                                                             const inference::ModelInfo& model) {
   const directory::Place& place = principal.place;
   // Pseudonyms are of the tenant's key: how many tokens they have depends on it.
-  const auto patience = std::chrono::steady_clock::now() + with.options.append_timeout;
-  auto make = [&](auto done) { with.keys->NewRequestKey(place.team->id, request, patience, std::move(done)); };
-  using Key = absl::StatusOr<std::shared_ptr<const audit::RequestKey>>;
-  Key key = co_await async::Callback<Key>(make);
+  absl::StatusOr<std::shared_ptr<const audit::RequestKey>> key = co_await MakeRequestKey(with, place.team->id, request);
   if (!key.ok()) co_return key.status();
   tollgate::v1::ChatRequest chat;
   *chat.mutable_messages() = asked.messages();

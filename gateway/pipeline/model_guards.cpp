@@ -265,8 +265,7 @@ async::Awaitable<absl::Status> ModelGuards::Render(Call& call, std::vector<std::
 async::Awaitable<absl::Status> ModelGuards::Hold(Call& call) {
   const std::int64_t need = call.prompt_tokens + call.answer_tokens();
   if (spare_ < need) {
-    auto ask = [&](auto done) { with_.quotas->Extend(reservation_, need - spare_, std::move(done)); };
-    absl::StatusOr<metering::Extension> more = co_await async::Callback<absl::StatusOr<metering::Extension>>(ask);
+    absl::StatusOr<metering::Extension> more = co_await ExtendBy(with_, reservation_, need - spare_);
     if (!more.ok()) co_return more.status();
     spare_ += more->granted;
     if (spare_ < need)

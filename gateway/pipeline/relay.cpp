@@ -161,8 +161,7 @@ async::Awaitable<std::optional<Ending>> Relay::Extend(Choice& choice) {
     spare_ -= spare;
     choice.paid += spare;
     if (spare < want && !allowance_final_) {
-      auto ask = [&](auto done) { context_.with.quotas->Extend(reservation_, want - spare, std::move(done)); };
-      absl::StatusOr<metering::Extension> more = co_await async::Callback<absl::StatusOr<metering::Extension>>(ask);
+      absl::StatusOr<metering::Extension> more = co_await ExtendBy(context_.with, reservation_, want - spare);
       if (!more.ok()) co_return Broken("QUOTA_UNAVAILABLE", more.status());
       choice.paid += more->granted;
       if (more->granted < want - spare) {
@@ -195,8 +194,8 @@ async::Awaitable<std::optional<Ending>> Relay::CloseThought(Choice& choice) {
     co_return Finish(choice, std::move(full));
   }
   if (choice.paid == choice.decoded) {
-    auto ask = [&](auto done) { context_.with.quotas->Extend(reservation_, context_.with.options.extension_tokens, std::move(done)); };
-    absl::StatusOr<metering::Extension> more = co_await async::Callback<absl::StatusOr<metering::Extension>>(ask);
+    const std::int64_t want = context_.with.options.extension_tokens;
+    absl::StatusOr<metering::Extension> more = co_await ExtendBy(context_.with, reservation_, want);
     if (!more.ok()) co_return Broken("QUOTA_UNAVAILABLE", more.status());
     choice.paid += more->granted;
     limited_by_ = more->limited_by;

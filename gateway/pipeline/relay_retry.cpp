@@ -5,6 +5,7 @@
 // Tested by tests/gateway/pipeline/retry_test.cpp.
 #include <algorithm>
 
+#include "gateway/pipeline/admission.h"
 #include "gateway/pipeline/relay.h"
 
 namespace tollgate::pipeline {
@@ -61,8 +62,8 @@ async::Awaitable<absl::StatusOr<bool>> Relay::WriteAnew(Choice& choice, std::siz
   rest.max_tokens = std::min(rest.max_tokens - kept, sequences_.context_tokens - static_cast<std::int64_t>(rest.prompt_tokens.size()));
   if (rest.max_tokens < 1) co_return false;
   if (choice.paid <= (choice.ended ? choice.decoded : choice.allowed)) {
-    auto ask = [&](auto done) { context_.with.quotas->Extend(reservation_, context_.with.options.extension_tokens, std::move(done)); };
-    absl::StatusOr<metering::Extension> more = co_await async::Callback<absl::StatusOr<metering::Extension>>(ask);
+    const std::int64_t want = context_.with.options.extension_tokens;
+    absl::StatusOr<metering::Extension> more = co_await ExtendBy(context_.with, reservation_, want);
     if (!more.ok()) co_return more.status();
     choice.paid += more->granted;
     if (more->granted == 0) co_return false;

@@ -167,10 +167,8 @@ async::Awaitable<absl::Status> Request::Reserve() {
 }
 
 async::Awaitable<absl::Status> Request::MakeKey() {
-  const auto patience = std::min(steady_clock::now() + with_.options.append_timeout, deadline_);
-  auto make = [&](auto done) { with_.keys->NewRequestKey(who_.place.team->id, who_.request, patience, std::move(done)); };
-  using Key = absl::StatusOr<std::shared_ptr<const audit::RequestKey>>;
-  Key key = co_await async::Callback<Key>(make);
+  absl::StatusOr<std::shared_ptr<const audit::RequestKey>> key =
+      co_await MakeRequestKey(with_, who_.place.team->id, who_.request, deadline_);
   TG_CO_ASSIGN(key_, std::move(key));
   if (!call_.end_user().empty()) {
     const base::Digest hmac = key_->EndUserHmac(call_.end_user());
@@ -211,37 +209,23 @@ async::Awaitable<absl::Status> Request::Record() {
   FillAdapters(model_, body);
   body->set_routed_by(routed_by_);
   body->set_justified(!call_.justification().empty());
-  body->set_terms_accepted(fmt::format("{}", fmt::join(accepted_, ",")));
-  for (const base::Uuid& approval : approvals_) body->add_approvals(approval.Bytes());
-  body->set_surface(std::string(Name(caller_.surface)));
   body->set_stream(writer_ != nullptr);
   body->set_input_tokens(static_cast<std::int64_t>(prompt_tokens_.size()));
-  body->set_counted_tokens(counted_tokens_);
   body->set_max_output_tokens(max_tokens_);
   FillDefaults(defaults_, body);
-  FillContinues(before_, body);
-  body->set_policy_digest(std::string(base::View(policies_.acting->digest())));
-  body->set_canary(policies_.canary);
-  if (!shadow_.policy_digest().empty()) *body->mutable_shadow() = shadow_;
-  *body->mutable_input_verdict() = ToProto(inspection_.verdict);
-  shared_.shadows.Add(false, body->input_verdict(), shadow_);
+  FillJudged(body);
   *body->mutable_price() = price_;
   body->set_reserved_tokens(reservation_.tokens());
   body->set_deadline_us(caller_.deadline
                             ? request_record_.wall_us() +
                                   std::chrono::duration_cast<std::chrono::microseconds>(deadline_ - steady_clock::now()).count()
                             : 0);
-  body->set_client_request_id(caller_.client_request_id.empty() ? call_.client_request_id() : caller_.client_request_id);
   body->set_retry_count(caller_.retry_count);
   body->set_source_hmac(with_.keys->SourceHmac(caller_.source));
   metering::FillHolds(reservation_, body);
-  v1::SealedContent content;
-  *content.mutable_prompt() = call_.messages();
-  *content.mutable_caller_system() = defaults_.caller_system;
-  *content.mutable_tools() = call_.tools();
+  v1::SealedContent content = AskedContent();
   if (inspection_.pseudonyms != nullptr) body->set_pseudonyms(static_cast<std::int64_t>(inspection_.pseudonyms->all().size()));
   if (inspection_.changed) FillUsed(call_, inspection_.prompt, content);
-  content.set_justification(call_.justification());
   FillRequest(*body, content);
   audit::Entry entry{.record = request_record_};
   entry.key = key_->row();

@@ -83,6 +83,9 @@ class Request {
   async::Awaitable<Outcome<Reply>> Deny();
   async::Awaitable<Outcome<Reply>> End(Ending ending);
   absl::Status DecideAnswered(std::vector<QuestionAnswer> answers);
+  template <typename Body>
+  void FillJudged(Body* body);  // Of a REQUEST or a DENY: what was asked, and what policy says to it.
+  tollgate::v1::SealedContent AskedContent() const;
   tollgate::v1::EndBody EndBodyOf(const Ending& ending) const;
   Outcome<Reply> Refuse(absl::Status status);
   Failure FailureOf(absl::Status status, std::optional<audit::Position> position) const;

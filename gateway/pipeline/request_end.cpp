@@ -78,29 +78,40 @@ Outcome<Reply> Request::Refuse(absl::Status status) {
   return FailureOf(std::move(status), std::nullopt);
 }
 
-// Policy said no: the prompt is on record, nothing is routed.
-async::Awaitable<Outcome<Reply>> Request::Deny() {
-  audit::Entry entry{.record = NewRecord(v1::RECORD_KIND_DENY, who_)};
-  v1::DenyBody* body = entry.record.mutable_deny();
-  body->set_model_requested(call_.model());
+template <typename Body>
+void Request::FillJudged(Body* body) {
   body->set_surface(std::string(Name(caller_.surface)));
   body->set_counted_tokens(counted_tokens_);
+  FillContinues(before_, body);
   body->set_policy_digest(std::string(base::View(policies_.acting->digest())));
   body->set_canary(policies_.canary);
   if (!shadow_.policy_digest().empty()) *body->mutable_shadow() = shadow_;
   *body->mutable_input_verdict() = ToProto(inspection_.verdict);
   shared_.shadows.Add(false, body->input_verdict(), shadow_);
-  body->set_client_request_id(caller_.client_request_id.empty() ? call_.client_request_id() : caller_.client_request_id);
-  body->set_reason(denial_->reason);
-  for (const base::Uuid& approval : approvals_) body->add_approvals(approval.Bytes());
   body->set_terms_accepted(fmt::format("{}", fmt::join(accepted_, ",")));
-  *body->mutable_defaults() = defaults_.in_force;
-  FillContinues(before_, body);
+  for (const base::Uuid& approval : approvals_) body->add_approvals(approval.Bytes());
+  body->set_client_request_id(caller_.client_request_id.empty() ? call_.client_request_id() : caller_.client_request_id);
+}
+template void Request::FillJudged(v1::RequestBody*);
+
+v1::SealedContent Request::AskedContent() const {
   v1::SealedContent content;
   *content.mutable_prompt() = call_.messages();
   *content.mutable_tools() = call_.tools();
   *content.mutable_caller_system() = defaults_.caller_system;
   content.set_justification(call_.justification());
+  return content;
+}
+
+// Policy said no: the prompt is on record, nothing is routed.
+async::Awaitable<Outcome<Reply>> Request::Deny() {
+  audit::Entry entry{.record = NewRecord(v1::RECORD_KIND_DENY, who_)};
+  v1::DenyBody* body = entry.record.mutable_deny();
+  body->set_model_requested(call_.model());
+  FillJudged(body);
+  body->set_reason(denial_->reason);
+  *body->mutable_defaults() = defaults_.in_force;
+  v1::SealedContent content = AskedContent();
   // Whoever is to approve it has to see all of it.
   content.set_output_schema(call_.output_form().has_grammar() ? call_.output_form().grammar() : call_.output_form().json_schema());
   entry.key = key_->row();

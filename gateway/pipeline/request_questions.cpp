@@ -43,7 +43,7 @@ async::Awaitable<std::optional<Ending>> Request::AskOthers() {
   }
   if (auto lost = LostAuthority(with_, *principal_, model_.name)) co_return std::move(*lost);
   absl::Status decided = DecideAnswered(std::move(answers));
-  if (!decided.ok()) co_return Ending{.kind = v1::RECORD_KIND_ABORT, .reason = "POLICY_FAILED", .status = std::move(decided)};
+  if (!decided.ok()) co_return Broken("POLICY_FAILED", std::move(decided));
   if (inspection_.verdict.action != policy::Action::kBlock) co_return std::nullopt;
   co_return Ending{
       .finish = v1::FINISH_REASON_CONTENT_FILTER, .reason = "POLICY_BLOCKED", .status = DenialOf(inspection_.verdict, call_)->status};
