@@ -33,8 +33,6 @@ struct Reading {
   std::string grammar;
 };
 
-std::string_view View(json::string_view s) { return {s.data(), s.size()}; }
-
 using Name = std::string_view;
 using Value = const json::value&;
 using Read = absl::Status (*)(Name, Value, Reading&);
@@ -219,10 +217,6 @@ absl::Status ReadServiceTier(Name name, Value value, Reading&) {
 // A hint at what to keep warm. Tollgate's prefix cache is keyed by tenant and needs none.
 absl::Status ReadHint(Name name, Value value, Reading&) { return ReadString(name, value).status(); }
 
-absl::Status MissingField(Name name) {
-  return Refuse("MISSING_REQUIRED_PARAMETER", name, fmt::format("Missing required parameter: '{}'.", name));
-}
-
 // {"name": …, "description": …, "schema": {…}, "strict": …}: it is always held to the letter.
 absl::Status ReadJsonSchema(const json::object& format, Reading& r) {
   constexpr Name kAt = "response_format.json_schema";
@@ -351,10 +345,9 @@ absl::Status ReadField(Name name, Value value, Reading& reading) {
 
 absl::StatusOr<ChatCompletionRequest> ParseChatCompletion(std::string_view body) {
   json::monotonic_resource memory;
-  TG_ASSIGN(const json::value root, ParseStrictJson(body, &memory));
-  if (!root.is_object()) return Refuse("INVALID_TYPE", "", "The request body must be a JSON object.");
+  TG_ASSIGN(const json::object root, ParseBody(body, &memory));
   Reading reading;
-  for (const auto& field : root.get_object()) TG_RETURN_IF_ERROR(ReadField(View(field.key()), field.value(), reading));
+  for (const auto& field : root) TG_RETURN_IF_ERROR(ReadField(View(field.key()), field.value(), reading));
   if (reading.out.chat.model().empty()) return MissingField("model");
   if (!reading.has_messages) return MissingField("messages");
   if (reading.has_stream_options && !reading.out.stream) {

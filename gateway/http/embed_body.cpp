@@ -27,10 +27,6 @@ namespace v1 = tollgate::v1;
 
 constexpr std::int64_t kTokenMax = INT32_MAX;
 
-absl::Status Missing(std::string_view name) {
-  return Refuse("MISSING_REQUIRED_PARAMETER", name, fmt::format("Missing required parameter: '{}'.", name));
-}
-
 // Before anything is built of them.
 absl::Status CheckCount(std::string_view name, const json::array& all) {
   if (all.size() <= static_cast<std::size_t>(pipeline::kEmbedTextsMax)) return absl::OkStatus();
@@ -133,10 +129,9 @@ absl::Status ReadRerankField(std::string_view name, const json::value& value, v1
 template <typename Body, typename Read>
 absl::StatusOr<Body> Parse(std::string_view text, Read read) {
   json::monotonic_resource memory;
-  TG_ASSIGN(const json::value root, ParseStrictJson(text, &memory));
-  if (!root.is_object()) return Refuse("INVALID_TYPE", "", "The request body must be a JSON object.");
+  TG_ASSIGN(const json::object root, ParseBody(text, &memory));
   Body body;
-  for (const auto& field : root.get_object()) TG_RETURN_IF_ERROR(read({field.key().data(), field.key().size()}, field.value(), body));
+  for (const auto& field : root) TG_RETURN_IF_ERROR(read(View(field.key()), field.value(), body));
   return body;
 }
 
@@ -154,8 +149,8 @@ std::string Base64Of(std::span<const float> vector) {
 
 absl::StatusOr<EmbeddingsBody> ParseEmbeddings(std::string_view text) {
   TG_ASSIGN(EmbeddingsBody body, Parse<EmbeddingsBody>(text, ReadEmbedField));
-  if (body.embed.model().empty()) return Missing("model");
-  if (body.embed.inputs().empty()) return Missing("input");
+  if (body.embed.model().empty()) return MissingField("model");
+  if (body.embed.inputs().empty()) return MissingField("input");
   return body;
 }
 
@@ -184,9 +179,9 @@ std::string EmbeddingsReply(const pipeline::EmbedAnswer& answer, bool base64) {
 
 absl::StatusOr<v1::RerankRequest> ParseRerank(std::string_view text) {
   TG_ASSIGN(v1::RerankRequest rerank, Parse<v1::RerankRequest>(text, ReadRerankField));
-  if (rerank.model().empty()) return Missing("model");
-  if (rerank.query().empty()) return Missing("query");
-  if (rerank.documents().empty()) return Missing("documents");
+  if (rerank.model().empty()) return MissingField("model");
+  if (rerank.query().empty()) return MissingField("query");
+  if (rerank.documents().empty()) return MissingField("documents");
   return rerank;
 }
 

@@ -40,6 +40,10 @@ absl::Status UnknownField(std::string_view param) {
   return Refuse("UNKNOWN_PARAMETER", Cut(param), fmt::format("Unknown parameter: '{}'. Remove it: Tollgate ignores no field.", Cut(param)));
 }
 
+absl::Status MissingField(std::string_view param) {
+  return Refuse("MISSING_REQUIRED_PARAMETER", param, fmt::format("Missing required parameter: '{}'.", param));
+}
+
 absl::Status Unsupported(std::string_view param, std::string_view remedy) {
   return Refuse("UNSUPPORTED_PARAMETER", param, fmt::format("Unsupported parameter: '{}'. {}", param, remedy));
 }

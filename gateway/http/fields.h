@@ -1,6 +1,7 @@
 // Reading one JSON field into a typed value, or a refusal that names it.
 #pragma once
 
+#include <boost/json/string_view.hpp>
 #include <boost/json/value.hpp>
 #include <cstdint>
 #include <string>
@@ -10,10 +11,13 @@
 
 namespace tollgate::http_front {
 
+inline std::string_view View(boost::json::string_view s) { return {s.data(), s.size()}; }
+
 // `code` is OpenAI's, in upper case; `param` is the field's path.
 absl::Status Refuse(std::string_view code, std::string_view param, std::string_view message);
 
 absl::Status UnknownField(std::string_view param);
+absl::Status MissingField(std::string_view param);
 absl::Status Unsupported(std::string_view param, std::string_view remedy);  // The field is known and not built.
 absl::Status WrongType(std::string_view param, std::string_view wanted, const boost::json::value& got);
 

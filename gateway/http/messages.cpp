@@ -18,8 +18,6 @@ namespace {
 namespace json = boost::json;
 namespace v1 = tollgate::v1;
 
-std::string_view View(json::string_view s) { return {s.data(), s.size()}; }
-
 absl::StatusOr<v1::Role> ReadRole(const std::string& param, const json::value& value) {
   TG_ASSIGN(const std::string role, ReadString(param, value));
   if (role == "system" || role == "developer") return v1::ROLE_SYSTEM;
@@ -36,7 +34,7 @@ absl::Status ReadPart(const std::string& at, const json::value& value, v1::ChatM
   if (!value.is_object()) return WrongType(at, "an object", value);
   const json::object& part = value.get_object();
   const json::value* type_value = part.if_contains("type");
-  if (!type_value) return Refuse("MISSING_REQUIRED_PARAMETER", at + ".type", fmt::format("Missing required parameter: '{}.type'.", at));
+  if (!type_value) return MissingField(at + ".type");
   TG_ASSIGN(const std::string type, ReadString(at + ".type", *type_value));
   if (type == "image_url" || type == "input_audio" || type == "file" || type == "refusal") {
     return Refuse("UNSUPPORTED_VALUE", at + ".type",
@@ -47,7 +45,7 @@ absl::Status ReadPart(const std::string& at, const json::value& value, v1::ChatM
     if (field.key() != "type" && field.key() != "text") return UnknownField(fmt::format("{}.{}", at, View(field.key())));
   }
   const json::value* text_value = part.if_contains("text");
-  if (!text_value) return Refuse("MISSING_REQUIRED_PARAMETER", at + ".text", fmt::format("Missing required parameter: '{}.text'.", at));
+  if (!text_value) return MissingField(at + ".text");
   TG_ASSIGN(*message.add_parts(), ReadString(at + ".text", *text_value));
   return absl::OkStatus();
 }
@@ -102,11 +100,9 @@ absl::Status ReadMessage(const std::string& at, const json::value& value, v1::Ch
       TG_RETURN_IF_ERROR(CheckEcho(at, key, field.value()));
     }
   }
-  if (!has_role) return Refuse("MISSING_REQUIRED_PARAMETER", at + ".role", fmt::format("Missing required parameter: '{}.role'.", at));
-  if (message.role() == v1::ROLE_TOOL && message.tool_call_id().empty())
-    return Refuse("MISSING_REQUIRED_PARAMETER", at + ".tool_call_id", fmt::format("Missing required parameter: '{}.tool_call_id'.", at));
-  if (!has_content && message.tool_calls_size() == 0)
-    return Refuse("MISSING_REQUIRED_PARAMETER", at + ".content", fmt::format("Missing required parameter: '{}.content'.", at));
+  if (!has_role) return MissingField(at + ".role");
+  if (message.role() == v1::ROLE_TOOL && message.tool_call_id().empty()) return MissingField(at + ".tool_call_id");
+  if (!has_content && message.tool_calls_size() == 0) return MissingField(at + ".content");
   return absl::OkStatus();
 }
 

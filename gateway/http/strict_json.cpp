@@ -17,6 +17,7 @@
 
 #include "base/encoding.h"
 #include "base/error_detail.h"
+#include "gateway/http/fields.h"
 
 namespace tollgate::http_front {
 namespace {
@@ -129,6 +130,12 @@ absl::StatusOr<json::value> ParseStrictJson(std::string_view text, const json::s
   if (!error && read < text.size()) error = json::error::extra_data;
   if (error) return Bad(fmt::format("the request body is not valid JSON: {} (at byte {})", Why(error, text), read));
   return parser.handler().stack.release();
+}
+
+absl::StatusOr<boost::json::object> ParseBody(std::string_view text, const boost::json::storage_ptr& storage) {
+  TG_ASSIGN(boost::json::value root, ParseStrictJson(text, storage));
+  if (!root.is_object()) return Refuse("INVALID_TYPE", "", "The request body must be a JSON object.");
+  return std::move(root.get_object());
 }
 
 }  // namespace tollgate::http_front

@@ -2,6 +2,7 @@
 // invalid UTF-8, lone surrogates, and nesting deeper than a bound.
 #pragma once
 
+#include <boost/json/object.hpp>
 #include <boost/json/storage_ptr.hpp>
 #include <boost/json/value.hpp>
 #include <cstddef>
@@ -15,5 +16,8 @@ inline constexpr std::size_t kJsonDepthMax = 32;
 
 // INVALID_ARGUMENT saying what is wrong and at which byte. The value lives in `storage`.
 absl::StatusOr<boost::json::value> ParseStrictJson(std::string_view text, const boost::json::storage_ptr& storage);
+
+// The same of a request's body, which must be an object.
+absl::StatusOr<boost::json::object> ParseBody(std::string_view text, const boost::json::storage_ptr& storage);
 
 }  // namespace tollgate::http_front

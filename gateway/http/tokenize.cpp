@@ -52,12 +52,11 @@ absl::Status ReadField(std::string_view name, const json::value& value, v1::Chat
 
 absl::StatusOr<v1::CountTokensRequest> ParseTokenize(std::string_view body) {
   json::monotonic_resource memory;
-  TG_ASSIGN(const json::value root, ParseStrictJson(body, &memory));
-  if (!root.is_object()) return Refuse("INVALID_TYPE", "", "The request body must be a JSON object.");
+  TG_ASSIGN(const json::object root, ParseBody(body, &memory));
   v1::ChatRequest chat;
-  for (const auto& field : root.get_object()) TG_RETURN_IF_ERROR(ReadField({field.key().data(), field.key().size()}, field.value(), chat));
-  if (chat.model().empty()) return Refuse("MISSING_REQUIRED_PARAMETER", "model", "Missing required parameter: 'model'.");
-  if (chat.messages().empty()) return Refuse("MISSING_REQUIRED_PARAMETER", "messages", "Missing required parameter: 'messages'.");
+  for (const auto& field : root) TG_RETURN_IF_ERROR(ReadField(View(field.key()), field.value(), chat));
+  if (chat.model().empty()) return MissingField("model");
+  if (chat.messages().empty()) return MissingField("messages");
   v1::CountTokensRequest request;
   request.set_model(chat.model());
   request.mutable_messages()->Swap(chat.mutable_messages());

@@ -17,12 +17,6 @@ namespace {
 namespace json = boost::json;
 namespace v1 = tollgate::v1;
 
-std::string_view View(json::string_view s) { return {s.data(), s.size()}; }
-
-absl::Status Missing(const std::string& param) {
-  return Refuse("MISSING_REQUIRED_PARAMETER", param, fmt::format("Missing required parameter: '{}'.", param));
-}
-
 absl::Status CheckFunctionType(const std::string& param, const json::value& value) {
   TG_ASSIGN(const std::string type, ReadString(param, value));
   if (type == "function") return absl::OkStatus();
@@ -51,7 +45,7 @@ absl::Status ReadFunction(const std::string& at, const json::value& value, v1::T
       TG_RETURN_IF_ERROR(ReadBool(param, field.value()).status());
     }
   }
-  return named ? absl::OkStatus() : Missing(at + ".name");
+  return named ? absl::OkStatus() : MissingField(at + ".name");
 }
 
 // {"type": "function", "function": X}, with other fields by `more`, which says whether it knows one.
@@ -60,10 +54,10 @@ absl::Status ReadWrapped(const std::string& at, const json::value& value, const 
   if (!value.is_object()) return WrongType(at, "an object", value);
   const json::object& fields = value.get_object();
   const json::value* type = fields.if_contains("type");
-  if (type == nullptr) return Missing(at + ".type");
+  if (type == nullptr) return MissingField(at + ".type");
   TG_RETURN_IF_ERROR(CheckFunctionType(at + ".type", *type));
   const json::value* wrapped = fields.if_contains("function");
-  if (wrapped == nullptr) return Missing(at + ".function");
+  if (wrapped == nullptr) return MissingField(at + ".function");
   for (const auto& field : fields) {
     if (field.key() == "type" || field.key() == "function") continue;
     TG_RETURN_IF_ERROR(more(fmt::format("{}.{}", at, View(field.key())), View(field.key()), field.value()));

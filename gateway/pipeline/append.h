@@ -11,7 +11,7 @@
 
 namespace tollgate::pipeline {
 
-// The first and, until an attempt can fail over to another replica, only attempt of a request.
+// The only attempt of a request: one that goes on with a fallback is another request.
 inline constexpr std::uint32_t kFirstAttempt = 1;
 
 // Seals `content` under `key` for the entry's kind, attempt and segment (large content on the CPU pool) and appends. The position is

@@ -61,14 +61,14 @@ struct Parts {
   std::unique_ptr<http_front::ProbesFront> probes;
 };
 
-// For reports, verification and recovery, which may read much.
+// For reports and verification, which may read much.
 inline constexpr std::chrono::milliseconds kReportTimeout{60'000};
 
 // The database session settings for one role.
 base::PostgresOptions PostgresFor(const tollgate::v1::Config& config, const std::string& role);
 
 // Each builds its share of `parts`, in this order; an error names the remedy.
-absl::Status BuildData(Parts& parts);    // Secrets, directory, keys, journal, quotas.
+absl::Status BuildData(Parts& parts);    // Secrets, directory, keys, journal, quotas, gates.
 absl::Status BuildEngine(Parts& parts);  // Pool, identity, pipeline, changes, admin services.
 absl::Status BuildFronts(Parts& parts);  // Listeners.
 
