@@ -158,7 +158,7 @@ class OutputFilter final : public StreamFilter {
     program_.Finish(found_);
     const auto later = std::find_if(found_.begin(), found_.end(), [&](const Hit& hit) { return hit.begin >= limit; });
     if (later == found_.begin()) return;
-    resolver_.Judge({found_.data(), static_cast<std::size_t>(later - found_.begin())}, std::min(limit, pushed_));
+    resolver_.Judge({found_.data(), static_cast<std::size_t>(later - found_.begin())});
     found_.erase(found_.begin(), later);
     verdict_ = tally_.ToVerdict();
     blocked_ = resolver_.blocked();
@@ -245,7 +245,7 @@ absl::StatusOr<Filtered> FilterComplete(const Program& program, const Subject& s
   Tally tally(program.rules());
   Resolver resolver(program, tally, /*stop_at_block=*/true);
   const std::vector<Hit> hits = FindEverywhere(program, reply, program.Select(subject, Role::kAssistant, channel));
-  resolver.Judge(hits, static_cast<std::int64_t>(reply.size()));
+  resolver.Judge(hits);
   Filtered out;
   out.blocked = resolver.blocked();
   const std::string_view kept = out.blocked ? reply.substr(0, static_cast<std::size_t>(resolver.block_begin())) : reply;
