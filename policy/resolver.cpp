@@ -85,21 +85,45 @@ bool Exceptions::Covers(std::uint32_t rule, const Hit& hit) const {
 
 bool Exceptions::Cover(const Hit& hit) const { return Covers(kAllRules, hit) || Covers(hit.rule, hit); }
 
-Resolver::Resolver(const Program& program, Tally& tally, bool stop_at_block, std::vector<TextPlace> places)
+Resolver::Resolver(const Program& program, Tally& tally, bool stop_at_block, std::vector<TextPlace> places, bool remembers)
+    : Resolver(program, &tally, stop_at_block, std::move(places), remembers) {}
+
+Resolver::Resolver(const Program& program, Tally* tally, bool stop_at_block, std::vector<TextPlace> places, bool remembers)
     : program_(program),
       tally_(tally),
       stop_at_block_(stop_at_block),
+      remembers_(remembers),
       places_(std::move(places)),
       exceptions_(program.rules()),
       exempt_(program.sources().size(), 0) {}
 
-void Resolver::Count(const Hit& hit) {
+Resolver Resolver::Fork() const {
+  Resolver out(program_, nullptr, stop_at_block_, {}, /*remembers=*/false);
+  out.exceptions_ = exceptions_;
+  out.exempt_ = exempt_;
+  out.counted_ = counted_;
+  if (!edits_.empty()) out.edits_.push_back(edits_.back());
+  out.blocked_ = blocked_;
+  out.block_begin_ = block_begin_;
+  out.block_rule_ = block_rule_;
+  return out;
+}
+
+Verdict Resolver::VerdictBefore(std::int64_t begin) const {
+  Tally tally(program_.rules());
+  for (const Hit& hit : all_counted_) {
+    if (hit.begin < begin) Count(hit, tally);
+  }
+  return tally.ToVerdict();
+}
+
+void Resolver::Count(const Hit& hit, Tally& tally) const {
   const auto ends_by = [](const TextPlace& place, std::int64_t at) { return place.end <= at; };
   std::vector<Span> spans;
   for (auto at = std::lower_bound(places_.begin(), places_.end(), hit.begin, ends_by); at != places_.end() && at->begin < hit.end; ++at) {
     spans.push_back({at->message, at->field, std::max(hit.begin, at->begin) - at->begin, std::min(hit.end, at->end) - at->begin});
   }
-  tally_.Add(hit.rule, spans, ScoreOf(program_, hit));
+  tally.Add(hit.rule, spans, ScoreOf(program_, hit));
 }
 
 void Resolver::Redact(const Hit& hit) {
@@ -128,7 +152,10 @@ void Resolver::Judge(std::span<const Hit> hits) {
     }
     const bool again = hit.source == counted_.source && hit.begin == counted_.begin && hit.end == counted_.end;
     counted_ = hit;
-    if (!again && !program_.rules()[hit.rule].exception) Count(hit);
+    if (!again && tally_ != nullptr && !program_.rules()[hit.rule].exception) {
+      Count(hit, *tally_);
+      if (remembers_) all_counted_.push_back(hit);
+    }
     if (action == Action::kRedact) Redact(hit);
     if (action != Action::kBlock || blocked_) continue;
     blocked_ = true;

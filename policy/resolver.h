@@ -76,29 +76,35 @@ class Resolver {
     std::uint32_t source = 0;
     bool alone = true;  // No other rule hit any of it, and it is not encoded.
   };
-  // `places`: ascending, without gaps.
-  Resolver(const Program& program, Tally& tally, bool stop_at_block, std::vector<TextPlace> places = {TextPlace{}});
+  // `places`: ascending, without gaps. `remembers`: VerdictBefore is asked for; it keeps what it counts.
+  Resolver(const Program& program, Tally& tally, bool stop_at_block, std::vector<TextPlace> places = {TextPlace{}}, bool remembers = false);
+  // What goes on from here by itself, and counts nothing. Of the edits it has the last, which may grow.
+  Resolver Fork() const;
 
   // `hits`: all that begin before some place and were not given before, ordered by Program::HitBefore.
   void Judge(std::span<const Hit> hits);
 
   const std::vector<Edit>& edits() const { return edits_; }  // Ascending, disjoint. The last may grow while batches come.
+  // Of the hits so far those that begin before it.
+  Verdict VerdictBefore(std::int64_t begin) const;
   bool blocked() const { return blocked_; }
   std::int64_t block_begin() const { return block_begin_; }
   std::uint32_t block_rule() const { return block_rule_; }
   const Exceptions& exceptions() const { return exceptions_; }
 
  private:
+  Resolver(const Program& program, Tally* tally, bool stop_at_block, std::vector<TextPlace> places, bool remembers);
   void Redact(const Hit& hit);
-  void Count(const Hit& hit);
+  void Count(const Hit& hit, Tally& tally) const;
 
   const Program& program_;
-  Tally& tally_;
-  const bool stop_at_block_;
+  Tally* const tally_;  // Null: counts nothing.
+  const bool stop_at_block_, remembers_;
   const std::vector<TextPlace> places_;
   Exceptions exceptions_;
   std::vector<std::uint8_t> exempt_;  // By source: the views in which its last hit was dropped, and so is what continues it.
   Hit counted_;                       // The last one: other forms of the text may show it again.
+  std::vector<Hit> all_counted_;      // If it remembers.
   std::vector<Edit> edits_;
   bool blocked_ = false;
   std::int64_t block_begin_ = 0;
