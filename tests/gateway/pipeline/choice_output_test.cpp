@@ -89,7 +89,8 @@ Left Run(const std::string& raw, std::mt19937_64* random, const std::vector<std:
   left.blocked = output.blocked();
   left.stopped = output.stopped();
   left.reasoning = output.reasoning_tokens();
-  for (const v1::RuleOutcome& rule : output.Verdict().rules()) left.rules += rule.rule_id() + " " + std::to_string(rule.count()) + ", ";
+  const v1::Verdict verdict = output.Verdict();
+  for (const v1::RuleOutcome& rule : verdict.rules()) left.rules += rule.rule_id() + " " + std::to_string(rule.count()) + ", ";
   if (!left.blocked && !left.stopped) CHECK(output.delivered_tokens() == tokens);
   if (left.stopped) CHECK(output.delivered_tokens() < tokens);
   return left;

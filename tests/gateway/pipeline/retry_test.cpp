@@ -218,7 +218,8 @@ TEST_CASE("Of a reply that is made anew no alternative is judged again, and the 
   CHECK(asked == 30);
   REQUIRE(anew->Finish().ok());
   std::string tokens;
-  for (const v1::TokenLogprob& token : anew->Take().logprobs) {
+  const pipeline::OutputPiece piece = anew->Take();
+  for (const v1::TokenLogprob& token : piece.logprobs) {
     tokens += token.token() + "(";
     for (const v1::TokenLogprob& top : token.top()) tokens += top.token();
     tokens += ")";
