@@ -52,7 +52,7 @@ struct JournalStats {
   std::int64_t batches = 0;
   std::int64_t commit_us = 0;      // Sum over batches, from sending to the answer.
   std::int64_t commit_us_max = 0;  // Largest since the last call of stats().
-  std::int64_t refused = 0;        // Entries answered UNAVAILABLE or DEADLINE_EXCEEDED.
+  std::int64_t refused = 0;        // Entries answered UNAVAILABLE.
   std::int64_t quarantined = 0;    // Entries that were bad by themselves.
   std::int64_t reconnects = 0;
   std::int64_t in_doubt = 0;     // Batches whose fate the head had to tell.

@@ -115,17 +115,21 @@ absl::StatusOr<std::optional<std::int64_t>> NextIndex(base::Session& session, st
   return std::optional<std::int64_t>(rows.Int(0, 0));
 }
 
+absl::Status CheckDurable(base::Session& session) {
+  static const std::string kSettings =
+      "SELECT name, setting FROM (VALUES ('fsync', current_setting('fsync')), ('full_page_writes', current_setting('full_page_writes')), "
+      "('synchronous_commit', current_setting('synchronous_commit'))) s (name, setting) "
+      "WHERE setting <> 'on' AND (name, setting) <> ('synchronous_commit', 'remote_apply')";
+  TG_ASSIGN(const auto settings, session.Run("check settings", kSettings));
+  if (settings.empty()) return absl::OkStatus();
+  return base::FailedPrecondition(fmt::format("Postgres runs with {} = {}: what it acknowledges could be lost; set it to on",
+                                              settings.Text(0, 0), settings.Text(0, 1)));
+}
+
 absl::Status CheckDatabase(base::Session& session) {
   TG_ASSIGN(const auto schema, session.Run("look for the schema", "SELECT to_regclass('audit.record') IS NOT NULL"));
   if (!schema.Bool(0, 0)) return base::FailedPrecondition("the database has no audit schema: run `tollgate migrate`");
-  static const std::string kSettings =
-      "SELECT name, setting FROM pg_settings WHERE (name IN ('fsync', 'full_page_writes') AND setting <> 'on') "
-      "OR (name = 'synchronous_commit' AND setting NOT IN ('on', 'remote_apply'))";
-  TG_ASSIGN(const auto settings, session.Run("check settings", kSettings));
-  if (!settings.empty()) {
-    return base::FailedPrecondition(fmt::format("Postgres runs with {} = {}: acknowledged records could be lost; set it to on",
-                                                settings.Text(0, 0), settings.Text(0, 1)));
-  }
+  TG_RETURN_IF_ERROR(CheckDurable(session));
   static const std::string kRole =
       "SELECT current_user, r.rolsuper, pg_is_in_recovery(), pg_has_role(current_user, c.relowner, 'USAGE') "
       "FROM pg_roles r, pg_class c WHERE r.rolname = current_user AND c.oid = 'audit.record'::regclass";

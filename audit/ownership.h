@@ -56,6 +56,9 @@ absl::StatusOr<std::int64_t> PostgresTime(base::Session& session);
 // Where the head stands, if there is such a log.
 absl::StatusOr<std::optional<std::int64_t>> NextIndex(base::Session& session, std::int32_t log_id);
 
+// FAILED_PRECONDITION, naming the setting: what this server acknowledges it could lose in a crash.
+absl::Status CheckDurable(base::Session& session);
+
 // FAILED_PRECONDITION, naming what to change: a role that may change records, a setting that loses commits, a standby, no schema.
 absl::Status CheckDatabase(base::Session& session);
 struct Partitions {

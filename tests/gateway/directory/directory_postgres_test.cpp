@@ -187,6 +187,27 @@ TEST_CASE("With Postgres away the snapshot serves until it is too old; when Post
   CHECK(store->InForce().ok());
 }
 
+TEST_CASE(
+    "No snapshot is confirmed by a server that cannot be written to, for it may be a standby which lags; the primary confirms it again") {
+  Installation in;
+  in.MakeOrg("acme");
+  auto options = in.DirectoryOptions();
+  options.poll_interval = 20ms;
+  base::ManualClock clock;
+  const auto store = Must(PostgresDirectory::Open(options, clock));
+  const auto admin = PostgresCluster::Shared().Connect(in.url);
+  const std::string name = Must(admin->Run("name", "SELECT current_database()")).Text(0, 0);
+  Must(admin->Run("set", "ALTER DATABASE " + name + " SET default_transaction_read_only = on"));
+  Must(admin->Run("end sessions",
+                  "SELECT pg_terminate_backend(pid, 30000) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = "
+                  "current_database()"));
+  clock.Advance(6s);
+  CHECK(absl::IsDeadlineExceeded(store->WaitFor(in.last_version + 1, 300ms)));  // Many rounds.
+  CHECK(absl::IsUnavailable(store->InForce().status()));
+  Must(admin->Run("mend", "ALTER DATABASE " + name + " RESET default_transaction_read_only"));
+  while (!store->InForce().ok()) std::this_thread::yield();
+}
+
 TEST_CASE("A database without the schema says what to run") {
   directory::DirectoryOptions options;
   options.postgres = PostgresCluster::Shared().Options(PostgresCluster::Shared().NewDatabase());
