@@ -161,6 +161,7 @@ TEST_CASE_METHOD(AuditFixture, "A REQUEST that is written after its caller was r
   options.recovery.settle = [&](const OpenRequest& open, v1::EndBody& end) -> absl::StatusOr<std::vector<base::Companion>> {
     ++settled;
     CHECK(open.segments == 0);
+    CHECK(end.reason() == "JOURNAL_TIMEOUT");
     CHECK(end.tokens().output() == 0);
     return std::vector<base::Companion>{Note(base::RequestId(*base::Uuid::FromBytes(open.request.request_id())), 0)};
   };

@@ -9,6 +9,7 @@
 
 #include "gateway/directory/row_postgres.h"
 #include "tests/gateway/admin/installation.h"
+#include "tests/support/reason.h"
 
 using namespace tollgate;
 using namespace std::chrono_literals;
@@ -123,6 +124,7 @@ TEST_CASE("A running store keeps the last good snapshot until it is too old, the
   clock.Advance(5s + 1us);
   const auto stale = store->InForce();
   CHECK(absl::IsUnavailable(stale.status()));
+  CHECK(test::ReasonOf(stale.status()) == "DIRECTORY_STALE");
   CHECK(base::Message(stale.status()).find("does not verify") != std::string::npos);
   in.Sql("UPDATE directory.head SET version = (SELECT version FROM saved)");
   while (!store->health().ok()) std::this_thread::yield();
@@ -181,6 +183,7 @@ TEST_CASE("With Postgres away the snapshot serves until it is too old; when Post
   clock.Advance(6s);
   const auto stale = store->InForce();
   CHECK(absl::IsUnavailable(stale.status()));
+  CHECK(test::ReasonOf(stale.status()) == "DIRECTORY_STALE");
   CHECK(base::Message(stale.status()).find("check Postgres") != std::string::npos);
   PostgresCluster::Shared().Start();
   while (!store->health().ok()) std::this_thread::yield();

@@ -5,23 +5,16 @@
 #include <set>
 #include <thread>
 
-#include "base/error_detail.h"
 #include "tests/gateway/pipeline/world.h"
 
 using namespace tollgate;
-using pipeline::Failure;
 using pipeline::Outcome;
 using pipeline::Reply;
+using test::ReasonOf;
 using test::World;
 namespace v1 = tollgate::v1;
 
 namespace {
-
-std::string ReasonOf(const Outcome<Reply>& outcome) {
-  const auto* failure = std::get_if<Failure>(&outcome);
-  const auto detail = failure == nullptr ? std::nullopt : base::DetailOf(failure->status);
-  return detail ? detail->reason : "";
-}
 
 std::string RouteOf(const Outcome<Reply>& outcome) {
   const auto* reply = std::get_if<Reply>(&outcome);

@@ -8,22 +8,10 @@ using namespace tollgate;
 namespace v1 = tollgate::v1;
 using pipeline::Failure;
 using pipeline::Reply;
+using test::ReasonOf;
 using test::ReplyOf;
 
 namespace {
-
-constexpr const char* kPolicy = R"(version: 1
-name: house
-rules:
-  - id: code
-    where: { direction: both }
-    detect: { regex: 'ZQ~[A-Z]{2,8}~[0-9]{2}' }
-    do: redact
-  - id: fish
-    where: { direction: both }
-    detect: { keywords: [swordfish] }
-    do: block
-)";
 
 v1::ChatRequest AskWithTools(const test::World& world, const std::string& script) {
   v1::ChatRequest request = world.Ask(script);
@@ -102,7 +90,7 @@ TEST_CASE("On a stream a call is on record before it leaves") {
 }
 
 TEST_CASE("Arguments are filtered with their escapes decoded, and what is redacted is on record") {
-  test::World world(kPolicy);
+  test::World world(test::CodeAndFish("both"));
   const auto outcome = world.Chat(AskWithTools(world, R"(!call find {"q": "see Z\\u0051~A\|B~12!", "n": 1})"));
   const Reply& reply = ReplyOf(outcome);
   REQUIRE(reply.calls.size() == 1);
@@ -118,7 +106,7 @@ TEST_CASE("Arguments are filtered with their escapes decoded, and what is redact
 }
 
 TEST_CASE("A call whose arguments are blocked does not leave, and ends the reply") {
-  test::World world(kPolicy);
+  test::World world(test::CodeAndFish("both"));
   const auto outcome = world.Chat(AskWithTools(world, R"(!say before
 !call now {}
 !call find {"q": "sword\\u0066i\|sh"}
@@ -133,7 +121,7 @@ TEST_CASE("A call whose arguments are blocked does not leave, and ends the reply
 }
 
 TEST_CASE("What is no sound call is text, under the text's rules") {
-  test::World world(kPolicy);
+  test::World world(test::CodeAndFish("both"));
   CHECK(ReplyOf(world.Chat(AskWithTools(world, "!call other {}"))).text ==
         "<tool_call>\n{\"name\": \"other\", \"arguments\": {}}\n</tool_call>");
   const auto redacted = world.Chat(AskWithTools(world, R"(!call other {"q": "ZQ~AB~12"})"));
@@ -155,7 +143,7 @@ TEST_CASE("Without parallel calls the first one is all that is given") {
 }
 
 TEST_CASE("Descriptions, arguments and results are judged on their way in, and the model gets what policy left") {
-  test::World world(kPolicy);
+  test::World world(test::CodeAndFish("both"));
   v1::ChatRequest request = AskWithTools(world, "hello");
   SECTION("a description") { request.mutable_tools(0)->set_description("swordfish"); }
   SECTION("a schema, escaped") { request.mutable_tools(0)->set_parameters(R"({"description":"sword\u0066ish"})"); }
@@ -174,12 +162,12 @@ TEST_CASE("Descriptions, arguments and results are judged on their way in, and t
   }
   const auto outcome = world.Chat(request);
   REQUIRE(std::holds_alternative<Failure>(outcome));
-  CHECK(base::DetailOf(std::get<Failure>(outcome).status)->reason == "POLICY_BLOCKED");
+  CHECK(ReasonOf(outcome) == "POLICY_BLOCKED");
   CHECK(world.Kinds() == "DENY");
 }
 
 TEST_CASE("A redacted description is on record as it came and as it was used") {
-  test::World world(kPolicy);
+  test::World world(test::CodeAndFish("both"));
   v1::ChatRequest request = AskWithTools(world, "hello");
   request.mutable_tools(0)->set_description("about ZQ~AB~12");
   ReplyOf(world.Chat(request));
@@ -189,7 +177,7 @@ TEST_CASE("A redacted description is on record as it came and as it was used") {
 }
 
 TEST_CASE("A thought is told apart, filtered by itself, counted, and on record") {
-  test::World world(kPolicy);
+  test::World world(test::CodeAndFish("both"));
   world.options.segment = std::chrono::milliseconds(0);
   test::RecordingWriter writer;
   const auto outcome = world.Chat(world.Ask("!pace_ms 1\n!think it was ZQ~\\|AB~12 I think\n!say four is the answer"), &writer);
@@ -205,7 +193,7 @@ TEST_CASE("A thought is told apart, filtered by itself, counted, and on record")
 }
 
 TEST_CASE("A blocked thought ends the reply") {
-  test::World world(kPolicy);
+  test::World world(test::CodeAndFish("both"));
   const auto outcome = world.Chat(world.Ask("!think of sword\\|fish now\n!say four"));
   CHECK(ReplyOf(outcome).end.finish_reason() == v1::FINISH_REASON_CONTENT_FILTER);
   CHECK(ReplyOf(outcome).thought == "of ");
