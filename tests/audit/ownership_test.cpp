@@ -79,7 +79,7 @@ TEST_CASE_METHOD(AuditFixture, "A log goes only to who may have it, and each tak
     REQUIRE(*FindLapsed(*session, 0) == lapsed);
     const auto adopted = *Adopt(*session, lapsed[0], kClaim);
     REQUIRE(adopted.has_value());
-    CHECK(DeadOf(*adopted) == std::vector<Dead>{{mine, first.head.epoch + 3}, {owed, 5}});
+    CHECK(DeadOf(*adopted) == std::vector<audit::Dead>{{mine, first.head.epoch + 3}, {owed, 5}});
     CHECK(FindLapsed(*session, 0)->empty());
     CHECK(Int("SELECT count(*) FROM audit.log_head WHERE released") == 0);
   }
