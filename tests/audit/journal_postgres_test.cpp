@@ -206,6 +206,10 @@ TEST_CASE_METHOD(AuditFixture, "Open refuses what would break its promises, and 
     options.keys_url = cluster.NewDatabase();
     words = "tollgate migrate";
   }
+  SECTION("nothing that bills what it would adopt") {
+    options.recovery.settle = nullptr;
+    words = "recovery.settle";
+  }
   SECTION("a directory that another process holds") {
     holder = Open();
     words = "another process holds";
