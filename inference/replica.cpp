@@ -161,7 +161,7 @@ void Replica::Rewind(Sequence& sequence, const RewindOrder& order) {
 void Replica::Admit() {
   for (;;) {
     const bool may = running_ < model_.slots && queue_.size() > 0 && engine_->Ready().ok();
-    const bool last_slot = model_.slots >= 4 && running_ == model_.slots - 1;
+    const bool last_slot = KeepsSlot(model_.slots) && running_ == model_.slots - 1;
     if (cells_ != nullptr && !cells_->Admits(may ? queue_.Peek(last_slot, now_) : FairQueue::Head{}, now_)) return;
     if (!may) return;
     std::unique_ptr<Sequence> sequence = queue_.Pop(last_slot, now_);

@@ -55,12 +55,14 @@ TEST_CASE("What runs, waits, is in context and was worked through is told to the
   const auto pool = MakePool(Script(), inference::test::TinyModel("llama").WriteTo(folder, 2, 512), clock);
   const auto speaks = inference::test::Ask(*pool, "!say one two three\n!hang"), hangs = inference::test::Ask(*pool, "!hang"),
              waits = inference::test::Ask(*pool, "later");
+  auto of_another = waits;  // One team alone may not fill the queue.
+  of_another.tenant = inference::test::Team(2);
   const auto prompts = static_cast<std::int64_t>(speaks.prompt_tokens.size() + hangs.prompt_tokens.size());
   CHECK(OfModel(*pool, "running") == 0);
   CHECK(Value(*pool, "vllm:kv_cache_usage_perc") == 0);
   const auto first = inference::test::Submit(*pool, speaks), second = inference::test::Submit(*pool, hangs);
   inference::test::Until(*pool, [&](const ReplicaStats& s) { return s.prompt_tokens == prompts && s.output_tokens == 3; });
-  const auto third = inference::test::Submit(*pool, waits), fourth = inference::test::Submit(*pool, waits);
+  const auto third = inference::test::Submit(*pool, waits), fourth = inference::test::Submit(*pool, of_another);
   inference::test::Until(*pool, [](const ReplicaStats& s) { return s.waiting == 2; });
   CHECK(pool->Submit(waits).status().code() == absl::StatusCode::kResourceExhausted);
 
