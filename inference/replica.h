@@ -91,7 +91,6 @@ class Replica {
   void PlanInputs();  // The same of a model that embeds: inputs_ beside work_.
   void StepInputs();
   void TakeVectors(Sequence& job, std::span<const float> vectors);
-  void LiftWorked(TenantAccount& tenant) const;
   void Take(Sequence& sequence, const EngineOutput& output);
   void ParkOrEnd(Sequence& sequence);
   void End(Sequence& sequence, EndReason reason, const absl::Status& status);
