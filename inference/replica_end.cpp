@@ -98,6 +98,7 @@ void Replica::Publish() {
   for (const auto& sequence : Seated()) {
     if (sequence == nullptr) continue;
     stats_.parked += sequence->parked ? 1 : 0;
+    if (stats_.kv_tokens_total == 0) continue;
     stats_.kv_tokens_used += sequence->end.input_tokens_evaluated + sequence->published;
     stats_.kv_tokens_used += static_cast<std::int64_t>(sequence->output.size());
   }

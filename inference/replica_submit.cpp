@@ -73,6 +73,9 @@ absl::Status Refuse(absl::StatusCode code, std::string_view message, std::string
   return base::WithDetail(base::MakeStatus(code, message), detail);
 }
 
+// Jobs keep none beyond a step, and models on servers keep theirs there.
+bool KeepsContext(const ModelOptions& model) { return model.pooling == Pooling::kNone && model.engine != EngineKind::kOpenAi; }
+
 // `own`: what the tenant has inside.
 absl::Status NoRoom(const ModelOptions& model, Door::Answer answer, std::int64_t own, std::int64_t retry_after_ms) {
   base::ErrorDetail detail;
@@ -100,7 +103,7 @@ Replica::Replica(const ModelOptions& model, const base::Clock& clock)
       slots_(static_cast<std::size_t>(model.slots)) {
   stats_.model = model.strict ? model.name + " (strict)" : model.name;
   stats_.slots = model.slots;
-  stats_.kv_tokens_total = model.kv_tokens > 0 ? model.kv_tokens : model.slots * model.context_tokens;
+  if (KeepsContext(model)) stats_.kv_tokens_total = model.kv_tokens > 0 ? model.kv_tokens : model.slots * model.context_tokens;
   published_ = stats_;
 }
 

@@ -180,7 +180,7 @@ void AddPickerGauges(Families& out, const std::vector<inference::ReplicaStats>& 
   }
   out.Gauge("vllm:num_requests_waiting", "Sequences of all models that wait for a slot; for endpoint pickers.", waiting);
   out.Gauge("vllm:num_requests_running", "Sequences of all models that hold a slot; for endpoint pickers.", running);
-  out.Gauge("vllm:kv_cache_usage_perc", "Part of all models' context that is in use, 0 to 1; for endpoint pickers.",
+  out.Gauge("vllm:kv_cache_usage_perc", "Part of the context of all models that chat here that is in use, 0 to 1; for endpoint pickers.",
             total > 0 ? used / total : 0);
 }
 

@@ -3,6 +3,8 @@
 #include <catch2/catch_test_macros.hpp>
 
 #include <cstdlib>
+#include <string>
+#include <vector>
 
 #include <fmt/format.h>
 
@@ -48,6 +50,26 @@ inference::ModelOptions Script() {
 }
 
 }  // namespace
+
+TEST_CASE("What jobs have worked through, and what lies on other servers, is in no context here: its use stays between 0 and 1") {
+  base::ManualClock clock;
+  inference::ModelOptions vectors = Script(), chats = Script();
+  vectors.name = "vectors";
+  vectors.pooling = inference::Pooling::kMean;
+  const auto pool = MakePool(vectors, chats, clock);
+  std::vector<std::string> texts(100, std::string(900, 'x'));  // Of 300 tokens each; each model has slots for 2,000.
+  texts.resize(120, "!pace_ms 60000");
+  const auto job = inference::test::Embed(*pool, texts);
+  inference::test::Until(*pool, [&](const ReplicaStats& s) {
+    clock.Advance(std::chrono::milliseconds(10));
+    return s.prompt_tokens > 10'000 && s.running == 1;
+  });
+  CHECK(OfModel(*pool, "kv_tokens", "vectors") == 0);
+  CHECK(OfModel(*pool, "kv_tokens_max", "vectors") == 0);
+  CHECK(OfModel(*pool, "kv_tokens_max", "script") == 2000);
+  CHECK(Value(*pool, "vllm:kv_cache_usage_perc") == 0);
+  job->Cancel();
+}
 
 TEST_CASE("What runs, waits, is in context and was worked through is told to the token, by model and for endpoint pickers") {
   base::ManualClock clock;
