@@ -83,6 +83,9 @@ class WatchedPool final : public inference::Pool {
     See(job, true);
     return inner->Embed(std::move(job));
   }
+  bool Takes(std::string_view model, const base::TeamId& tenant, int sequences) const override {
+    return inner->Takes(model, tenant, sequences);
+  }
   std::vector<inference::ReplicaStats> stats() const override { return inner->stats(); }
   void Drain(base::MonoTime deadline) override { inner->Drain(deadline); }
 
