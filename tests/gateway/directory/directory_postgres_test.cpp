@@ -132,6 +132,34 @@ TEST_CASE("A running store keeps the last good snapshot until it is too old, the
   CHECK(store->age() <= 5s);
 }
 
+TEST_CASE("A version that a failover lost is never confirmed by the change that takes its number") {
+  Installation in;
+  in.MakeOrg("acme");
+  auto options = in.DirectoryOptions();
+  options.poll_interval = 20ms;
+  base::ManualClock clock;
+  const auto store = Must(PostgresDirectory::Open(options, clock));
+  in.Sql("CREATE TABLE saved_head AS SELECT * FROM directory.head; CREATE TABLE saved_stop AS SELECT * FROM directory.stop");
+  const admin::StopTarget everything = {admin::StopTarget::Kind::kEverything, {}, {}};
+  Must(in.changes->Stop(in.cli, everything, "the one that is lost"));
+  const std::int64_t lost = in.last_version;
+  REQUIRE(store->WaitFor(lost, 10s).ok());
+  // What the standby had when it became the primary, and then another change: it has the lost one's number.
+  in.Sql(
+      "BEGIN; TRUNCATE directory.stop; INSERT INTO directory.stop SELECT * FROM saved_stop; "
+      "UPDATE directory.head h SET version = s.version, set_xor = s.set_xor, mac = s.mac FROM saved_head s; COMMIT");
+  while (store->health().ok()) std::this_thread::yield();
+  CHECK(base::Message(store->health()).find("it was rolled back") != std::string::npos);
+  Must(in.changes->RevokeKey(in.cli, in.IdOf("acme/app"), "it leaked"));
+  REQUIRE(in.last_version == lost);
+  while (base::Message(store->health()).find("a failover lost the last changes") == std::string::npos) {
+    REQUIRE_FALSE(store->health().ok());
+    std::this_thread::yield();
+  }
+  clock.Advance(5s + 1us);
+  CHECK(absl::IsUnavailable(store->InForce().status()));
+}
+
 TEST_CASE("Rows that verify and make no sense never confirm the snapshot before them, and mend") {
   Installation in;
   in.MakeOrg("acme");
