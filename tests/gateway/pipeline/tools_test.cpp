@@ -2,6 +2,7 @@
 #include <catch2/catch_test_macros.hpp>
 
 #include "base/error_detail.h"
+#include "tests/gateway/pipeline/watched_pool.h"
 #include "tests/gateway/pipeline/world.h"
 
 using namespace tollgate;
@@ -225,6 +226,65 @@ TEST_CASE("A call that is forced is refused by name where the model cannot be he
   request.mutable_tool_choice()->set_required(true);
   CHECK(ParamOf(world.Chat(request)) == "tool_choice");
   CHECK(world.Kinds().empty());
+}
+
+TEST_CASE("What a rule hides of a tool is not in the grammar of a forced call,") {
+  test::World world(R"(version: 1
+name: house
+rules:
+  - { id: names, detect: { keywords: [Ada Lovelace] }, do: pseudonymise }
+)");
+  test::WatchedPool pool;
+  pool.inner = &world.pool();
+  pool.forms = true;
+  world.pool_between = &pool;
+  v1::ChatRequest request = AskWithTools(world, "!call find {}");
+  request.mutable_tools(0)->set_parameters(R"({"type":"object","properties":{"client":{"enum":["Ada Lovelace","Grace Hopper"]}}})");
+  request.mutable_tool_choice()->set_required(true);
+  CHECK(ReplyOf(world.Chat(request)).calls.size() == 1);
+  const auto work = pool.Take();
+  REQUIRE(work.size() == 1);
+  CHECK(work[0].grammar.find("Grace Hopper") != std::string::npos);
+  CHECK(work[0].grammar.find("Ada") == std::string::npos);
+  CHECK(world.Content(world.journal.entries()[0]).tools_used(0).parameters().find("Ada") == std::string::npos);
+  world.CheckBooks();
+}
+
+TEST_CASE("A tool whose name policy changes is refused by name") {
+  test::World world(R"(version: 1
+name: house
+rules:
+  - { id: names, detect: { keywords: [find] }, do: redact }
+)");
+  const auto outcome = world.Chat(AskWithTools(world, "hello"));
+  CHECK(ParamOf(outcome) == "tools[0].function.name");
+  CHECK(base::DetailOf(std::get<Failure>(outcome).status)->reason == "POLICY_NOT_APPLICABLE");
+  CHECK(world.Kinds().empty());
+  world.CheckBooks();
+}
+
+TEST_CASE("A result of a tool that another one's result stands before is under the rules of every tool, where nobody knows its own") {
+  test::World world(R"(version: 1
+name: house
+rules:
+  - { id: mail, where: { tool: read_mail, parts: tool_results }, detect: { keywords: [swordfish] }, do: redact }
+)");
+  v1::ChatRequest request = AskWithTools(world, "hello");
+  v1::ChatMessage* called = request.add_messages();
+  called->set_role(v1::ROLE_ASSISTANT);
+  called->add_tool_calls()->set_id("call_1");
+  called->mutable_tool_calls(0)->set_name("find");
+  called->mutable_tool_calls(0)->set_arguments("{}");
+  for (const char* id : {"call_1", "call_0"}) {
+    v1::ChatMessage* result = request.add_messages();
+    result->set_role(v1::ROLE_TOOL);
+    result->set_tool_call_id(id);
+    result->add_parts(std::string(id) + " swordfish");
+  }
+  ReplyOf(world.Chat(request));
+  const v1::SealedContent content = world.Content(world.journal.entries()[0]);
+  CHECK(content.prompt_used(2).parts(0) == "call_1 swordfish");
+  CHECK(content.prompt_used(3).parts(0) == "call_0 [REDACTED]");
 }
 
 TEST_CASE("A grammar needs a role that may send one") {
