@@ -1,5 +1,7 @@
 // Calls of tools and thoughts on their way out: told apart, filtered each by itself, on record before they leave.
+#include <algorithm>
 #include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
 
 #include "base/error_detail.h"
 #include "tests/gateway/pipeline/watched_pool.h"
@@ -131,6 +133,41 @@ TEST_CASE("What is no sound call is text, under the text's rules") {
   v1::ChatRequest none = AskWithTools(world, "!call find {}");
   none.mutable_tool_choice()->set_none(true);
   CHECK(ReplyOf(world.Chat(none)).text.find("<tool_call>") == 0);
+}
+
+TEST_CASE("What the rules of calls hide is hidden in a call that the reply's end cuts off, and only that") {
+  const std::string where = GENERATE(as<std::string>(), "parts: tool_calls", "tool: find");
+  const std::string action = GENERATE(as<std::string>(), "redact", "block");
+  CAPTURE(where, action);
+  test::World world("version: 1\nname: house\nrules:\n  - { id: code, where: { " + where +
+                    " }, detect: { regex: 'ZQ~[A-Z]{2,8}~[0-9]{2}' }, do: " + action + " }\n");
+  const std::string script = "!say I look. \n!call find {\"q\": \"it is ZQ~AB~12 or so, one two three\"}";
+  bool reached = false;
+  for (int tokens = 1; tokens < 24; ++tokens) {
+    v1::ChatRequest request = AskWithTools(world, script);
+    request.set_max_tokens(tokens);
+    const auto outcome = world.Chat(request);
+    const Reply& reply = ReplyOf(outcome);
+    CAPTURE(tokens, reply.text);
+    CHECK(reply.text.find("ZQ~AB~12") == std::string::npos);
+    CHECK(Released(world).find("ZQ~AB~12") == std::string::npos);
+    if (reply.end.finish_reason() == v1::FINISH_REASON_TOOL_CALLS) break;
+    const auto end = world.journal.Of(v1::RECORD_KIND_FINAL).back();
+    if (end.record.end().output_verdict().rules().empty()) continue;
+    reached = true;
+    CHECK(reply.text == "I look.");
+    CHECK(reply.end.finish_reason() == (action == "block" ? v1::FINISH_REASON_CONTENT_FILTER : v1::FINISH_REASON_LENGTH));
+    REQUIRE(end.record.end().output_verdict().rules_size() == 1);
+    CHECK(end.record.end().output_verdict().rules(0).spans(0).field() == "tool_calls");
+    const v1::SealedContent content = world.Content(end);
+    const auto kept = [](const v1::RawSpan& its) { return its.text().starts_with("find{"); };
+    CHECK(std::any_of(content.raw().begin(), content.raw().end(), kept));
+  }
+  CHECK(reached);
+  v1::ChatRequest request = AskWithTools(world, "!call now {\"q\": \"it is ZQ~AB~12 or so, one two three\"}");
+  request.set_max_tokens(10);
+  if (where == "tool: find") CHECK(ReplyOf(world.Chat(request)).text.find("ZQ~AB~12") != std::string::npos);
+  world.CheckBooks();
 }
 
 TEST_CASE("Without parallel calls the first one is all that is given") {
