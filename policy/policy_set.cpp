@@ -284,7 +284,7 @@ class CompiledPolicies final : public PolicySet, public std::enable_shared_from_
                                            Judged& judged) const {
     if (selection.empty()) return std::vector<std::vector<TextEdit>>(texts.size());
     Resolver resolver(*input_, tally, /*stop_at_block=*/false, std::move(places));
-    resolver.Judge(FindInRun(*input_, texts, selection), INT64_MAX);
+    resolver.Judge(FindInRun(*input_, texts, selection));
     judged.changed = judged.changed || !resolver.edits().empty();
     judged.blocked = judged.blocked || resolver.blocked();
     if (resolver.edits().empty()) return std::vector<std::vector<TextEdit>>(texts.size());

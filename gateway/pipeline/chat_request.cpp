@@ -113,7 +113,7 @@ void ChatRequest::MakePlan() {
   plan_.one_call = OneCall(call_);
   plan_.open = [this, subject](const policy::Channel& its) { return OpenOutput(policies_, *subject, its); };
   plan_.shadow = policies_.shadow;
-  if (call_.logprobs()) plan_.logprobs = [this, subject] { return policies_.acting->OpenOutput(*subject); };
+  plan_.logprobs = call_.logprobs();
   AskAbout(subject);
   // A strict answer is what came first, and its key may see it.
   if (!call_.stop().empty() && !IsStrict(call_) && RulesAct()) plan_.stops.assign(call_.stop().begin(), call_.stop().end());
@@ -139,16 +139,6 @@ void ChatRequest::AskAbout(const std::shared_ptr<const policy::Subject>& subject
     policy::Subject unrestored = *subject;
     unrestored.pseudonyms = nullptr;
     return policies_.acting->OpenOutput(unrestored, its);
-  };
-  if (plan_.logprobs == nullptr) return;
-  const auto holds = [](const policy::Question& question) { return question.hold; };
-  const std::vector<policy::Question> about_text = asks.about({});
-  if (std::none_of(about_text.begin(), about_text.end(), holds)) return;
-  // Alternatives are nobody's text to ask about: behind a question that holds, none leaves.
-  plan_.logprobs = [this, subject] {
-    auto closed = policies_.acting->OpenOutput(*subject);
-    closed->Finish().IgnoreError();
-    return closed;
   };
 }
 

@@ -328,7 +328,7 @@ pipeline::Pipeline& World::pipe() {
                                  .pool = pool_between != nullptr ? pool_between : pool_.get(),
                                  .answerers = answerers,
                                  .io = io_.get_executor(),
-                                 .cpu = cpu_.get_executor(),
+                                 .cpu = cpu ? cpu : cpu_.get_executor(),
                                  .options = options,
                                  .gates = &gates,
                                  .breakers = breakers,
