@@ -53,7 +53,7 @@ absl::StatusOr<bool> ChoiceOutput::HoldsBackCut(std::string_view cut) {
     blocked_ = filter->blocked();
     judged_ = raw_bytes_;
     mixed_ = true;
-    places_.push_back({raw_bytes_, Kind::kNone, 0});
+    if (!blocked_) places_.push_back({raw_bytes_, Kind::kNone, 0});
     return true;
   }
   return false;
