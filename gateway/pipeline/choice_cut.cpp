@@ -26,7 +26,7 @@ bool Hides(const policy::StreamFilter& filter) {
 }  // namespace
 
 absl::StatusOr<bool> ChoiceOutput::HoldsBackCut(std::string_view cut) {
-  if (cut.empty()) return false;
+  if (cut.empty() || stopped_) return false;
   const std::string_view head = cut.substr(0, std::min(cut.find("\"arguments\""), cut.find("\"parameters\"")));
   std::vector<std::string> tools;
   bool known = false;
@@ -50,10 +50,12 @@ absl::StatusOr<bool> ChoiceOutput::HoldsBackCut(std::string_view cut) {
     raw->set_choice(index_);
     raw->set_channel(channel);
     raw->set_text(tool + std::string(cut.substr(std::min(cut.find('{'), cut.size()))));
-    blocked_ = filter->blocked();
+    TG_ASSIGN(const std::string clear, logprobs_.Flush(*text_));
+    Give(clear);
+    blocked_ = filter->blocked() || text_->blocked();
     judged_ = raw_bytes_;
     mixed_ = true;
-    places_.push_back({raw_bytes_, Kind::kNone, 0});
+    if (!blocked_) places_.push_back({raw_bytes_, Kind::kNone, 0});
     return true;
   }
   return false;
