@@ -134,10 +134,10 @@ absl::Status Impossible(const Obstacle& obstacle, v1::ReplayReply& reply) {
 }  // namespace
 
 absl::Status ReplayAnswer(const Caller& caller, const v1::ReplayRequest& request, v1::ReplayReply& reply) {
-  TG_RETURN_IF_ERROR(CheckReason(request.reason()));
-  if (request.reason().empty()) return base::InvalidArgument("reason: say why the answer is made again; it goes on record");
+  TG_RETURN_IF_ERROR(NeedReason(request.reason(), "the answer is made again"));
   TG_ASSIGN(const base::RequestId id, RequestOf(request.request_id()));
-  const audit::Viewer viewer = caller.ViewerOf(caller.SeesAll() ? nullptr : caller.place().shard);
+  TG_ASSIGN(const directory::Shard* scope, caller.ScopeOf({}));
+  const audit::Viewer viewer = caller.ViewerOf(scope);
   Story story;
   TG_ASSIGN(const Obstacle told, StoryOf(caller, viewer, id, story, reply));
   if (!told.reason.empty()) return Impossible(told, reply);

@@ -2,6 +2,7 @@
 // record whose change did not follow is an attempt that failed. Tested by tests/gateway/admin/approvals_test.cpp.
 #include <fmt/format.h>
 
+#include "gateway/admin/describe.h"
 #include "gateway/admin/handlers.h"
 #include "gateway/admin/people.h"
 #include "gateway/admin/text.h"
@@ -30,9 +31,7 @@ v1::PolicyApproval Describe(const Caller& caller, const Shard& shard, const gate
   out.set_granted_by(approval.granted_by);
   out.set_granted_us(approval.granted_us);
   out.set_request_id(approval.request.ToString());
-  for (const directory::Team& team : shard.teams) {
-    if (team.id == approval.team) out.set_team(team.name);
-  }
+  out.set_team(NamesOf(shard, approval.team.value).team);
   if (const auto place = caller.snapshot().FindKey(approval.key)) out.set_key(place->key->public_id);
   return out;
 }
@@ -40,8 +39,7 @@ v1::PolicyApproval Describe(const Caller& caller, const Shard& shard, const gate
 // The approval that a call names, with the reason that goes on record.
 template <typename Request>
 absl::StatusOr<gates::Approval> Named(gates::Gates& gates, const Shard& shard, const Request& request, std::string_view what) {
-  TG_RETURN_IF_ERROR(CheckReason(request.reason()));
-  if (request.reason().empty()) return base::InvalidArgument(fmt::format("reason: say why this is {}; it goes on record", what));
+  TG_RETURN_IF_ERROR(NeedReason(request.reason(), fmt::format("this is {}", what)));
   const auto id = base::Uuid::Parse(request.id());
   if (!id.ok()) return base::InvalidArgument("id: use the one that the refusal told, a UUID");
   return gates.Find(shard.org.id, *id);

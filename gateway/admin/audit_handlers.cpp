@@ -14,12 +14,6 @@ using identity::Permission;
 
 namespace {
 
-// Null = all orgs.
-absl::StatusOr<const Shard*> ScopeOf(const Caller& caller, const std::string& org) {
-  if (org.empty() && caller.SeesAll()) return static_cast<const Shard*>(nullptr);
-  return caller.ShardOf(org);
-}
-
 const Shard* ShardById(const directory::Snapshot& snapshot, const std::string& org_id) {
   for (const auto& shard : snapshot.shards()) {
     if (shard->org.id.Bytes() == org_id) return shard.get();
@@ -52,34 +46,15 @@ v1::StoredRecord Describe(const Caller& caller, const audit::Row& row) {
   return out;
 }
 
-absl::Status FilterByNames(const Caller& caller, const v1::ListRecordsRequest& request, const Shard* shard, audit::ListFilter& filter) {
-  if (!request.key().empty()) {
-    TG_ASSIGN(const directory::Place key, caller.KeyPlace(request.key()));
-    filter.key = key.key->id;
-  }
-  if (request.team().empty()) {
-    if (request.project().empty()) return absl::OkStatus();
-    return base::InvalidArgument("project: name its team too");
-  }
-  const Shard& in = shard == nullptr ? *caller.place().shard : *shard;
-  for (const directory::Team& team : in.teams) {
-    if (team.name == request.team()) filter.team = team.id;
-  }
-  if (!filter.team.has_value()) return NoSuch("team", in.org.name, request.team());
-  if (request.project().empty()) return absl::OkStatus();
-  for (const directory::Project& project : in.projects) {
-    if (project.team == *filter.team && project.name == request.project()) filter.project = project.id;
-  }
-  if (!filter.project.has_value()) return NoSuch("project", in.org.name + "/" + request.team(), request.project());
-  return absl::OkStatus();
-}
-
 }  // namespace
 
 absl::Status ListRecords(const Caller& caller, const v1::ListRecordsRequest& request, v1::ListRecordsReply& reply) {
-  TG_ASSIGN(const Shard* shard, ScopeOf(caller, request.org()));
+  TG_ASSIGN(const Shard* shard, caller.ScopeOf(request.org()));
+  TG_ASSIGN(const Narrowed narrowed, caller.Narrow(shard, request.team(), request.project(), request.key()));
   audit::ListFilter filter;
-  TG_RETURN_IF_ERROR(FilterByNames(caller, request, shard, filter));
+  filter.team = narrowed.team;
+  filter.project = narrowed.project;
+  filter.key = narrowed.key;
   for (const int kind : request.kinds()) filter.kinds.push_back(static_cast<v1::RecordKind>(kind));
   if (!request.request_id().empty()) {
     TG_ASSIGN(filter.request, RequestOf(request.request_id()));
@@ -96,12 +71,11 @@ absl::Status ListRecords(const Caller& caller, const v1::ListRecordsRequest& req
 }
 
 absl::Status ShowRecord(const Caller& caller, const v1::ShowRecordRequest& request, v1::ShowRecordReply& reply) {
-  TG_ASSIGN(const Shard* shard, ScopeOf(caller, {}));
+  TG_ASSIGN(const Shard* shard, caller.ScopeOf({}));
   audit::Viewer viewer = caller.ViewerOf(shard);
   if (request.with_content()) {
     TG_RETURN_IF_ERROR(caller.Need(Permission::kReadContent));
-    TG_RETURN_IF_ERROR(CheckReason(request.reason()));
-    if (request.reason().empty()) return base::InvalidArgument("reason: say why the content is read; it goes on record");
+    TG_RETURN_IF_ERROR(NeedReason(request.reason(), "the content is read"));
   }
   audit::Reader& reader = caller.context().reader;
   std::vector<audit::Row> rows;

@@ -6,6 +6,7 @@
 
 #include "base/diagnostics.h"
 #include "base/error_detail.h"
+#include "gateway/admin/describe.h"
 #include "gateway/admin/text.h"
 #include "gateway/directory/names.h"
 
@@ -71,6 +72,31 @@ absl::StatusOr<const directory::Shard*> Caller::ShardOf(const std::string& org) 
   }
   TG_RETURN_IF_ERROR(CheckText("org", org, 63));
   return base::NotFound(fmt::format("there is no org '{}'", org));
+}
+
+absl::StatusOr<const directory::Shard*> Caller::ScopeOf(const std::string& org) const {
+  if (org.empty() && SeesAll()) return static_cast<const directory::Shard*>(nullptr);
+  return ShardOf(org);
+}
+
+absl::StatusOr<Narrowed> Caller::Narrow(const directory::Shard* scope, const std::string& team, const std::string& project,
+                                        const std::string& key) const {
+  Narrowed out;
+  if (!key.empty()) {
+    TG_ASSIGN(const directory::Place place, KeyPlace(key));
+    out.key = place.key->id;
+  }
+  if (team.empty() && !project.empty()) return base::InvalidArgument("project: name its team too");
+  if (team.empty()) return out;
+  const directory::Shard& in = scope == nullptr ? *place().shard : *scope;
+  TG_ASSIGN(const directory::Team* found, TeamOf(in, team));
+  out.team = found->id;
+  if (project.empty()) return out;
+  for (const directory::Project& one : in.projects) {
+    if (one.team == found->id && one.name == project) out.project = one.id;
+  }
+  if (!out.project.has_value()) return NoSuch("project", in.org.name + "/" + team, project);
+  return out;
 }
 
 absl::StatusOr<directory::Place> Caller::KeyPlace(const std::string& public_id) const {

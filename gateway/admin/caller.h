@@ -4,6 +4,7 @@
 #include <atomic>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -16,6 +17,13 @@
 #include "tollgate/v1/directory.pb.h"
 
 namespace tollgate::admin {
+
+// What a list is narrowed to.
+struct Narrowed {
+  std::optional<base::TeamId> team;
+  std::optional<base::ProjectId> project;
+  std::optional<base::KeyId> key;
+};
 
 // What all calls work with. Lives as long as the services.
 struct AdminContext {
@@ -42,6 +50,7 @@ class Caller {
   absl::Status RunLong(base::SessionPool& sessions, const std::function<absl::Status(base::Session&)>& work) const;
 
   AdminContext& context() const { return *context_; }
+  Changes& changes() const { return *context_->with.changes; }
   const directory::Snapshot& snapshot() const { return *who_.snapshot; }
   const directory::Place& place() const { return who_.place; }
   const identity::Principal& who() const { return who_; }
@@ -61,6 +70,14 @@ class Caller {
 
   // The org that a call is about; empty = the caller's own. NOT_FOUND for one that does not exist or is out of reach: no difference.
   absl::StatusOr<const directory::Shard*> ShardOf(const std::string& org) const;
+
+  // The org that a list is about; null: all of them, where none is named and the caller sees all. Errors as ShardOf.
+  absl::StatusOr<const directory::Shard*> ScopeOf(const std::string& org) const;
+
+  // What a list of `scope` (null: the caller's own org) is narrowed to by the names that a request gives; empty: not. NOT_FOUND, or
+  // INVALID_ARGUMENT for a project without its team.
+  absl::StatusOr<Narrowed> Narrow(const directory::Shard* scope, const std::string& team, const std::string& project,
+                                  const std::string& key) const;
 
   // The key's place, within reach. NOT_FOUND as above.
   absl::StatusOr<directory::Place> KeyPlace(const std::string& public_id) const;

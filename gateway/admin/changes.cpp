@@ -1,5 +1,5 @@
-// Each method is one body for Changer::Run: find, check, decide whether anything changes, write. The rules (grants, policies, quotas,
-// prices, stops) are in changes_rules.cpp. Tested by tests/gateway/admin/changes_test.cpp.
+// Each method is one body for Changer::Run: find, check, decide whether anything changes, write. Rules, policies, models and chat defaults
+// have files of their own, changes_*.cpp. Tested by tests/gateway/admin/changes_test.cpp.
 #include "gateway/admin/changes.h"
 
 #include <algorithm>
@@ -96,9 +96,8 @@ absl::StatusOr<Changed> Changes::SetBlocked(const Actor& actor, const ScopeNames
     if (out.row.Bool("blocked") == blocked) return absl::OkStatus();
     out.row.Set("blocked", std::string(blocked ? "t" : "f"));
     const std::string action = fmt::format("{}.{}", metering::NameOf(found.kind), blocked ? "block" : "unblock");
-    return t.Write(
-        out.row, &found.row,
-        {action, fmt::format("{} {}: {}", blocked ? "blocked" : "unblocked", found.text, reason), found.org, found.team, found.project});
+    return t.Write(out.row, &found.row,
+                   NoteOf(found, action, fmt::format("{} {}: {}", blocked ? "blocked" : "unblocked", found.text, reason)));
   });
 }
 
@@ -207,8 +206,7 @@ absl::StatusOr<Changed> Changes::RevokeKey(const Actor& actor, const std::string
     out.row = found.row;
     if (!out.row.IsNull("revoked_us")) return absl::OkStatus();
     out.row.Set("revoked_us", t.now_us());
-    return t.Write(out.row, &found.row,
-                   {"key.revoke", fmt::format("revoked key {}: {}", public_id, reason), found.org, found.team, found.project});
+    return t.Write(out.row, &found.row, NoteOf(found, "key.revoke", fmt::format("revoked key {}: {}", public_id, reason)));
   });
 }
 

@@ -24,8 +24,7 @@ struct FoundDefaults {
 absl::StatusOr<FoundDefaults> Find(Transaction& t, const ScopeNames& names) {
   FoundDefaults found;
   TG_ASSIGN(found.scope, t.FindScope(names));
-  TG_ASSIGN(found.row, t.Find(Table::kChatDefaults, "scope_kind = $1::text AND scope_id = $2::uuid",
-                              {std::string(metering::NameOf(found.scope.kind)), found.scope.row.id.ToString()}));
+  TG_ASSIGN(found.row, t.Find(Table::kChatDefaults, kOfScope, {KindOf(found.scope), found.scope.row.id.ToString()}));
   return found;
 }
 
@@ -33,7 +32,7 @@ absl::StatusOr<FoundDefaults> Find(Transaction& t, const ScopeNames& names) {
 Row Next(const FoundDefaults& found, bool removed) {
   Row row = found.row.has_value() ? *found.row : directory::NewRow(Table::kChatDefaults);
   row.Set("org", found.scope.org.ToString());
-  row.Set("scope_kind", std::string(metering::NameOf(found.scope.kind)));
+  row.Set("scope_kind", KindOf(found.scope));
   row.Set("scope_id", found.scope.row.id.ToString());
   row.Set("defaults_version", found.row.has_value() ? found.row->Int("defaults_version") + 1 : std::int64_t{1});
   row.Set("removed", std::string(removed ? "t" : "f"));
@@ -56,10 +55,6 @@ absl::Status CheckRaise(const FoundDefaults& found, const tollgate::v1::ChatDefa
   if (asked.has_band() && asked.band() < band) return OnlyOwners("band", fmt::format("a more urgent one than {}", band));
   if (asked.weight() > weight) return OnlyOwners("weight", fmt::format("more than {}", weight));
   return absl::OkStatus();
-}
-
-Note NoteOf(const FoundScope& scope, std::string action, std::string summary) {
-  return {std::move(action), std::move(summary), scope.org, scope.team, scope.project};
 }
 
 }  // namespace

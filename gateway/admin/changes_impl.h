@@ -1,4 +1,4 @@
-// The inside of Changes, shared by its two files.
+// The inside of Changes, shared by its files.
 #pragma once
 
 #include <functional>
@@ -23,5 +23,13 @@ struct Changes::Impl {
 
   Changer changer;
 };
+
+// Rules' and defaults' rows of one scope: $1 KindOf, $2 its row's id.
+inline constexpr const char* kOfScope = "scope_kind = $1::text AND scope_id = $2::uuid";
+inline std::string KindOf(const FoundScope& scope) { return std::string(metering::NameOf(scope.kind)); }
+
+inline Note NoteOf(const FoundScope& scope, std::string action, std::string summary) {
+  return {std::move(action), std::move(summary), scope.org, scope.team, scope.project};
+}
 
 }  // namespace tollgate::admin

@@ -23,10 +23,6 @@ using directory::Table;
 
 namespace {
 
-Note NoteOf(const FoundScope& scope, std::string action, std::string summary) {
-  return {std::move(action), std::move(summary), scope.org, scope.team, scope.project};
-}
-
 // Texts of the org's policies in force, by name.
 absl::StatusOr<std::map<std::string, std::string>> PoliciesInForce(Transaction& t, const std::string& org_id) {
   std::map<std::string, std::string> texts;

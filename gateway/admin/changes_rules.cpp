@@ -20,14 +20,7 @@ using directory::Table;
 
 namespace {
 
-constexpr const char* kOneRule = "scope_kind = $1::text AND scope_id = $2::uuid";
-
 base::Uuid IdOf(const FoundScope& scope) { return scope.row.id; }
-std::string KindOf(const FoundScope& scope) { return std::string(metering::NameOf(scope.kind)); }
-
-Note NoteOf(const FoundScope& scope, std::string action, std::string summary) {
-  return {std::move(action), std::move(summary), scope.org, scope.team, scope.project};
-}
 
 void SetScope(Row& row, const FoundScope& scope) {
   row.Set("org", scope.org.ToString());
@@ -41,7 +34,7 @@ absl::Status Changes::Impl::SetGrant(Transaction& t, const ScopeNames& scope, co
                                      Changed& out) {
   TG_ASSIGN(const FoundScope found, t.FindScope(scope));
   TG_ASSIGN(const auto old,
-            t.Find(Table::kModelGrant, fmt::format("{} AND model = $3::text", kOneRule), {KindOf(found), IdOf(found).ToString(), model}));
+            t.Find(Table::kModelGrant, fmt::format("{} AND model = $3::text", kOfScope), {KindOf(found), IdOf(found).ToString(), model}));
   const bool grant = state == "granted";
   const bool opens = grant && t.actor().installation;  // A restricted model; only so.
   if (old.has_value()) {
@@ -78,7 +71,7 @@ absl::StatusOr<Cleared> Changes::ClearGrants(const Actor& actor, const ScopeName
     cleared.first = 0;
     TG_ASSIGN(const FoundScope found, t.FindScope(scope));
     TG_ASSIGN(const auto rows,
-              t.FindAll(Table::kModelGrant, fmt::format("{} AND state <> 'cleared'", kOneRule), {KindOf(found), IdOf(found).ToString()}));
+              t.FindAll(Table::kModelGrant, fmt::format("{} AND state <> 'cleared'", kOfScope), {KindOf(found), IdOf(found).ToString()}));
     for (const Row& old : rows) {
       Row row = old;
       row.Set("state", std::string("cleared"));
@@ -230,7 +223,7 @@ absl::StatusOr<FoundStop> FindStop(Transaction& t, const StopTarget& target) {
     stop.text = found.text;
     SetScope(stop.row, found);
     stop.note = NoteOf(found, {}, {});
-    TG_ASSIGN(stop.old, t.Find(Table::kStop, kOneRule, {KindOf(found), IdOf(found).ToString()}));
+    TG_ASSIGN(stop.old, t.Find(Table::kStop, kOfScope, {KindOf(found), IdOf(found).ToString()}));
   }
   return stop;
 }

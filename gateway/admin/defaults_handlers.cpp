@@ -13,8 +13,6 @@ using directory::Row;
 
 namespace {
 
-Changes& ChangesOf(const Caller& caller) { return *caller.context().with.changes; }
-
 v1::ScopeDefaults Describe(const Row& row, const ScopeNames& scope) {
   v1::ScopeDefaults out;
   *out.mutable_scope() = DescribeScope(scope);
@@ -30,7 +28,7 @@ v1::ScopeDefaults Describe(const Row& row, const ScopeNames& scope) {
 
 absl::Status SetDefaults(const Caller& caller, const v1::SetDefaultsRequest& request, v1::ScopeDefaults& reply) {
   TG_ASSIGN(const ScopeNames names, caller.Names(request.scope()));
-  TG_ASSIGN(const Changed made, ChangesOf(caller).SetDefaults(caller.actor(), names, request.defaults(), caller.SeesAll()));
+  TG_ASSIGN(const Changed made, caller.changes().SetDefaults(caller.actor(), names, request.defaults(), caller.SeesAll()));
   caller.Await(made.version);
   reply = Describe(made.row, names);
   return absl::OkStatus();
@@ -38,7 +36,7 @@ absl::Status SetDefaults(const Caller& caller, const v1::SetDefaultsRequest& req
 
 absl::Status RemoveDefaults(const Caller& caller, const v1::RemoveDefaultsRequest& request, v1::ScopeDefaults& reply) {
   TG_ASSIGN(const ScopeNames names, caller.Names(request.scope()));
-  TG_ASSIGN(const Changed made, ChangesOf(caller).RemoveDefaults(caller.actor(), names));
+  TG_ASSIGN(const Changed made, caller.changes().RemoveDefaults(caller.actor(), names));
   caller.Await(made.version);
   reply = Describe(made.row, names);
   return absl::OkStatus();

@@ -6,6 +6,7 @@
 
 #include "base/encoding.h"
 #include "base/money.h"
+#include "gateway/admin/text.h"
 #include "gateway/directory/names.h"
 
 namespace tollgate::admin {
@@ -184,6 +185,23 @@ v1::EmergencyStop DescribeStop(const Row& row, const ScopeNames& scope) {
   return out;
 }
 
+absl::StatusOr<const directory::Team*> TeamOf(const directory::Shard& shard, const std::string& name) {
+  for (const directory::Team& team : shard.teams) {
+    if (team.name == name) return &team;
+  }
+  return NoSuch("team", shard.org.name, name);
+}
+
+const directory::Row* VersionOf(const directory::Shard& shard, const std::string& policy, std::int64_t version) {
+  const directory::Row* found = nullptr;
+  for (const auto& row : RowsOf(shard, directory::Table::kPolicy)) {
+    if (row->Text("name") != policy) continue;
+    if (version != 0 && row->Int("policy_version") != version) continue;
+    if (found == nullptr || found->Int("policy_version") < row->Int("policy_version")) found = row.get();
+  }
+  return found;
+}
+
 std::map<std::string, std::string> TextsInForce(const directory::Shard& shard) {
   std::map<std::string, std::string> texts;
   for (const auto& row : RowsOf(shard, directory::Table::kPolicy)) {
@@ -196,19 +214,14 @@ std::map<std::string, std::string> TextsInForce(const directory::Shard& shard) {
 ScopeNames NamesOf(const directory::Shard& shard, const base::Uuid& scope) {
   ScopeNames names;
   names.org = shard.org.name;
-  const auto team_name = [&shard](const base::TeamId& id) {
-    for (const directory::Team& team : shard.teams) {
-      if (team.id == id) return team.name;
-    }
-    return std::string();
-  };
-  for (const directory::Team& team : shard.teams) {
-    if (team.id.value == scope) names.team = team.name;
-  }
+  base::Uuid team_id = scope;
   for (const directory::Project& project : shard.projects) {
     if (project.id.value != scope) continue;
     names.project = project.name;
-    names.team = team_name(project.team);
+    team_id = project.team.value;
+  }
+  for (const directory::Team& team : shard.teams) {
+    if (team.id.value == team_id) names.team = team.name;
   }
   if (const auto key = shard.by_key_id.find(base::KeyId(scope)); key != shard.by_key_id.end())
     names.key = shard.keys[key->second].public_id;

@@ -33,6 +33,12 @@ inline const std::vector<std::shared_ptr<const directory::Row>>& RowsOf(const di
   return shard.rows[static_cast<std::size_t>(table)];
 }
 
+// The team of that name. NOT_FOUND.
+absl::StatusOr<const directory::Team*> TeamOf(const directory::Shard& shard, const std::string& name);
+
+// The stored version of a policy, 0 = the newest; null if there is none.
+const directory::Row* VersionOf(const directory::Shard& shard, const std::string& policy, std::int64_t version);
+
 // The binding of a policy; null if no version was ever in force or on trial.
 const directory::Row* BindingOf(const directory::Shard& shard, const std::string& policy);
 

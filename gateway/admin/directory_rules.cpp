@@ -16,8 +16,6 @@ namespace {
 
 using Rules = std::vector<std::pair<std::string, std::pair<const Row*, ScopeNames>>>;
 
-Changes& ChangesOf(const Caller& caller) { return *caller.context().with.changes; }
-
 // The shard's rows of a table that `keep` wants, with their scopes.
 template <typename Keep>
 Rules RulesOf(const Shard& shard, Table table, const Keep& keep) {
@@ -40,7 +38,7 @@ absl::StatusOr<base::Money> MoneyOf(std::string_view field, const std::string& t
 
 absl::Status GrantModel(const Caller& caller, const v1::GrantModelRequest& request, v1::Grant& reply) {
   TG_ASSIGN(const ScopeNames names, caller.Names(request.scope()));
-  TG_ASSIGN(const Changed made, ChangesOf(caller).GrantModel(caller.actor(), names, request.model()));
+  TG_ASSIGN(const Changed made, caller.changes().GrantModel(caller.actor(), names, request.model()));
   caller.Await(made.version);
   reply = DescribeGrant(made.row, names);
   return absl::OkStatus();
@@ -48,7 +46,7 @@ absl::Status GrantModel(const Caller& caller, const v1::GrantModelRequest& reque
 
 absl::Status RevokeGrant(const Caller& caller, const v1::RevokeGrantRequest& request, v1::Grant& reply) {
   TG_ASSIGN(const ScopeNames names, caller.Names(request.scope()));
-  TG_ASSIGN(const Changed made, ChangesOf(caller).RevokeGrant(caller.actor(), names, request.model()));
+  TG_ASSIGN(const Changed made, caller.changes().RevokeGrant(caller.actor(), names, request.model()));
   caller.Await(made.version);
   reply = DescribeGrant(made.row, names);
   return absl::OkStatus();
@@ -56,7 +54,7 @@ absl::Status RevokeGrant(const Caller& caller, const v1::RevokeGrantRequest& req
 
 absl::Status ClearGrants(const Caller& caller, const v1::ClearGrantsRequest& request, v1::ClearGrantsReply& reply) {
   TG_ASSIGN(const ScopeNames names, caller.Names(request.scope()));
-  TG_ASSIGN(const auto cleared, ChangesOf(caller).ClearGrants(caller.actor(), names));
+  TG_ASSIGN(const auto cleared, caller.changes().ClearGrants(caller.actor(), names));
   caller.Await(cleared.second);
   reply.set_removed(cleared.first);
   return absl::OkStatus();
@@ -73,7 +71,7 @@ absl::Status ListGrants(const Caller& caller, const v1::ListGrantsRequest& reque
 absl::Status SetQuota(const Caller& caller, const v1::SetQuotaRequest& request, v1::Quota& reply) {
   TG_ASSIGN(const ScopeNames names, caller.Names(request.scope()));
   TG_ASSIGN(const MeterWords words, WordsOf(request.meter(), request.window()));
-  TG_ASSIGN(const Changed made, ChangesOf(caller).SetQuota(caller.actor(), names, words.meter, words.window, request.amount()));
+  TG_ASSIGN(const Changed made, caller.changes().SetQuota(caller.actor(), names, words.meter, words.window, request.amount()));
   caller.Await(made.version);
   reply = DescribeQuota(made.row, names);
   return absl::OkStatus();
@@ -82,7 +80,7 @@ absl::Status SetQuota(const Caller& caller, const v1::SetQuotaRequest& request, 
 absl::Status RemoveQuota(const Caller& caller, const v1::RemoveQuotaRequest& request, v1::Quota& reply) {
   TG_ASSIGN(const ScopeNames names, caller.Names(request.scope()));
   TG_ASSIGN(const MeterWords words, WordsOf(request.meter(), request.window()));
-  TG_ASSIGN(const Changed made, ChangesOf(caller).RemoveQuota(caller.actor(), names, words.meter, words.window));
+  TG_ASSIGN(const Changed made, caller.changes().RemoveQuota(caller.actor(), names, words.meter, words.window));
   caller.Await(made.version);
   reply = DescribeQuota(made.row, names);
   return absl::OkStatus();
@@ -108,7 +106,7 @@ absl::Status SetPrice(const Caller& caller, const v1::SetPriceRequest& request, 
   TG_ASSIGN(price.output, MoneyOf("output_per_1000", request.output_per_1000()));
   if (!request.currency().empty()) price.currency = request.currency();
   price.effective_from_us = request.effective_from_us();
-  TG_ASSIGN(const Changed made, ChangesOf(caller).SetPrice(caller.actor(), price));
+  TG_ASSIGN(const Changed made, caller.changes().SetPrice(caller.actor(), price));
   caller.Await(made.version);
   reply = DescribePrice(made.row);
   return absl::OkStatus();

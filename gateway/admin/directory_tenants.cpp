@@ -17,16 +17,6 @@ using identity::Permission;
 
 namespace {
 
-Changes& ChangesOf(const Caller& caller) { return *caller.context().with.changes; }
-
-// The team of that name in the shard; NOT_FOUND.
-absl::StatusOr<const directory::Team*> TeamOf(const Shard& shard, const std::string& name) {
-  for (const directory::Team& team : shard.teams) {
-    if (team.name == name) return &team;
-  }
-  return NoSuch("team", shard.org.name, name);
-}
-
 // The key's project by names.
 ScopeNames ProjectOf(const directory::Place& place) { return {place.org->name, place.team->name, place.project->name, {}}; }
 
@@ -40,7 +30,7 @@ absl::Status MayHandle(const Caller& caller, const directory::Key& key) {
 
 absl::Status CreateOrg(const Caller& caller, const v1::CreateOrgRequest& request, v1::Org& reply) {
   TG_RETURN_IF_ERROR(caller.Need(Permission::kManageOrgs, true));
-  TG_ASSIGN(const Changed made, ChangesOf(caller).CreateOrg(caller.actor(), request.name()));
+  TG_ASSIGN(const Changed made, caller.changes().CreateOrg(caller.actor(), request.name()));
   caller.Await(made.version);
   reply = DescribeOrg(made.row);
   return absl::OkStatus();
@@ -60,7 +50,7 @@ absl::Status ListOrgs(const Caller& caller, const v1::ListOrgsRequest& request, 
 
 absl::Status CreateTeam(const Caller& caller, const v1::CreateTeamRequest& request, v1::Team& reply) {
   TG_ASSIGN(const Shard* shard, caller.ShardOf(request.org()));
-  TG_ASSIGN(const Changed made, ChangesOf(caller).CreateTeam(caller.actor(), shard->org.name, request.name()));
+  TG_ASSIGN(const Changed made, caller.changes().CreateTeam(caller.actor(), shard->org.name, request.name()));
   caller.Await(made.version);
   reply = DescribeTeam(made.row, shard->org.name);
   return absl::OkStatus();
@@ -77,7 +67,7 @@ absl::Status ListTeams(const Caller& caller, const v1::ListTeamsRequest& request
 
 absl::Status CreateProject(const Caller& caller, const v1::CreateProjectRequest& request, v1::Project& reply) {
   TG_ASSIGN(const Shard* shard, caller.ShardOf(request.org()));
-  TG_ASSIGN(const Changed made, ChangesOf(caller).CreateProject(caller.actor(), shard->org.name, request.team(), request.name()));
+  TG_ASSIGN(const Changed made, caller.changes().CreateProject(caller.actor(), shard->org.name, request.team(), request.name()));
   caller.Await(made.version);
   reply = DescribeProject(made.row, shard->org.name, request.team());
   return absl::OkStatus();
@@ -100,7 +90,7 @@ absl::Status ListProjects(const Caller& caller, const v1::ListProjectsRequest& r
 absl::Status SetBlocked(const Caller& caller, const v1::SetBlockedRequest& request, v1::SetBlockedReply& reply) {
   TG_ASSIGN(const ScopeNames names, caller.Names(request.scope()));
   if (names.team.empty()) TG_RETURN_IF_ERROR(caller.Need(Permission::kManageOrgs, true));
-  TG_ASSIGN(const Changed made, ChangesOf(caller).SetBlocked(caller.actor(), names, request.blocked(), request.reason()));
+  TG_ASSIGN(const Changed made, caller.changes().SetBlocked(caller.actor(), names, request.blocked(), request.reason()));
   caller.Await(made.version);
   reply.set_record(RecordOf(made.row));
   return absl::OkStatus();
@@ -123,7 +113,7 @@ absl::Status CreateKey(const Caller& caller, const v1::CreateKeyRequest& request
     return base::InvalidArgument("expires_in_s: use 0 (never) to ten years");
   if (request.expires_in_s() > 0) key.expires_us = base::ToMicros(caller.context().with.clock->Wall()) + request.expires_in_s() * 1'000'000;
   const ScopeNames project{shard->org.name, request.team(), request.project(), {}};
-  TG_ASSIGN(CreatedKey made, ChangesOf(caller).CreateKey(caller.actor(), project, key));
+  TG_ASSIGN(CreatedKey made, caller.changes().CreateKey(caller.actor(), project, key));
   caller.Await(made.version);
   *reply.mutable_key() = DescribeKey(made.row, project);
   reply.set_secret(std::move(made.secret));
@@ -154,7 +144,7 @@ absl::Status ListKeys(const Caller& caller, const v1::ListKeysRequest& request, 
 absl::Status RotateKey(const Caller& caller, const v1::RotateKeyRequest& request, v1::CreateKeyReply& reply) {
   TG_ASSIGN(const directory::Place place, caller.KeyPlace(request.public_id()));
   TG_RETURN_IF_ERROR(MayHandle(caller, *place.key));
-  TG_ASSIGN(CreatedKey made, ChangesOf(caller).RotateKey(caller.actor(), request.public_id(), std::chrono::seconds(request.overlap_s())));
+  TG_ASSIGN(CreatedKey made, caller.changes().RotateKey(caller.actor(), request.public_id(), std::chrono::seconds(request.overlap_s())));
   caller.Await(made.version);
   *reply.mutable_key() = DescribeKey(made.row, ProjectOf(place));
   reply.set_secret(std::move(made.secret));
@@ -164,7 +154,7 @@ absl::Status RotateKey(const Caller& caller, const v1::RotateKeyRequest& request
 absl::Status RevokeKey(const Caller& caller, const v1::RevokeKeyRequest& request, v1::Key& reply) {
   TG_ASSIGN(const directory::Place place, caller.KeyPlace(request.public_id()));
   TG_RETURN_IF_ERROR(MayHandle(caller, *place.key));
-  TG_ASSIGN(const Changed made, ChangesOf(caller).RevokeKey(caller.actor(), request.public_id(), request.reason()));
+  TG_ASSIGN(const Changed made, caller.changes().RevokeKey(caller.actor(), request.public_id(), request.reason()));
   caller.Await(made.version);
   reply = DescribeKey(made.row, ProjectOf(place));
   return absl::OkStatus();

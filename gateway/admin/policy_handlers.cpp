@@ -154,11 +154,9 @@ void AddAsked(const Caller& caller, policy::KnownNames& out) {
 constexpr std::chrono::seconds kRecordTime{5};
 
 // Whom the text is taken to come from: erasure and retention of what that team said reach it here too. Else the caller's.
-base::TeamId TeamOf(const Caller& caller, const Shard& shard, const v1::ExplainPolicyRequest& request) {
+base::TeamId TenantOfText(const Caller& caller, const Shard& shard, const v1::ExplainPolicyRequest& request) {
   if (const auto key = shard.by_public_id.find(request.key()); key != shard.by_public_id.end()) return shard.places[key->second].team->id;
-  for (const directory::Team& team : shard.teams) {
-    if (team.name == request.team()) return team.id;
-  }
+  if (const auto team = TeamOf(shard, request.team()); team.ok()) return (*team)->id;
   return caller.place().team->id;
 }
 
@@ -166,7 +164,7 @@ base::TeamId TeamOf(const Caller& caller, const Shard& shard, const v1::ExplainP
 absl::Status PutOnRecord(const Caller& caller, const Shard& shard, const v1::ExplainPolicyRequest& request,
                          std::span<const policy::Question> questions, const policy::Message& text) {
   const AdminCollaborators& with = caller.context().with;
-  const base::TeamId team = TeamOf(caller, shard, request);
+  const base::TeamId team = TenantOfText(caller, shard, request);
   const auto deadline = std::chrono::steady_clock::now() + kRecordTime;
   const base::RequestId id = base::RequestId::New();
   std::promise<absl::StatusOr<std::shared_ptr<const audit::RequestKey>>> made;

@@ -19,18 +19,11 @@ using identity::Permission;
 
 namespace {
 
-const Row* VersionOf(const Shard& shard, const std::string& name, std::int64_t version) {
-  for (const auto& row : RowsOf(shard, Table::kPolicy)) {
-    if (row->Text("name") == name && row->Int("policy_version") == version) return row.get();
-  }
-  return nullptr;
-}
-
 // What stands after a change of the binding; `version` is the one that the call was about, 0 = none.
 void Describe(const Caller& caller, const Shard& shard, const Changed& bound, std::int64_t version, v1::StoredPolicy& reply) {
   caller.Await(bound.version);
   const std::string& name = bound.row.Text("name");
-  if (const Row* row = VersionOf(shard, name, version)) {
+  if (const Row* row = version == 0 ? nullptr : VersionOf(shard, name, version)) {
     reply = DescribePolicy(*row, shard.org.name, &bound.row, false);
     return;
   }
@@ -46,7 +39,7 @@ absl::Status PutPolicy(const Caller& caller, const v1::PutPolicyRequest& request
   const bool store_only = request.store_only() || request.draft();
   if (!store_only) TG_RETURN_IF_ERROR(caller.Need(Permission::kActivatePolicy));
   TG_ASSIGN(const Shard* shard, caller.ShardOf(request.org()));
-  Changes& changes = *caller.context().with.changes;
+  Changes& changes = caller.changes();
   TG_ASSIGN(const Changed stored, changes.PutPolicy(caller.actor(), shard->org.name, request.name(), request.yaml(), request.draft()));
   const std::int64_t version = stored.row.Int("policy_version");
   if (store_only) {
@@ -65,8 +58,7 @@ absl::Status PutPolicy(const Caller& caller, const v1::PutPolicyRequest& request
 
 absl::Status ActivatePolicy(const Caller& caller, const v1::ActivatePolicyRequest& request, v1::StoredPolicy& reply) {
   TG_ASSIGN(const Shard* shard, caller.ShardOf(request.org()));
-  TG_ASSIGN(const Changed bound,
-            caller.context().with.changes->ActivatePolicy(caller.actor(), shard->org.name, request.name(), request.version()));
+  TG_ASSIGN(const Changed bound, caller.changes().ActivatePolicy(caller.actor(), shard->org.name, request.name(), request.version()));
   Describe(caller, *shard, bound, request.version(), reply);
   return absl::OkStatus();
 }
@@ -74,21 +66,21 @@ absl::Status ActivatePolicy(const Caller& caller, const v1::ActivatePolicyReques
 absl::Status TryPolicy(const Caller& caller, const v1::TryPolicyRequest& request, v1::StoredPolicy& reply) {
   TG_ASSIGN(const Shard* shard, caller.ShardOf(request.org()));
   const Trial trial{request.version(), request.canary_per_10000() != 0, request.canary_per_10000(), request.by_tenant()};
-  TG_ASSIGN(const Changed bound, caller.context().with.changes->TryPolicy(caller.actor(), shard->org.name, request.name(), trial));
+  TG_ASSIGN(const Changed bound, caller.changes().TryPolicy(caller.actor(), shard->org.name, request.name(), trial));
   Describe(caller, *shard, bound, request.version(), reply);
   return absl::OkStatus();
 }
 
 absl::Status RollbackPolicy(const Caller& caller, const v1::RollbackPolicyRequest& request, v1::StoredPolicy& reply) {
   TG_ASSIGN(const Shard* shard, caller.ShardOf(request.org()));
-  TG_ASSIGN(const Changed bound, caller.context().with.changes->RollbackPolicy(caller.actor(), shard->org.name, request.name()));
+  TG_ASSIGN(const Changed bound, caller.changes().RollbackPolicy(caller.actor(), shard->org.name, request.name()));
   Describe(caller, *shard, bound, bound.row.Int("policy_version"), reply);
   return absl::OkStatus();
 }
 
 absl::Status SetSecondPerson(const Caller& caller, const v1::SetSecondPersonRequest& request, v1::SetSecondPersonReply& reply) {
   TG_ASSIGN(const Shard* shard, caller.ShardOf(request.org()));
-  TG_ASSIGN(const Changed changed, caller.context().with.changes->SetSecondPerson(caller.actor(), shard->org.name, request.wanted()));
+  TG_ASSIGN(const Changed changed, caller.changes().SetSecondPerson(caller.actor(), shard->org.name, request.wanted()));
   caller.Await(changed.version);
   reply.set_org(shard->org.name);
   reply.set_wanted(request.wanted());
@@ -101,7 +93,7 @@ absl::Status SetPolicySigners(const Caller& caller, const v1::SetPolicySignersRe
   for (const v1::PolicySigner& signer : request.add()) change.add[signer.name()] = signer.public_key();
   change.remove.assign(request.remove().begin(), request.remove().end());
   if (request.has_required()) change.required = request.required();
-  TG_ASSIGN(const Changed changed, caller.context().with.changes->SetPolicySigners(caller.actor(), shard->org.name, change));
+  TG_ASSIGN(const Changed changed, caller.changes().SetPolicySigners(caller.actor(), shard->org.name, change));
   caller.Await(changed.version);
   TG_ASSIGN(const policy::Signers signers, ReadSigners(changed.row.IsNull("policy_signers") ? "" : changed.row.Text("policy_signers")));
   reply.set_org(shard->org.name);
@@ -135,12 +127,7 @@ absl::Status ShowPolicy(const Caller& caller, const v1::ShowPolicyRequest& reque
   const Row* binding = BindingOf(*shard, request.name());
   const std::int64_t in_force = binding == nullptr ? 0 : binding->Int("policy_version");
   const std::int64_t wanted = request.version() != 0 ? request.version() : in_force;
-  const Row* found = nullptr;
-  for (const auto& row : RowsOf(*shard, Table::kPolicy)) {
-    if (row->Text("name") != request.name()) continue;
-    if (wanted != 0 && row->Int("policy_version") != wanted) continue;
-    if (found == nullptr || found->Int("policy_version") < row->Int("policy_version")) found = row.get();
-  }
+  const Row* found = VersionOf(*shard, request.name(), wanted);
   if (found == nullptr) return base::NotFound("there is no such policy or version; see what there is: tollgate policy list");
   reply = DescribePolicy(*found, shard->org.name, binding, true);
   return absl::OkStatus();

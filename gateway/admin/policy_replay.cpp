@@ -27,11 +27,12 @@ constexpr std::size_t kTextMax = 3 << 20;  // As long as a stored policy may be.
 
 // The teams whose history is looked at, by id: all, or the one that is named.
 absl::StatusOr<std::vector<const Team*>> TeamsOf(const Shard& shard, const std::string& name) {
-  std::vector<const Team*> teams;
-  for (const Team& team : shard.teams) {
-    if (name.empty() || team.name == name) teams.push_back(&team);
+  if (!name.empty()) {
+    TG_ASSIGN(const Team* team, TeamOf(shard, name));
+    return std::vector<const Team*>{team};
   }
-  if (teams.empty() && !name.empty()) return NoSuch("team", shard.org.name, name);
+  std::vector<const Team*> teams;
+  for (const Team& team : shard.teams) teams.push_back(&team);
   std::sort(teams.begin(), teams.end(), [](const Team* a, const Team* b) { return a->id < b->id; });
   return teams;
 }
@@ -80,12 +81,7 @@ absl::StatusOr<std::string> WorkOnPage(const std::vector<const Team*>& teams, co
 absl::StatusOr<std::vector<policy::PolicySource>> SourcesOf(const Shard& shard, const v1::ReplayPolicyRequest& request) {
   std::string yaml = request.yaml();
   if (yaml.empty()) {
-    const Row* found = nullptr;
-    for (const auto& row : RowsOf(shard, Table::kPolicy)) {
-      if (row->Text("name") != request.name()) continue;
-      if (request.version() != 0 && row->Int("policy_version") != request.version()) continue;
-      if (found == nullptr || found->Int("policy_version") < row->Int("policy_version")) found = row.get();
-    }
+    const Row* found = VersionOf(shard, request.name(), request.version());
     if (found == nullptr)
       return base::NotFound("there is no such policy or version to replay; give its text, or see what there is: tollgate policy list");
     yaml = found->Text("yaml");
@@ -102,8 +98,7 @@ absl::StatusOr<std::vector<policy::PolicySource>> SourcesOf(const Shard& shard, 
 
 absl::Status ReplayPolicy(const Caller& caller, const v1::ReplayPolicyRequest& request, v1::PolicyChanges& reply) {
   if (request.yaml().size() > kTextMax) return base::InvalidArgument("yaml: a policy has at most 3 MiB");
-  TG_RETURN_IF_ERROR(CheckReason(request.reason()));
-  if (request.reason().empty()) return base::InvalidArgument("reason: say why prompts and replies are opened; it goes on record");
+  TG_RETURN_IF_ERROR(NeedReason(request.reason(), "prompts and replies are opened"));
   TG_ASSIGN(const Shard* shard, caller.ShardOf(request.org()));
   TG_ASSIGN(const auto sources, SourcesOf(*shard, request));
   TG_ASSIGN(const auto policies, caller.context().replayed.Get(sources));

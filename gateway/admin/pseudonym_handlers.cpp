@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include "gateway/admin/describe.h"
 #include "gateway/admin/handlers.h"
 #include "gateway/admin/text.h"
 #include "policy/pseudonyms.h"
@@ -26,8 +27,7 @@ struct Tenant {
 
 absl::StatusOr<Tenant> TenantOf(const Caller& caller, const std::string& org, const std::string& team) {
   TG_ASSIGN(const Shard* shard, caller.ShardOf(org));
-  const auto found = std::find_if(shard->teams.begin(), shard->teams.end(), [&](const directory::Team& t) { return t.name == team; });
-  if (found == shard->teams.end()) return NoSuch("team", shard->org.name, team);
+  TG_ASSIGN(const directory::Team* found, TeamOf(*shard, team));
   return Tenant{shard, found->id};
 }
 
@@ -39,12 +39,6 @@ absl::StatusOr<std::shared_ptr<const audit::RequestKey>> KeyOf(const Caller& cal
   return made->get_future().get();
 }
 
-absl::Status CheckWhy(const std::string& reason, std::string_view what) {
-  TG_RETURN_IF_ERROR(CheckReason(reason));
-  if (reason.empty()) return base::InvalidArgument(fmt::format("reason: say why {}; it goes on record", what));
-  return absl::OkStatus();
-}
-
 absl::Status Append(const Caller& caller, audit::Entry entry) {
   return audit::AppendAndWait(*caller.context().with.journal, std::move(entry), std::chrono::steady_clock::now() + kPatience).status();
 }
@@ -54,7 +48,7 @@ absl::Status Append(const Caller& caller, audit::Entry entry) {
 absl::Status ShowPseudonym(const Caller& caller, const v1::ShowPseudonymRequest& request, v1::ShowPseudonymReply& reply) {
   TG_ASSIGN(const Tenant tenant, TenantOf(caller, request.org(), request.team()));
   TG_RETURN_IF_ERROR(CheckText("pseudonym", request.pseudonym(), kPseudonymBytesMax));
-  TG_RETURN_IF_ERROR(CheckWhy(request.reason(), "the value is read"));
+  TG_RETURN_IF_ERROR(NeedReason(request.reason(), "the value is read"));
   audit::Keys& keys = *caller.context().with.keys;
   TG_ASSIGN(const std::vector<std::string> sealed, keys.FindValues(tenant.team, request.pseudonym()));
   audit::Entry view = caller.NewEntry(v1::RECORD_KIND_VIEW, tenant.shard->org.id, tenant.team);
@@ -73,7 +67,7 @@ absl::Status ShowPseudonym(const Caller& caller, const v1::ShowPseudonymRequest&
 absl::Status ErasePseudonyms(const Caller& caller, const v1::ErasePseudonymsRequest& request, v1::ErasePseudonymsReply& reply) {
   using Which = v1::ErasePseudonymsRequest;
   TG_ASSIGN(const Tenant tenant, TenantOf(caller, request.org(), request.team()));
-  TG_RETURN_IF_ERROR(CheckWhy(request.reason(), "it is forgotten"));
+  TG_RETURN_IF_ERROR(NeedReason(request.reason(), "it is forgotten"));
   const std::string& given = request.which_case() == Which::kEndUser     ? request.end_user()
                              : request.which_case() == Which::kPseudonym ? request.pseudonym()
                                                                          : request.value();

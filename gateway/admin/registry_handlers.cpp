@@ -19,8 +19,6 @@ using identity::Permission;
 
 namespace {
 
-Changes& ChangesOf(const Caller& caller) { return *caller.context().with.changes; }
-
 absl::StatusOr<Model> ModelFrom(const v1::ModelSpec& spec) {
   Model model;
   model.name = spec.name();
@@ -181,7 +179,7 @@ absl::Status AddModel(const Caller& caller, const v1::AddModelRequest& request, 
   if (const ModelHost* host = caller.context().with.models; host != nullptr && host->IsConfigured(model.name)) {
     return base::AlreadyExists(fmt::format("tollgate.yaml names a model {}; take it out there first, or choose another name", model.name));
   }
-  return Answer(caller, ChangesOf(caller).AddModel(caller.actor(), model), reply);
+  return Answer(caller, caller.changes().AddModel(caller.actor(), model), reply);
 }
 
 absl::Status ListRegisteredModels(const Caller& caller, const v1::ListRegisteredModelsRequest& request,
@@ -209,24 +207,24 @@ absl::Status LoadModel(const Caller& caller, const v1::LoadModelRequest& request
   if (host != nullptr && model != nullptr && host->StandingOf(model->name).state != v1::MODEL_STATE_LOADED) {
     TG_RETURN_IF_ERROR(base::Annotate(host->Check(*model), "nothing was changed"));
   }
-  const auto made = ChangesOf(caller).SetModelLoaded(caller.actor(), request.name(), true);
+  const auto made = caller.changes().SetModelLoaded(caller.actor(), request.name(), true);
   if (made.ok() && host != nullptr) host->Retry(request.name());
   return Answer(caller, made, reply);
 }
 
 absl::Status UnloadModel(const Caller& caller, const v1::UnloadModelRequest& request, v1::RegisteredModel& reply) {
   TG_RETURN_IF_ERROR(caller.Need(Permission::kManageModels, true));
-  return Answer(caller, ChangesOf(caller).SetModelLoaded(caller.actor(), request.name(), false), reply);
+  return Answer(caller, caller.changes().SetModelLoaded(caller.actor(), request.name(), false), reply);
 }
 
 absl::Status RetireModel(const Caller& caller, const v1::RetireModelRequest& request, v1::RegisteredModel& reply) {
   TG_RETURN_IF_ERROR(caller.Need(Permission::kManageModels, true));
-  return Answer(caller, ChangesOf(caller).RetireModel(caller.actor(), request.name(), request.reason()), reply);
+  return Answer(caller, caller.changes().RetireModel(caller.actor(), request.name(), request.reason()), reply);
 }
 
 absl::Status RestrictModel(const Caller& caller, const v1::RestrictModelRequest& request, v1::RegisteredModel& reply) {
   TG_RETURN_IF_ERROR(caller.Need(Permission::kManageModels, true));
-  return Answer(caller, ChangesOf(caller).RestrictModel(caller.actor(), request.name(), request.restricted()), reply);
+  return Answer(caller, caller.changes().RestrictModel(caller.actor(), request.name(), request.restricted()), reply);
 }
 
 absl::Status SetAlias(const Caller& caller, const v1::SetAliasRequest& request, v1::ModelAlias& reply) {
@@ -235,17 +233,17 @@ absl::Status SetAlias(const Caller& caller, const v1::SetAliasRequest& request, 
   alias.name = request.name();
   for (const v1::AliasTarget& target : request.targets()) alias.targets.push_back({target.model(), target.weight()});
   alias.fallbacks.assign(request.fallbacks().begin(), request.fallbacks().end());
-  return Answer(caller, ChangesOf(caller).SetAlias(caller.actor(), alias), reply);
+  return Answer(caller, caller.changes().SetAlias(caller.actor(), alias), reply);
 }
 
 absl::Status RollbackAlias(const Caller& caller, const v1::RollbackAliasRequest& request, v1::ModelAlias& reply) {
   TG_RETURN_IF_ERROR(caller.Need(Permission::kManageModels, true));
-  return Answer(caller, ChangesOf(caller).RollbackAlias(caller.actor(), request.name(), request.reason()), reply);
+  return Answer(caller, caller.changes().RollbackAlias(caller.actor(), request.name(), request.reason()), reply);
 }
 
 absl::Status RemoveAlias(const Caller& caller, const v1::RemoveAliasRequest& request, v1::ModelAlias& reply) {
   TG_RETURN_IF_ERROR(caller.Need(Permission::kManageModels, true));
-  return Answer(caller, ChangesOf(caller).RemoveAlias(caller.actor(), request.name(), request.reason()), reply);
+  return Answer(caller, caller.changes().RemoveAlias(caller.actor(), request.name(), request.reason()), reply);
 }
 
 // Who does not reach the whole installation sees an alias only if every model that it leads to is one that its key may use.

@@ -73,7 +73,7 @@ absl::Status Status(const Caller& caller, const v1::StatusRequest&, v1::StatusRe
 
 absl::Status StopNow(const Caller& caller, const v1::StopRequest& request, v1::EmergencyStop& reply) {
   TG_ASSIGN(const StopTarget target, TargetOf(caller, request.target()));
-  TG_ASSIGN(const Changed made, caller.context().with.changes->Stop(caller.actor(), target, request.reason()));
+  TG_ASSIGN(const Changed made, caller.changes().Stop(caller.actor(), target, request.reason()));
   caller.Await(made.version);
   reply = DescribeStop(made.row, target.scope);
   return absl::OkStatus();
@@ -81,7 +81,7 @@ absl::Status StopNow(const Caller& caller, const v1::StopRequest& request, v1::E
 
 absl::Status LiftStop(const Caller& caller, const v1::LiftStopRequest& request, v1::EmergencyStop& reply) {
   TG_ASSIGN(const StopTarget target, TargetOf(caller, request.target()));
-  TG_ASSIGN(const Changed made, caller.context().with.changes->LiftStop(caller.actor(), target, request.reason()));
+  TG_ASSIGN(const Changed made, caller.changes().LiftStop(caller.actor(), target, request.reason()));
   caller.Await(made.version);
   reply = DescribeStop(made.row, target.scope);
   return absl::OkStatus();

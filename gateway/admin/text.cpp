@@ -22,6 +22,12 @@ absl::Status NoSuch(std::string_view what, std::string_view within, std::string_
 
 absl::Status CheckReason(std::string_view reason) { return CheckText("reason", reason, 500); }
 
+absl::Status NeedReason(std::string_view reason, std::string_view what) {
+  TG_RETURN_IF_ERROR(CheckReason(reason));
+  if (reason.empty()) return base::InvalidArgument(fmt::format("reason: say why {}; it goes on record", what));
+  return absl::OkStatus();
+}
+
 absl::StatusOr<base::RequestId> RequestOf(const std::string& text) {
   const auto id = base::Uuid::Parse(text);
   if (!id.ok()) return base::InvalidArgument("request_id: use the UUID that came with the answer");

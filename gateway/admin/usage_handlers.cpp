@@ -40,31 +40,6 @@ metering::ReportBy GroupOf(v1::UsageGroup group) {
   }
 }
 
-absl::Status FilterByNames(const Caller& caller, const v1::UsageReportRequest& request, const Shard* shard,
-                           metering::ReportFilter& filter) {
-  if (shard != nullptr) filter.org = shard->org.id.value;
-  filter.model = request.model();
-  if (!request.key().empty()) {
-    TG_ASSIGN(const directory::Place key, caller.KeyPlace(request.key()));
-    filter.key = key.key->id.value;
-  }
-  if (request.team().empty()) {
-    if (request.project().empty()) return absl::OkStatus();
-    return base::InvalidArgument("project: name its team too");
-  }
-  const Shard& in = shard == nullptr ? *caller.place().shard : *shard;
-  for (const directory::Team& team : in.teams) {
-    if (team.name == request.team()) filter.team = team.id.value;
-  }
-  if (!filter.team.has_value()) return NoSuch("team", in.org.name, request.team());
-  if (request.project().empty()) return absl::OkStatus();
-  for (const directory::Project& project : in.projects) {
-    if (project.team.value == *filter.team && project.name == request.project()) filter.project = project.id.value;
-  }
-  if (!filter.project.has_value()) return NoSuch("project", in.org.name + "/" + request.team(), request.project());
-  return absl::OkStatus();
-}
-
 // Usage rows hold ids; the names of what a report is by are the directory's.
 using Names = std::unordered_map<std::string, std::string>;
 
@@ -110,20 +85,21 @@ v1::UsageLine Describe(const Names& names, const metering::ReportRow& row) {
 }  // namespace
 
 absl::Status ReportUsage(const Caller& caller, const v1::UsageReportRequest& request, v1::UsageReportReply& reply) {
-  const bool all = request.org().empty() && caller.SeesAll();
-  const Shard* shard = nullptr;
-  if (!all) {
-    TG_ASSIGN(shard, caller.ShardOf(request.org()));
-  }
+  TG_ASSIGN(const Shard* shard, caller.ScopeOf(request.org()));
+  TG_ASSIGN(const Narrowed narrowed, caller.Narrow(shard, request.team(), request.project(), request.key()));
   TG_ASSIGN(const Period period, PeriodOf(caller, request.from_us(), request.to_us()));
   metering::ReportFilter filter;
   filter.from = period.from;
   filter.to = period.to;
-  TG_RETURN_IF_ERROR(FilterByNames(caller, request, shard, filter));
+  filter.model = request.model();
+  if (shard != nullptr) filter.org = shard->org.id.value;
+  if (narrowed.team) filter.team = narrowed.team->value;
+  if (narrowed.project) filter.project = narrowed.project->value;
+  if (narrowed.key) filter.key = narrowed.key->value;
   std::vector<metering::ReportRow> rows;
   const auto report = [&](base::Session& session) -> absl::Status {
-    const std::string name = all ? "tollgate.all" : "tollgate.org";
-    const std::string value = all ? "on" : shard->org.id.ToString();
+    const std::string name = shard == nullptr ? "tollgate.all" : "tollgate.org";
+    const std::string value = shard == nullptr ? "on" : shard->org.id.ToString();
     TG_RETURN_IF_ERROR(session.Run("say who looks", "SELECT set_config($1::text, $2::text, true)", {name, value}).status());
     TG_ASSIGN(rows, metering::UsageReport(session, GroupOf(request.group_by()), filter));
     return absl::OkStatus();

@@ -1,4 +1,4 @@
-// One thread owns the session and the builder. Each round: read the head; if its version is new, read in one repeatable-read transaction
+// One thread owns the session and the builder. Each round: read the head; if it is another one, read in one repeatable-read transaction
 // the head again and every row with a later version, apply, build, swap. A round that finds nothing new confirms the snapshot that is in
 // force. After an error the session is made anew if it broke, and the next round tries again, building included; the snapshot in force is
 // then not confirmed and grows stale. Rows that do not verify are refused round after round, so the state mends itself once they are put
@@ -75,10 +75,12 @@ absl::Status PostgresDirectory::Impl::Round() {
   }
   const base::MonoTime asked_at = clock.Mono();
   TG_ASSIGN(const Head head, ReadHead(*session, false));
-  bool current;  // By the snapshot's version, not the builder's: rows may be taken that no snapshot could be built from yet.
+  // By the whole head: after a failover that lost a change, the next one takes its number. By the snapshot's version too: rows may be taken
+  // that no snapshot could be built from yet.
+  bool current = builder.head() == head;
   {
     base::Lock lock(mu);
-    current = in_force != nullptr && in_force->version() == head.version;
+    current = current && in_force != nullptr && in_force->version() == head.version;
   }
   if (!current) {
     TG_RETURN_IF_ERROR(Load());
@@ -99,7 +101,7 @@ absl::Status PostgresDirectory::Impl::Load() {
     TG_RETURN_IF_ERROR(s.Run("read the directory as of one moment", kIsolate).status());
     TG_ASSIGN(head, ReadHead(s, false));
     for (int table = 0; table < kTables; ++table) {
-      TG_ASSIGN(std::vector<Row> some, ReadRows(s, static_cast<Table>(table), "version > $1::int8", {builder.version()}));
+      TG_ASSIGN(std::vector<Row> some, ReadRows(s, static_cast<Table>(table), "version > $1::int8", {builder.head().version}));
       std::move(some.begin(), some.end(), std::back_inserter(rows));
     }
     return absl::OkStatus();

@@ -80,6 +80,8 @@ struct Head {
   std::int64_t version = 0;
   base::Digest set{};
   base::Digest mac{};
+
+  bool operator==(const Head&) const = default;
 };
 base::Digest HeadMac(std::string_view key, std::int64_t version, const base::Digest& set);
 void Toggle(base::Digest& set, const base::Digest& row_mac);  // Adds the row, or takes it out again.

@@ -73,6 +73,17 @@ bool IsRestricted(const Installation& installation, std::string_view model) {
   return registered != installation.models.end() && registered->second.restricted;
 }
 
+// Whether these scopes' allow-lists let a model run. With adapters the adapters' lists say so.
+bool Allows(const Installation& installation, const Shard& shard, std::span<const base::Uuid> scopes, std::string_view model) {
+  if (model.find('+') != std::string_view::npos) {
+    const base::AdapterNames parts = base::SplitAdapters(model);
+    const auto allowed = [&](const std::string& adapter) { return Allows(installation, shard, scopes, adapter); };
+    return !parts.adapters.empty() && std::all_of(parts.adapters.begin(), parts.adapters.end(), allowed);
+  }
+  const Listing listing = ListingOf(shard, scopes, model);
+  return !listing.left_out && (listing.opened || !IsRestricted(installation, model));
+}
+
 }  // namespace
 
 std::optional<Place> Snapshot::FindKey(std::string_view public_id) const {
@@ -144,23 +155,11 @@ std::vector<std::string> Snapshot::PartsOf(std::string_view model) const {
 }
 
 bool Snapshot::MayUse(const Place& place, std::string_view model) const {
-  if (model.find('+') != std::string_view::npos) {
-    const base::AdapterNames parts = base::SplitAdapters(model);
-    return !parts.adapters.empty() &&
-           std::all_of(parts.adapters.begin(), parts.adapters.end(), [&](const auto& one) { return MayUse(place, one); });
-  }
-  const Listing listing = ListingOf(*place.shard, ScopesOf(place), model);
-  return !listing.left_out && (listing.opened || !IsRestricted(*installation_, model));
+  return Allows(*installation_, *place.shard, ScopesOf(place), model);
 }
 
 bool Snapshot::OrgMayUse(const Place& place, std::string_view model) const {
-  if (model.find('+') != std::string_view::npos) {
-    const base::AdapterNames parts = base::SplitAdapters(model);
-    return !parts.adapters.empty() &&
-           std::all_of(parts.adapters.begin(), parts.adapters.end(), [&](const auto& one) { return OrgMayUse(place, one); });
-  }
-  const Listing listing = ListingOf(*place.shard, {&place.org->id.value, 1}, model);
-  return !listing.left_out && (listing.opened || !IsRestricted(*installation_, model));
+  return Allows(*installation_, *place.shard, {&place.org->id.value, 1}, model);
 }
 
 std::vector<std::string> Snapshot::ClosedGrants() const {

@@ -78,6 +78,12 @@ absl::Status SnapshotBuilder::State::Verify(std::span<const Row> changed, const 
                     "or restart every instance if going back is meant",
                     head.version, next.version));
   }
+  if (next.version == head.version && next.set != head.set) {
+    return base::DataLoss(fmt::format(
+        "directory: the database holds another version {} than the one that was in force: a failover lost the last changes, or it "
+        "was rolled back, and changed since; restore the newest state, or restart this instance if going back is meant",
+        next.version));
+  }
   base::Digest set = head.set;
   for (const Row& row : changed) {
     if (!base::ConstantTimeEqual(base::View(RowMac(mac_key, row)), base::View(row.mac))) {
@@ -90,7 +96,7 @@ absl::Status SnapshotBuilder::State::Verify(std::span<const Row> changed, const 
   if (set != next.set) {
     return base::DataLoss(
         fmt::format("directory: the rows of version {} are not the ones that were written: a row is missing or an older one was put "
-                    "back; {}",
+                    "back (if a failover lost the last changes, restart this instance to take what is left); {}",
                     next.version, kRemedy));
   }
   if (next.version == 0) return absl::OkStatus();  // Empty: there is no row, as the set says.
@@ -142,7 +148,7 @@ void SnapshotBuilder::State::IndexNewKeys() {
 SnapshotBuilder::SnapshotBuilder(std::string mac_key) : state_(std::make_unique<State>()) { state_->mac_key = std::move(mac_key); }
 SnapshotBuilder::~SnapshotBuilder() { base::Wipe(state_->mac_key); }
 
-std::int64_t SnapshotBuilder::version() const { return state_->head.version; }
+const Head& SnapshotBuilder::head() const { return state_->head; }
 
 absl::Status SnapshotBuilder::Apply(std::span<const Row> changed, const Head& head) {
   TG_RETURN_IF_ERROR(state_->Verify(changed, head));

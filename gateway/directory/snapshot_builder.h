@@ -26,7 +26,7 @@ class SnapshotBuilder {
   // team without org). An org whose policy no longer compiles is in it, and may run nothing.
   absl::StatusOr<std::shared_ptr<const Snapshot>> Build(base::MonoTime loaded_at);
 
-  std::int64_t version() const;
+  const Head& head() const;  // As of the rows that were taken last.
 
  private:
   struct State;

@@ -68,7 +68,8 @@ absl::Status ChoiceOutput::Finish() {
   std::vector<OutputPart> parts;
   if (syntax_open_) {
     if (parser_.in_thought()) reasoning_tokens_ += static_cast<std::int64_t>(tokens_.size());
-    parser_.Finish(parts);
+    TG_ASSIGN(const bool held_back, HoldsBackCut(parser_.open_call()));
+    if (!held_back) parser_.Finish(parts);
   }
   for (const OutputPart& part : parts) TG_RETURN_IF_ERROR(Handle(part));
   if (blocked_) return absl::OkStatus();

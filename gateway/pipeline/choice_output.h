@@ -36,8 +36,7 @@ class ChoiceOutput {
   std::size_t AlternativesToJudge(const inference::Piece& piece) const;
   // More raw output. Errors as StreamFilter::Push.
   absl::Status Push(const inference::Piece& piece);
-  // Its end: what was held is decided.
-  absl::Status Finish();
+  absl::Status Finish();  // Its end: what was held is decided.
   int index() const { return index_; }
   // Tokens decoded so far, before the Push that brings their text.
   void Count(std::int64_t tokens);
@@ -103,6 +102,7 @@ class ChoiceOutput {
   absl::Status Handle(const inference::OutputPart& part);
   absl::Status HandleText(const inference::OutputPart& part);
   absl::Status HandleCall(const inference::OutputPart& part);
+  absl::StatusOr<bool> HoldsBackCut(std::string_view cut);  // A call that the end cuts off, and whose rules hide some of it.
   absl::Status AskAboutCall(const inference::OutputPart& part, const std::string& channel, tollgate::v1::ToolCall call,
                             std::vector<policy::Question> questions);
   std::vector<policy::Question> About(const policy::Channel& channel) const;

@@ -9,6 +9,7 @@
 
 #include "gateway/directory/row_postgres.h"
 #include "tests/gateway/admin/installation.h"
+#include "tests/support/reason.h"
 
 using namespace tollgate;
 using namespace std::chrono_literals;
@@ -123,11 +124,40 @@ TEST_CASE("A running store keeps the last good snapshot until it is too old, the
   clock.Advance(5s + 1us);
   const auto stale = store->InForce();
   CHECK(absl::IsUnavailable(stale.status()));
+  CHECK(test::ReasonOf(stale.status()) == "DIRECTORY_STALE");
   CHECK(base::Message(stale.status()).find("does not verify") != std::string::npos);
   in.Sql("UPDATE directory.head SET version = (SELECT version FROM saved)");
   while (!store->health().ok()) std::this_thread::yield();
   CHECK(store->InForce().ok());
   CHECK(store->age() <= 5s);
+}
+
+TEST_CASE("A version that a failover lost is never confirmed by the change that takes its number") {
+  Installation in;
+  in.MakeOrg("acme");
+  auto options = in.DirectoryOptions();
+  options.poll_interval = 20ms;
+  base::ManualClock clock;
+  const auto store = Must(PostgresDirectory::Open(options, clock));
+  in.Sql("CREATE TABLE saved_head AS SELECT * FROM directory.head; CREATE TABLE saved_stop AS SELECT * FROM directory.stop");
+  const admin::StopTarget everything = {admin::StopTarget::Kind::kEverything, {}, {}};
+  Must(in.changes->Stop(in.cli, everything, "the one that is lost"));
+  const std::int64_t lost = in.last_version;
+  REQUIRE(store->WaitFor(lost, 10s).ok());
+  // What the standby had when it became the primary, and then another change: it has the lost one's number.
+  in.Sql(
+      "BEGIN; TRUNCATE directory.stop; INSERT INTO directory.stop SELECT * FROM saved_stop; "
+      "UPDATE directory.head h SET version = s.version, set_xor = s.set_xor, mac = s.mac FROM saved_head s; COMMIT");
+  while (store->health().ok()) std::this_thread::yield();
+  CHECK(base::Message(store->health()).find("it was rolled back") != std::string::npos);
+  Must(in.changes->RevokeKey(in.cli, in.IdOf("acme/app"), "it leaked"));
+  REQUIRE(in.last_version == lost);
+  while (base::Message(store->health()).find("a failover lost the last changes") == std::string::npos) {
+    REQUIRE_FALSE(store->health().ok());
+    std::this_thread::yield();
+  }
+  clock.Advance(5s + 1us);
+  CHECK(absl::IsUnavailable(store->InForce().status()));
 }
 
 TEST_CASE("Rows that verify and make no sense never confirm the snapshot before them, and mend") {
@@ -181,10 +211,32 @@ TEST_CASE("With Postgres away the snapshot serves until it is too old; when Post
   clock.Advance(6s);
   const auto stale = store->InForce();
   CHECK(absl::IsUnavailable(stale.status()));
+  CHECK(test::ReasonOf(stale.status()) == "DIRECTORY_STALE");
   CHECK(base::Message(stale.status()).find("check Postgres") != std::string::npos);
   PostgresCluster::Shared().Start();
   while (!store->health().ok()) std::this_thread::yield();
   CHECK(store->InForce().ok());
+}
+
+TEST_CASE(
+    "No snapshot is confirmed by a server that cannot be written to, for it may be a standby which lags; the primary confirms it again") {
+  Installation in;
+  in.MakeOrg("acme");
+  auto options = in.DirectoryOptions();
+  options.poll_interval = 20ms;
+  base::ManualClock clock;
+  const auto store = Must(PostgresDirectory::Open(options, clock));
+  const auto admin = PostgresCluster::Shared().Connect(in.url);
+  const std::string name = Must(admin->Run("name", "SELECT current_database()")).Text(0, 0);
+  Must(admin->Run("set", "ALTER DATABASE " + name + " SET default_transaction_read_only = on"));
+  Must(admin->Run("end sessions",
+                  "SELECT pg_terminate_backend(pid, 30000) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = "
+                  "current_database()"));
+  clock.Advance(6s);
+  CHECK(absl::IsDeadlineExceeded(store->WaitFor(in.last_version + 1, 300ms)));  // Many rounds.
+  CHECK(absl::IsUnavailable(store->InForce().status()));
+  Must(admin->Run("mend", "ALTER DATABASE " + name + " RESET default_transaction_read_only"));
+  while (!store->InForce().ok()) std::this_thread::yield();
 }
 
 TEST_CASE("A database without the schema says what to run") {

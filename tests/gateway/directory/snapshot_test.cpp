@@ -3,15 +3,16 @@
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
 
-#include "base/error_detail.h"
 #include "gateway/directory/shard.h"
 #include "gateway/directory/snapshot_builder.h"
 #include "tests/gateway/directory/rows_of.h"
+#include "tests/support/reason.h"
 
 using namespace tollgate;
 using namespace tollgate::directory;
 using tollgate::directory::test::Company;
 using tollgate::directory::test::kMacKey;
+using tollgate::test::ReasonOf;
 
 namespace {
 
@@ -42,8 +43,6 @@ struct World {
   SnapshotBuilder builder{kMacKey};
   Row acme, search, web, key, globex, other;
 };
-
-std::string Reason(const absl::Status& status) { return status.ok() ? "" : base::DetailOf(status)->reason; }
 
 void Set(World& world, Row row, const std::string& column, base::Value value) {
   row.Set(column, std::move(value));
@@ -113,7 +112,7 @@ TEST_CASE("What ends a key's authority is named") {
   INFO(row.what);
   CHECK(before->MayRun(*before->FindKey("acmekey1"), "smollm2", kNow).ok());
   const absl::Status now = after->MayRun(*after->FindKey("acmekey1"), "smollm2", kNow);
-  CHECK(Reason(now) == row.reason);
+  CHECK(ReasonOf(now) == row.reason);
   if (row.reason == "EMERGENCY_STOP") CHECK(base::Message(now).find("a leak") != std::string::npos);
 }
 
@@ -185,7 +184,7 @@ TEST_CASE("Policies in force are compiled for their org alone; one that no longe
   CHECK(snapshot->Policies(acme)->Describe().size() == 1);
   CHECK(snapshot->MayRun(acme, "smollm2", kNow).ok());
   CHECK(absl::IsUnavailable(snapshot->MayRun(globex, "smollm2", kNow)));
-  CHECK(Reason(snapshot->MayRun(globex, "smollm2", kNow)) == "POLICY_UNUSABLE");
+  CHECK(ReasonOf(snapshot->MayRun(globex, "smollm2", kNow)) == "POLICY_UNUSABLE");
 }
 
 TEST_CASE("A canary acts on its share of requests or tenants, and always on the same tenants") {
@@ -268,7 +267,8 @@ TEST_CASE("Quotas and prices come with the snapshot") {
 }
 
 TEST_CASE("A row, a set or a head that does not verify is refused, by name, and nothing of it is taken") {
-  const std::string what = GENERATE("row", "missing row", "old row put back", "head's set", "head's mac", "rolled back", "other key");
+  const std::string what =
+      GENERATE("row", "missing row", "old row put back", "head's set", "head's mac", "rolled back", "rolled back and changed", "other key");
   World world;
   const auto good = world.Built();
   Row revoked = world.key;
@@ -295,6 +295,9 @@ TEST_CASE("A row, a set or a head that does not verify is refused, by name, and 
   } else if (what == "rolled back") {
     head.version = 1;
     says = "it was rolled back";
+  } else if (what == "rolled back and changed") {
+    head.version = good->version();
+    says = "another version";
   } else {
     SnapshotBuilder other(std::string(32, 'x'));
     CHECK(absl::IsDataLoss(other.Apply(changed, head)));
@@ -304,10 +307,10 @@ TEST_CASE("A row, a set or a head that does not verify is refused, by name, and 
   const absl::Status refused = world.builder.Apply(changed, head);
   CHECK(absl::IsDataLoss(refused));
   CHECK(base::Message(refused).find(says) != std::string::npos);
-  CHECK(world.builder.version() == good->version());
+  CHECK(world.builder.head().version == good->version());
   // Once it is put right it is taken.
   REQUIRE(world.Apply().ok());
-  CHECK(world.builder.version() == good->version() + 1);
+  CHECK(world.builder.head().version == good->version() + 1);
 }
 
 TEST_CASE("Many keys in many orgs are each found, after every change") {

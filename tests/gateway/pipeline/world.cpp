@@ -380,4 +380,9 @@ const pipeline::Reply& ReplyOf(const pipeline::Outcome<pipeline::Reply>& outcome
   return std::get<pipeline::Reply>(outcome);
 }
 
+std::string ReasonOf(const pipeline::Outcome<pipeline::Reply>& outcome) {
+  const auto* failure = std::get_if<pipeline::Failure>(&outcome);
+  return failure == nullptr ? "answered" : ReasonOf(failure->status);
+}
+
 }  // namespace tollgate::test

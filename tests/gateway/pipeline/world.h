@@ -28,6 +28,7 @@
 #include "tests/support/fake_gates.h"
 #include "tests/support/fake_journal.h"
 #include "tests/support/fake_leases.h"
+#include "tests/support/reason.h"
 #include "tests/support/temp_dir.h"
 #include "tollgate/v1/defaults.pb.h"
 
@@ -144,5 +145,7 @@ class World {
 };
 
 const pipeline::Reply& ReplyOf(const pipeline::Outcome<pipeline::Reply>& outcome);  // Fails the test where it is a failure.
+std::string ReasonOf(const pipeline::Outcome<pipeline::Reply>& outcome);            // Of a refusal; "answered" where it is none.
+std::string CodeAndFish(const std::string& direction);  // A policy that redacts codes, ZQ~AB~12, and blocks swordfish.
 
 }  // namespace tollgate::test
