@@ -125,6 +125,7 @@ World::~World() {
   io_.stop();
   if (thread_.joinable()) thread_.join();
   cpu_.join();
+  pool_.reset();  // Before io_: its thread may still be telling a request that its stream has ended.
 }
 
 void World::Add(directory::Row row) {
