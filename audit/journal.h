@@ -34,13 +34,14 @@ class Journal {
   // UNAVAILABLE: it does not count as written and never will: the queue is full, the deadline passed, Postgres is away, or it refuses a
   //   value in the entry. (The journal itself closes with an ABORT a request whose terminal record was so refused: reason
   //   JOURNAL_REFUSED, with the same usage; and a REQUEST that is found written after its caller was told otherwise: JOURNAL_TIMEOUT.)
-  // DEADLINE_EXCEEDED, never for a REQUEST: the deadline passed while the write was under way; it may yet become durable.
+  // UNAVAILABLE with reason AUDIT_IN_DOUBT, never for a REQUEST: the deadline passed while the write was under way; it may yet become
+  //   durable.
   // FAILED_PRECONDITION, INVALID_ARGUMENT, ALREADY_EXISTS: this entry alone is bad; not written.
   // UNKNOWN never escapes: what is in doubt is settled by the log's head.
   using Done = std::function<void(absl::StatusOr<Position>)>;
 
   // No time limit; also what terminal records should be given: the journal keeps those until they are written, whatever their
-  // deadline, which then only bounds how long the caller waits for its answer (DEADLINE_EXCEEDED).
+  // deadline, which then only bounds how long the caller waits for its answer (AUDIT_IN_DOUBT).
   static constexpr std::chrono::steady_clock::time_point kNoDeadline = std::chrono::steady_clock::time_point::max();
 
   virtual ~Journal() = default;

@@ -108,7 +108,7 @@ absl::StatusOr<Claim> Opened::ClaimLog(base::Session& session) {
     if (claim) return *claim;
     base::Warn("audit", "log {} has another owner by now: taking another one", *log);
   }
-  return TakeFree(session, state_->instance(), options_.claim);
+  return TakeFree(session, state_->instance(), options_.claim, options_.adopt);
 }
 
 TakeoverOptions Opened::Takeover(const base::PostgresOptions& postgres) {
@@ -167,6 +167,7 @@ void Opened::StartTeller(const Claim& claim, const base::PostgresOptions& postgr
   if (claim.previous != state_->instance()) teller.dead.push_back({state_->instance(), epoch_});
   teller.head = claim.head;
   teller.owed = claim.owed.has_value();
+  teller.tells = options_.adopt || options_.recovery.taken != nullptr;
   teller.postgres = postgres;
   teller_ = std::make_unique<Teller>(std::move(teller));
 }
@@ -187,6 +188,7 @@ void Opened::StartThreads(LogWriter log, const base::PostgresOptions& postgres) 
     while (queue_.Expire(kWatchTick)) {
     }
   });
+  if (!options_.adopt) return;
   Adopter::Options adopter;
   adopter.takeover = Takeover(postgres);
   adopter.own_log = log_id_;
@@ -259,6 +261,10 @@ JournalStats Opened::stats() const {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<PostgresJournal>> PostgresJournal::Open(JournalOptions options) {
+  if (options.adopt && !options.recovery.settle) {
+    return base::FailedPrecondition(
+        "audit journal: who adopts others' logs must be able to bill what they left open: set recovery.settle, or adopt to false");
+  }
   auto journal = std::make_unique<Opened>(std::move(options));
   TG_RETURN_IF_ERROR(base::Annotate(journal->Start(), "audit journal"));
   return journal;

@@ -4,8 +4,9 @@
 // Postgres may go away at any time after that: appends are then refused by their deadlines, and service returns unaided.
 //
 // Ownership: the log's claim lapses `claim` after its last renewal, by Postgres's clock; the writer renews it. An instance that
-// restarts with its own state directory takes its log back at once (the file lock proves its predecessor dead). Any instance adopts
-// the logs of others whose claims have lapsed. An owner that was overtaken is fenced: nothing it sends is written, health() is kLost.
+// restarts with its own state directory takes its log back at once (the file lock proves its predecessor dead). Any instance (see `adopt`)
+// adopts the logs of others whose claims have lapsed. An owner that was overtaken is fenced: nothing it sends is written, health() is
+// kLost.
 #pragma once
 
 #include <chrono>
@@ -43,6 +44,9 @@ struct JournalOptions {
   std::chrono::milliseconds stop_timeout{5000};
 
   RecoveryCallbacks recovery;
+  // Whether it looks after others' logs: takes a released one if it has none, adopts those whose owners died (`recovery.settle` is then
+  // required). False for tools that make a few records and end: a log of their own, and what it owes stays for others to tell of.
+  bool adopt = true;
   const base::Clock* clock = nullptr;  // Stamps records; null = SystemClock(). Waits use the steady clock.
 };
 
@@ -50,11 +54,11 @@ struct JournalOptions {
 struct JournalStats {
   std::int64_t rows = 0;  // Durable records.
   std::int64_t batches = 0;
-  std::int64_t commit_us = 0;      // Sum over batches, from sending to the answer.
-  std::int64_t refused = 0;        // Entries answered UNAVAILABLE or DEADLINE_EXCEEDED.
-  std::int64_t quarantined = 0;    // Entries that were bad by themselves.
+  std::int64_t commit_us = 0;    // Sum over batches, from sending to the answer.
+  std::int64_t refused = 0;      // Entries answered UNAVAILABLE.
+  std::int64_t quarantined = 0;  // Entries that were bad by themselves.
   std::int64_t reconnects = 0;
-  std::int64_t in_doubt = 0;     // Batches whose fate the head had to tell.
+  std::int64_t in_doubt = 0;  // Batches whose fate the head had to tell.
   std::int64_t adopted_logs = 0;
   std::int64_t recovered_requests = 0;
   std::int64_t queue_rows = 0;  // Now.
@@ -65,9 +69,9 @@ struct JournalStats {
 class PostgresJournal : public Journal {
  public:
   // FAILED_PRECONDITION: another process holds the state directory; the role may change records; a setting loses commits; the
-  // schema is missing (run `tollgate migrate`); this host's clock and Postgres's are minutes apart. DATA_LOSS: the database has fewer
-  // records than were acknowledged: it was rolled back. UNAVAILABLE: Postgres cannot be reached. Blocks; seconds at most beside the
-  // recovery itself.
+  // schema is missing (run `tollgate migrate`); this host's clock and Postgres's are minutes apart; `adopt` without settle. DATA_LOSS: the
+  // database has fewer records than were acknowledged: it was rolled back. UNAVAILABLE: Postgres cannot be reached. Blocks; seconds at most
+  // beside the recovery itself.
   static absl::StatusOr<std::unique_ptr<PostgresJournal>> Open(JournalOptions options);
 
   // Appends STOP once nothing is queued or open, lets the log go, joins. What is still queued after `stop_timeout` is answered

@@ -21,6 +21,7 @@ absl::StatusOr<std::unique_ptr<KeyWriter>> KeyWriter::Start(base::PostgresOption
   TG_ASSIGN(writer->session_, base::Session::Connect(writer->postgres_));
   TG_ASSIGN(const auto schema, writer->session_->Run("look for the keys schema", "SELECT to_regclass('keys.request') IS NOT NULL"));
   if (!schema.Bool(0, 0)) return base::FailedPrecondition("the keys database has no keys schema: run `tollgate migrate`");
+  TG_RETURN_IF_ERROR(base::Annotate(CheckDurable(*writer->session_), "the keys database"));
   if (auto id = SystemIdentifier(*writer->session_); id.ok()) writer->system_identifier_ = *id;
   writer->thread_ = std::thread([w = writer.get()] { w->Run(); });
   return writer;
@@ -101,7 +102,9 @@ absl::Status KeyWriter::Insert(const std::vector<PendingPtr>& group) {
       "SELECT * FROM unnest($1::uuid[], $2::int4[], $3::bytea[], $4::bytea[]) ON CONFLICT DO NOTHING";
   if (session_ == nullptr || session_->broken()) {
     session_.reset();
-    TG_ASSIGN(session_, base::Session::Connect(postgres_));
+    TG_ASSIGN(auto fresh, base::Session::Connect(postgres_));
+    if (const absl::Status durable = CheckDurable(*fresh); !durable.ok()) return base::Unavailable(base::Message(durable));
+    session_ = std::move(fresh);
   }
   BinaryArray requests("uuid", 20 * group.size()), days("int4", 8 * group.size()), salts("bytea", 36 * group.size()),
       subjects("bytea", 36 * group.size());

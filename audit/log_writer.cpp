@@ -9,8 +9,12 @@
 
 #include <fmt/format.h>
 
+#include "audit/ownership.h"
+
 namespace tollgate::audit {
 namespace {
+
+constexpr std::string_view kReadOnly = "25006";
 
 // SQLSTATE classes 22 and 23, and a text that Postgres cannot hold: the same row would be refused again.
 bool RowsOwnFault(const absl::Status& status) {
@@ -44,6 +48,8 @@ LogWriter::Result LogWriter::Attach() {
   session_.reset();
   auto session = base::Session::Connect(postgres_);
   if (!session.ok()) return {Fate::kNothing, session.status()};
+  // Before the head is asked: what a server has that loses commits is not told as committed.
+  if (const absl::Status durable = CheckDurable(**session); !durable.ok()) return {Fate::kNothing, durable};
   const auto rows = (*session)->Run("attach to the log", kAttach, {std::int64_t{head_.log_id}, head_.epoch, std::int64_t{claim_.count()}});
   if (!rows.ok()) return {Fate::kNothing, rows.status()};
   session_ = *std::move(session);
@@ -70,7 +76,7 @@ LogWriter::Result LogWriter::Commit(std::span<const EncodedRow* const> rows, std
     head_.next_index += static_cast<std::int64_t>(rows.size());
     return {Fate::kDone, absl::OkStatus()};
   }
-  if (absl::IsUnknown(stored.status()) || session_->broken()) {
+  if (absl::IsUnknown(stored.status()) || (session_->broken() && base::SqlStateOf(stored.status()) != kReadOnly)) {
     doubt_ = static_cast<std::int64_t>(rows.size());
     session_.reset();
     return {Fate::kInDoubt, stored.status()};

@@ -38,7 +38,8 @@ class LogWriter {
   base::Session& session() { return *session_; }  // While attached.
 
   // Connects and raises the fence, which waits for a commit still in flight and shuts out any later one. kDone: attached, and the
-  // batch in doubt, if there was one, was committed. kNothing with OK: attached, and it was not. kNothing with an error: not attached.
+  // batch in doubt, if there was one, was committed. kNothing with OK: attached, and it was not. kNothing with an error: not attached, as
+  // to a server that could lose what it acknowledges.
   Result Attach();
   // Never kInDoubt → kDone by itself: Attach. REQUIRES: attached, nothing in doubt.
   Result Commit(std::span<const EncodedRow* const> rows, std::int64_t open_from);

@@ -93,16 +93,31 @@ absl::StatusOr<std::vector<OpenRequest>> WithMessages(base::Session& session, st
   return out;
 }
 
-absl::StatusOr<EncodedRow> AbortRow(const OpenRequest& open, const TakeoverOptions& options, bool bare = false) {
+absl::StatusOr<EncodedRow> BareAbort(const OpenRequest& open, const TakeoverOptions& options) {
   Entry entry;
   entry.record = RecoveredAbort(open, base::ToMicros(options.clock->Wall()));
-  if (bare || !open.readable()) {
-    entry.record.mutable_end()->mutable_tokens()->Clear();
-    entry.record.mutable_end()->clear_guard_usage();  // Nor is that billed.
-  } else if (options.callbacks->settle) {
+  entry.record.mutable_end()->mutable_tokens()->Clear();
+  entry.record.mutable_end()->clear_guard_usage();  // Nor is that billed.
+  return Encode(std::move(entry), *options.clock);
+}
+
+absl::StatusOr<EncodedRow> SettledAbort(const OpenRequest& open, const TakeoverOptions& options) {
+  Entry entry;
+  entry.record = RecoveredAbort(open, base::ToMicros(options.clock->Wall()));
+  if (options.callbacks->settle) {
     TG_ASSIGN(entry.companions, options.callbacks->settle(open, *entry.record.mutable_end()));
   }
   return Encode(std::move(entry), *options.clock);
+}
+
+absl::StatusOr<EncodedRow> AbortRow(const OpenRequest& open, const TakeoverOptions& options) {
+  if (!open.readable()) return BareAbort(open, options);
+  auto settled = SettledAbort(open, options);
+  if (settled.ok() || absl::IsUnavailable(settled.status()) || absl::IsAborted(settled.status())) return settled;
+  // One request that nobody can settle must not leave all others of its log open.
+  base::Error("audit", "record {}: its request is closed without usage, for it cannot be settled: {}", open.position.ToString(),
+              base::Message(settled.status()));
+  return BareAbort(open, options);
 }
 
 }  // namespace
@@ -229,7 +244,7 @@ absl::Status CommitChunk(LogWriter& writer, std::span<Closing> chunk, std::int64
   if (chunk[0].row.companions.empty()) return result.status;
   base::Error("audit", "the usage of request {}, which is being recovered, is refused by the database: {}", chunk[0].row.request.ToString(),
               base::Message(result.status));
-  TG_ASSIGN(chunk[0].row, AbortRow(*chunk[0].open, options, true));
+  TG_ASSIGN(chunk[0].row, BareAbort(*chunk[0].open, options));
   return CommitChunk(writer, chunk, so_far, open_from, options);
 }
 

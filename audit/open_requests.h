@@ -31,8 +31,8 @@ struct TakeoverOptions {
   ClockCheck* clock_check = nullptr;  // May be null. While it finds the clock wrong nothing is appended: FAILED_PRECONDITION.
 };
 
-// Appends START and an ABORT for each open request (with its companions; without them, and so without usage, where the database refuses
-// them). Leaves the writer attached. `callbacks->taken` is the caller's to tell, next (audit/teller.h).
+// Appends START and an ABORT for each open request (with its companions; without them, and so without usage, where it cannot be settled or
+// the database refuses them). Leaves the writer attached. `callbacks->taken` is the caller's to tell, next (audit/teller.h).
 // Gives how many were closed. Any failure may be answered by claiming again and starting over: what is closed stays closed.
 absl::StatusOr<std::int64_t> TakeOver(LogWriter& writer, const Claim& claim, const TakeoverOptions& options);
 

@@ -31,6 +31,9 @@ absl::StatusOr<std::optional<Claim>> MaybeClaimOf(absl::StatusOr<base::Rows> row
   return std::optional<Claim>(claim);
 }
 
+// Whose owner is gone, and which somebody must look after.
+const char* const kLeft = "(NOT released AND expires_at < now() OR released AND owes IS NOT NULL)";
+
 const char* const kGives = "log_id, epoch, fence, next_index, open_from, instance_id, owes, owes_below";
 
 }  // namespace
@@ -52,7 +55,7 @@ absl::StatusOr<std::optional<Claim>> TakeBack(base::Session& session, std::int32
   return MaybeClaimOf(session.Run("take the log back", kSql, {std::int64_t{log_id}, instance.ToString(), std::int64_t{claim.count()}}));
 }
 
-absl::StatusOr<Claim> TakeFree(base::Session& session, base::InstanceId instance, std::chrono::milliseconds claim) {
+absl::StatusOr<Claim> TakeFree(base::Session& session, base::InstanceId instance, std::chrono::milliseconds claim, bool others) {
   // Its own comes first: a process may have died between making a log and noting its number. So no instance is ever named by two logs.
   static const std::string kOwn = fmt::format(
       "UPDATE audit.log_head SET epoch = nextval('audit.epoch'), fence = fence + 1, released = false, "
@@ -60,7 +63,8 @@ absl::StatusOr<Claim> TakeFree(base::Session& session, base::InstanceId instance
       "WHERE instance_id = $1::uuid AND log_id = (SELECT min(log_id) FROM audit.log_head WHERE instance_id = $1::uuid) RETURNING {}",
       kGives);
   static const std::string kReleased =
-      "WITH found AS (SELECT log_id, instance_id FROM audit.log_head WHERE released ORDER BY log_id LIMIT 1 FOR UPDATE SKIP LOCKED), "
+      "WITH found AS (SELECT log_id, instance_id FROM audit.log_head WHERE released AND owes IS NULL ORDER BY log_id LIMIT 1 "
+      "FOR UPDATE SKIP LOCKED), "
       "free AS MATERIALIZED (SELECT log_id, instance_id, nextval('audit.epoch') AS epoch FROM found) "
       "UPDATE audit.log_head h SET epoch = free.epoch, fence = fence + 1, released = false, instance_id = $1::uuid, "
       "owes = free.instance_id, owes_below = free.epoch, "
@@ -75,8 +79,10 @@ absl::StatusOr<Claim> TakeFree(base::Session& session, base::InstanceId instance
   const base::Params params = {instance.ToString(), std::int64_t{claim.count()}};
   TG_ASSIGN(auto own, MaybeClaimOf(session.Run("take the own log", kOwn, params)));
   if (own) return *own;
-  TG_ASSIGN(auto released, MaybeClaimOf(session.Run("take a released log", kReleased, params)));
-  if (released) return *released;
+  if (others) {
+    TG_ASSIGN(auto released, MaybeClaimOf(session.Run("take a released log", kReleased, params)));
+    if (released) return *released;
+  }
   constexpr int kTries = 20;  // Instances that start together collide on the next number.
   for (int i = 0;; ++i) {
     auto made = session.Run("make a log", kNew, params);
@@ -87,7 +93,7 @@ absl::StatusOr<Claim> TakeFree(base::Session& session, base::InstanceId instance
 
 absl::StatusOr<std::vector<Lapsed>> FindLapsed(base::Session& session, std::int32_t own_log) {
   static const std::string kSql =
-      "SELECT log_id, epoch FROM audit.log_head WHERE NOT released AND expires_at < now() AND log_id <> $1::int2 ORDER BY log_id";
+      fmt::format("SELECT log_id, epoch FROM audit.log_head WHERE {} AND log_id <> $1::int2 ORDER BY log_id", kLeft);
   TG_ASSIGN(const auto rows, session.Run("look for lapsed logs", kSql, {std::int64_t{own_log}}));
   std::vector<Lapsed> out;
   for (std::size_t i = 0; i < rows.size(); ++i) out.push_back({static_cast<std::int32_t>(rows.Int(i, 0)), rows.Int(i, 1)});
@@ -96,10 +102,10 @@ absl::StatusOr<std::vector<Lapsed>> FindLapsed(base::Session& session, std::int3
 
 absl::StatusOr<std::optional<Claim>> Adopt(base::Session& session, const Lapsed& lapsed, std::chrono::milliseconds claim) {
   static const std::string kSql = fmt::format(
-      "UPDATE audit.log_head SET epoch = nextval('audit.epoch'), fence = fence + 1, expires_at = now() + $3::int8 * interval '1 "
-      "millisecond' "
-      "WHERE log_id = $1::int2 AND epoch = $2::int8 AND NOT released AND expires_at < now() RETURNING {}",
-      kGives);
+      "UPDATE audit.log_head SET epoch = nextval('audit.epoch'), fence = fence + 1, released = false, "
+      "expires_at = now() + $3::int8 * interval '1 millisecond' "
+      "WHERE log_id = $1::int2 AND epoch = $2::int8 AND {} RETURNING {}",
+      kLeft, kGives);
   return MaybeClaimOf(session.Run("adopt a log", kSql, {std::int64_t{lapsed.log_id}, lapsed.epoch, std::int64_t{claim.count()}}));
 }
 
@@ -115,17 +121,21 @@ absl::StatusOr<std::optional<std::int64_t>> NextIndex(base::Session& session, st
   return std::optional<std::int64_t>(rows.Int(0, 0));
 }
 
+absl::Status CheckDurable(base::Session& session) {
+  static const std::string kSettings =
+      "SELECT name, setting FROM (VALUES ('fsync', current_setting('fsync')), ('full_page_writes', current_setting('full_page_writes')), "
+      "('synchronous_commit', current_setting('synchronous_commit'))) s (name, setting) "
+      "WHERE setting <> 'on' AND (name, setting) <> ('synchronous_commit', 'remote_apply')";
+  TG_ASSIGN(const auto settings, session.Run("check settings", kSettings));
+  if (settings.empty()) return absl::OkStatus();
+  return base::FailedPrecondition(fmt::format("Postgres runs with {} = {}: what it acknowledges could be lost; set it to on",
+                                              settings.Text(0, 0), settings.Text(0, 1)));
+}
+
 absl::Status CheckDatabase(base::Session& session) {
   TG_ASSIGN(const auto schema, session.Run("look for the schema", "SELECT to_regclass('audit.record') IS NOT NULL"));
   if (!schema.Bool(0, 0)) return base::FailedPrecondition("the database has no audit schema: run `tollgate migrate`");
-  static const std::string kSettings =
-      "SELECT name, setting FROM pg_settings WHERE (name IN ('fsync', 'full_page_writes') AND setting <> 'on') "
-      "OR (name = 'synchronous_commit' AND setting NOT IN ('on', 'remote_apply'))";
-  TG_ASSIGN(const auto settings, session.Run("check settings", kSettings));
-  if (!settings.empty()) {
-    return base::FailedPrecondition(fmt::format("Postgres runs with {} = {}: acknowledged records could be lost; set it to on",
-                                                settings.Text(0, 0), settings.Text(0, 1)));
-  }
+  TG_RETURN_IF_ERROR(CheckDurable(session));
   static const std::string kRole =
       "SELECT current_user, r.rolsuper, pg_is_in_recovery(), pg_has_role(current_user, c.relowner, 'USAGE') "
       "FROM pg_roles r, pg_class c WHERE r.rolname = current_user AND c.oid = 'audit.record'::regclass";

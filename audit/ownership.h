@@ -41,8 +41,10 @@ struct Lapsed {
 // now.
 absl::StatusOr<std::optional<Claim>> TakeBack(base::Session& session, std::int32_t log_id, base::InstanceId instance,
                                               std::chrono::milliseconds claim);
-// A log that names this instance, else a released one, else a new one. As above, the caller knows the predecessor dead.
-absl::StatusOr<Claim> TakeFree(base::Session& session, base::InstanceId instance, std::chrono::milliseconds claim);
+// A log that names this instance, else (`others`) a released one that owes nothing, else a new one. As above, the caller knows the
+// predecessor dead.
+absl::StatusOr<Claim> TakeFree(base::Session& session, base::InstanceId instance, std::chrono::milliseconds claim, bool others = true);
+// Also those that were released while they owed, as instances do that know nothing of it.
 absl::StatusOr<std::vector<Lapsed>> FindLapsed(base::Session& session, std::int32_t own_log);
 // Nothing if its owner came back or another was quicker. The row goes on naming the dead instance until the log is taken by a new owner.
 absl::StatusOr<std::optional<Claim>> Adopt(base::Session& session, const Lapsed& lapsed, std::chrono::milliseconds claim);
@@ -55,6 +57,9 @@ absl::StatusOr<std::int64_t> PostgresTime(base::Session& session);
 
 // Where the head stands, if there is such a log.
 absl::StatusOr<std::optional<std::int64_t>> NextIndex(base::Session& session, std::int32_t log_id);
+
+// FAILED_PRECONDITION, naming the setting: what this server acknowledges it could lose in a crash.
+absl::Status CheckDurable(base::Session& session);
 
 // FAILED_PRECONDITION, naming what to change: a role that may change records, a setting that loses commits, a standby, no schema.
 absl::Status CheckDatabase(base::Session& session);

@@ -91,9 +91,9 @@ class Reader {
   absl::StatusOr<v1::SealedContent> OpenContent(const Viewer& viewer, Position position, const std::string& reason);
 
   // A team's prompts and replies, oldest first, for work on many: of `filter`, its order aside, which must name the team. Its kinds are
-  // some of REQUEST, DENY, FINAL and ABORT; none = all of these. A page ends at filter.limit rows, or with the row that brings its contents
-  // to `bytes_max`. One VIEW record says which records are opened. Errors as OpenContent, but for those that OpenedRow::state tells of one
-  // record; a FINAL or ABORT may be without content.
+  // some of REQUEST, DENY, FINAL and ABORT; none = all of these. A page ends at filter.limit rows, or with the row that brings its
+  // contents, and all that its replies are made of, to `bytes_max`. One VIEW record says which records are opened. Errors as OpenContent,
+  // but for those that OpenedRow::state tells of one record; a FINAL or ABORT may be without content.
   absl::StatusOr<OpenedPage> OpenHistory(const Viewer& viewer, ListFilter filter, const std::string& reason, std::int64_t bytes_max);
 
  private:

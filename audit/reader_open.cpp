@@ -17,6 +17,7 @@ namespace tollgate::audit {
 namespace {
 
 constexpr std::chrono::seconds kViewTime{5};
+constexpr std::int64_t kRowBytes = 512;  // Of a row beside its content and message.
 
 // The record in a row (message, content, leaf hash, …, the columns from `first_column`), if it is what its leaf says.
 absl::StatusOr<v1::Record> FittingRecord(const base::Rows& rows, std::size_t row, const Position& position, std::string_view content,
@@ -154,10 +155,12 @@ Ends EndsOn(const OpenedPage& page) {
   return out;
 }
 
-// Of their contents, by request.
+// What they hold, by request: contents, messages and the rows themselves, for a reply that was streamed is many small ones.
 absl::StatusOr<std::map<std::string, std::int64_t>> BytesOf(base::Session& session, const Ends& ends) {
-  static const std::string kSizes =
-      fmt::format("SELECT request_id::text, sum(coalesce(octet_length(content), 0))::int8 {} GROUP BY request_id", kOfReplies);
+  static const std::string kSizes = fmt::format(
+      "SELECT request_id::text, sum(coalesce(octet_length(content), 0)::int8 + octet_length(message) + {})::int8 {} "
+      "GROUP BY request_id",
+      kRowBytes, kOfReplies);
   TG_ASSIGN(const auto sizes, session.Run("measure replies", kSizes, ends.Params()));
   std::map<std::string, std::int64_t> out;
   for (std::size_t i = 0; i < sizes.size(); ++i) {
@@ -174,7 +177,8 @@ absl::StatusOr<v1::SealedContent> Reader::OpenContent(const Viewer& viewer, Posi
   if (keys_ == nullptr || journal_ == nullptr)
     return base::FailedPrecondition("content cannot be opened here: there are no keys or no journal");
   static const std::string kSql = fmt::format(
-      "SELECT message, content, leaf_hash, {} FROM audit.record WHERE log_id = $1::int2 AND leaf_index = $2::int8", kColumnNames);
+      "SELECT message, content, leaf_hash, {} FROM audit.record WHERE log_id = $1::int2 AND leaf_index = $2::int8 ORDER BY day LIMIT 1",
+      kColumnNames);
   static const std::string kFirst = fmt::format(
       "SELECT message, content, leaf_hash, log_id, leaf_index, {} FROM audit.record WHERE request_id = $1::uuid AND kind IN (1, 2, 7) "
       "ORDER BY wall_us, kind LIMIT 1",

@@ -33,7 +33,8 @@ struct OpenRequest {
 // the last durable SEGMENT; no SEGMENT: nothing, for nothing went out), the pinned price; the callee sets the amounts and may change
 // the rest. May be called again for the same request if the database went away in between. Any journal thread; also for a REQUEST
 // that became durable after its caller was refused (reason JOURNAL_TIMEOUT, no tokens), and for a request whose terminal record the
-// database refused (JOURNAL_REFUSED, that record's tokens). Must not block for long: commits wait.
+// database refused (JOURNAL_REFUSED, that record's tokens). Must not block for long: commits wait. UNAVAILABLE and ABORTED: not now, it is
+// asked again. Any other error is this request's own: it is closed without companions and tokens, and the others as ever.
 using SettleOpen = std::function<absl::StatusOr<std::vector<base::Companion>>(const OpenRequest& open, v1::EndBody& end)>;
 
 // A log was taken over and its open requests are closed: everything that `owner` held under an epoch below `epoch` is dead and returns
@@ -43,8 +44,8 @@ using SettleOpen = std::function<absl::StatusOr<std::vector<base::Companion>>(co
 using LogTaken = std::function<absl::Status(base::InstanceId owner, std::int64_t epoch, const std::function<bool()>& stopping)>;
 
 struct RecoveryCallbacks {
-  SettleOpen settle;  // Required when requests have usage; empty = no companions.
-  LogTaken taken;     // May be empty.
+  SettleOpen settle;  // Empty = no companions; only for a journal that adopts no others' logs.
+  LogTaken taken;     // Empty = nothing is held beside logs.
 };
 
 // The ABORT that closes `open`, with the body that SettleOpen sees.

@@ -75,7 +75,7 @@ absl::Status TellTaken(LogWriter& writer, const std::vector<Dead>& dead, const T
 
 Teller::Teller(Options options) : options_(std::move(options)) {
   told_ = !options_.taken && !options_.owed;  // There is nobody to tell, and nothing to forget.
-  if (!told_) thread_ = std::thread([this] { Run(); });
+  if (!told_ && options_.tells) thread_ = std::thread([this] { Run(); });
 }
 
 Teller::~Teller() { Stop(); }

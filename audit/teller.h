@@ -25,6 +25,7 @@ class Teller {
     std::vector<Dead> dead;
     Head head;
     bool owed = false;
+    bool tells = true;  // False: that is for others, and what is owed stays so.
     base::PostgresOptions postgres;
   };
 

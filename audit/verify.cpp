@@ -1,9 +1,12 @@
-// One pass in the order of the index. Nothing that the database computes is believed: leaf hashes are recomputed from the stored columns,
-// content and message.
+// One pass in the order of the index and day, each page from behind the last row seen, so that no row lies between two pages. Nothing that
+// the database computes is believed: leaf hashes are recomputed from the stored columns, content and message. Lengths are asked of the
+// database for pages alone; it reads no content for them.
 // Tested by tests/audit/verify_test.cpp.
 #include "audit/verify.h"
 
 #include <algorithm>
+#include <limits>
+#include <map>
 
 #include <fmt/format.h>
 
@@ -21,8 +24,11 @@ constexpr std::size_t kFirstColumn = 5;
 
 const std::string& Select() {
   static const std::string sql = fmt::format(
-      "SELECT leaf_index, message, leaf_hash, content, day, {} FROM audit.record WHERE log_id = $1::int2 AND leaf_index >= $2::int8 "
-      "AND leaf_index < $3::int8 ORDER BY leaf_index, day LIMIT $4::int8",
+      "SELECT leaf_index, message, leaf_hash, content, day, {} FROM ("
+      "SELECT *, sum(bytes) OVER (ORDER BY leaf_index, day ROWS UNBOUNDED PRECEDING) - bytes AS bytes_before FROM ("
+      "SELECT *, octet_length(message)::int8 + coalesce(octet_length(content), 0) AS bytes FROM audit.record "
+      "WHERE log_id = $1::int2 AND (leaf_index, log_id, day) > ($2::int8, $1::int2, $3::date) AND leaf_index < $4::int8 "
+      "ORDER BY leaf_index, day LIMIT $5::int8) AS page) AS sized WHERE bytes_before < $6::int8 ORDER BY leaf_index, day",
       kColumnNames);
   return sql;
 }
@@ -60,42 +66,97 @@ absl::StatusOr<std::int64_t> HeadOf(base::Session& session, std::int32_t log_id)
   return rows.Int(0, 0);
 }
 
-}  // namespace
-
-absl::StatusOr<VerifyReport> VerifyLog(base::Session& session, std::int32_t log_id, const VerifyOptions& options) {
-  VerifyReport report;
-  report.log_id = log_id;
-  TG_ASSIGN(const std::int64_t head, HeadOf(session, log_id));
-  const std::int64_t size = options.size < 0 ? head : options.size;
-  const auto bad = [&report](std::int64_t index, std::string problem) {
-    report.bad_index = index;
-    report.problem = std::move(problem);
-  };
-  MerkleTree tree;
-  while (report.size < size && !report.bad_index) {
-    TG_ASSIGN(const auto rows, session.Run("read records", Select(), {std::int64_t{log_id}, report.size, size, options.rows_per_query}));
-    if (rows.empty()) bad(report.size, report.size >= head ? "the log has no such record yet" : "record is missing");
-    for (std::size_t i = 0; i < rows.size() && !report.bad_index; ++i) {
+// Reads the records from the log's first to before `size`, until one is wrong.
+absl::Status ReadRecords(base::Session& session, std::int64_t size, const VerifyOptions& options, MerkleTree& tree, VerifyReport& report) {
+  std::int64_t last = -1;
+  std::string last_day = "infinity";
+  const std::int64_t bytes = std::max<std::int64_t>(1, options.bytes_per_query);
+  while (!report.bad_index) {
+    TG_ASSIGN(const auto rows,
+              session.Run("read records", Select(), {std::int64_t{report.log_id}, last, last_day, size, options.rows_per_query, bytes}));
+    if (rows.empty()) break;
+    for (std::size_t i = 0; i < rows.size(); ++i) {
       base::Digest leaf;
-      if (std::string problem = RowProblem(rows, i, log_id, report.size, leaf); !problem.empty()) {
-        bad(report.size, std::move(problem));
+      if (std::string problem = RowProblem(rows, i, report.log_id, report.size, leaf); !problem.empty()) {
+        report.bad_index = std::min(report.size, rows.Int(i, 0));
+        report.problem = std::move(problem);
         break;
       }
       tree.Append(leaf);
       ++report.size;
     }
+    last = rows.Int(rows.size() - 1, 0);
+    last_day = rows.Text(rows.size() - 1, 4);
     if (options.progress) options.progress(report.size, size);
     if (options.keep_going) TG_RETURN_IF_ERROR(options.keep_going());
   }
-  report.root = tree.Root();
-  if (!report.bad_index && options.size < 0) {
-    // Records first, head second: what is appended meanwhile moves the head too.
-    TG_ASSIGN(const auto top, session.Run("look beyond the head",
-                                          "SELECT max(leaf_index) FROM audit.record WHERE log_id = $1::int2 AND leaf_index >= $2::int8",
-                                          {std::int64_t{log_id}, head}));
-    TG_ASSIGN(const std::int64_t now, HeadOf(session, log_id));
-    if (!top.IsNull(0, 0) && top.Int(0, 0) >= now) bad(now, "a record lies beyond the log's head");
+  return absl::OkStatus();
+}
+
+// Whether records lie where none belongs, before the log's first or beyond its head, which was `head` before the records were read.
+absl::Status LookAround(base::Session& session, std::int64_t head, VerifyReport& report) {
+  TG_ASSIGN(const auto first, session.Run("look before the log's first record",
+                                          "SELECT min(leaf_index) FROM audit.record WHERE log_id = $1::int2 AND leaf_index < 0",
+                                          {std::int64_t{report.log_id}}));
+  if (!first.IsNull(0, 0)) {
+    report.bad_index = first.Int(0, 0);
+    report.problem = fmt::format("record {} lies before the log's first", first.Int(0, 0));
+    return absl::OkStatus();
   }
+  // Records first, head second: what is appended meanwhile moves the head too.
+  TG_ASSIGN(const auto top, session.Run("look beyond the head",
+                                        "SELECT max(leaf_index) FROM audit.record WHERE log_id = $1::int2 AND leaf_index >= $2::int8",
+                                        {std::int64_t{report.log_id}, head}));
+  TG_ASSIGN(const std::int64_t now, HeadOf(session, report.log_id));
+  if (top.IsNull(0, 0) || top.Int(0, 0) < now) return absl::OkStatus();
+  report.bad_index = now;
+  report.problem = "a record lies beyond the log's head";
+  return absl::OkStatus();
+}
+
+// By log: the lowest index of its records. A log's head comes before its records, or with them, so no log that is being made is among
+// these. By slices of the index, lest one statement take too long.
+absl::StatusOr<std::map<std::int32_t, std::int64_t>> Headless(base::Session& session, const VerifyOptions& options) {
+  static const std::string kEnd =
+      "SELECT leaf_index FROM audit.record WHERE leaf_index >= $1::int8 ORDER BY leaf_index OFFSET $2::int8 LIMIT 1";
+  static const std::string kLogs =
+      "SELECT r.log_id, min(r.leaf_index) FROM audit.record r WHERE r.leaf_index BETWEEN $1::int8 AND $2::int8 "
+      "AND NOT EXISTS (SELECT FROM audit.log_head h WHERE h.log_id = r.log_id) GROUP BY r.log_id";
+  constexpr std::int64_t kLast = std::numeric_limits<std::int64_t>::max();
+  std::map<std::int32_t, std::int64_t> out;
+  for (std::int64_t from = std::numeric_limits<std::int64_t>::min();;) {
+    TG_ASSIGN(const auto end, session.Run("measure the index of records", kEnd, {from, options.rows_per_look}));
+    const std::int64_t to = end.empty() ? kLast : end.Int(0, 0);
+    TG_ASSIGN(const auto logs, session.Run("look for logs without a head", kLogs, {from, to}));
+    for (std::size_t i = 0; i < logs.size(); ++i) out.emplace(static_cast<std::int32_t>(logs.Int(i, 0)), logs.Int(i, 1));
+    if (options.keep_going) TG_RETURN_IF_ERROR(options.keep_going());
+    if (to == kLast) return out;
+    from = to + 1;
+  }
+}
+
+}  // namespace
+
+absl::StatusOr<VerifyReport> VerifyLog(base::Session& session, std::int32_t log_id, const VerifyOptions& options) {
+  const auto head = HeadOf(session, log_id);
+  if (absl::IsNotFound(head.status())) {
+    TG_ASSIGN(const auto headless, FindHeadless(session, options));
+    for (const VerifyReport& found : headless) {
+      if (found.log_id == log_id) return found;
+    }
+  }
+  TG_RETURN_IF_ERROR(head.status());
+  VerifyReport report;
+  report.log_id = log_id;
+  const std::int64_t size = options.size < 0 ? *head : options.size;
+  MerkleTree tree;
+  TG_RETURN_IF_ERROR(ReadRecords(session, size, options, tree, report));
+  report.root = tree.Root();
+  if (!report.bad_index && report.size < size) {
+    report.bad_index = report.size;
+    report.problem = report.size >= *head ? "the log has no such record yet" : "record is missing";
+  }
+  if (!report.bad_index && options.size < 0) TG_RETURN_IF_ERROR(LookAround(session, *head, report));
   report.good = !report.bad_index;
   return report;
 }
@@ -104,6 +165,19 @@ absl::StatusOr<std::vector<std::int32_t>> ListLogs(base::Session& session) {
   TG_ASSIGN(const auto rows, session.Run("list logs", "SELECT log_id FROM audit.log_head ORDER BY log_id"));
   std::vector<std::int32_t> out;
   for (std::size_t i = 0; i < rows.size(); ++i) out.push_back(static_cast<std::int32_t>(rows.Int(i, 0)));
+  return out;
+}
+
+absl::StatusOr<std::vector<VerifyReport>> FindHeadless(base::Session& session, const VerifyOptions& options) {
+  TG_ASSIGN(const auto logs, Headless(session, options));
+  std::vector<VerifyReport> out;
+  for (const auto& [log_id, first] : logs) {
+    VerifyReport& report = out.emplace_back();
+    report.log_id = log_id;
+    report.root = MerkleTree().Root();
+    report.bad_index = first;
+    report.problem = "its log has no head";
+  }
   return out;
 }
 

@@ -6,14 +6,17 @@
 //
 // Two clocks limit a statement: Postgres's statement_timeout, and, in case the server cannot keep it (stopped, or its host gone), a
 // SocketDeadline one second later that breaks the connection. libpqxx would quietly reconnect after a break and lose the session's
-// settings: that is switched off.
+// settings: that is switched off. The deadline has a name of its own for the socket: libpq may close the other while a call runs, and
+// another thread be given its number.
 // Tested by tests/base/postgres_test.cpp and tests/base/postgres_faults_test.cpp.
 #include "base/postgres.h"
 
 #include <type_traits>
 #include <unordered_map>
 
+#include <fcntl.h>
 #include <poll.h>
+#include <unistd.h>
 
 #include <fmt/format.h>
 #include <pqxx/pqxx>
@@ -28,13 +31,15 @@ namespace {
 
 constexpr std::size_t kPreparedMax = 256;
 constexpr std::chrono::milliseconds kGrace{1000};
+constexpr std::chrono::milliseconds kIdle{5000};  // Beyond statement_timeout: within it a change waits for its record.
+constexpr std::chrono::milliseconds kCutOff{60'000};
 
 // Keeps the server's notices from standard error, and remembers the one that puts a commit in doubt: a cancelled wait for a standby.
 class Notices final : public pqxx::errorhandler {
  public:
   using errorhandler::errorhandler;
   bool operator()(const char message[]) noexcept override {
-    if (std::string_view(message).find("synchronous replication") != std::string_view::npos) in_doubt_ = true;
+    in_doubt_ = in_doubt_ || MayLeaveInDoubt(message);
     return false;
   }
   bool TakeInDoubt() { return std::exchange(in_doubt_, false); }
@@ -43,15 +48,36 @@ class Notices final : public pqxx::errorhandler {
   bool in_doubt_ = false;
 };
 
+class SocketName {
+ public:
+  explicit SocketName(int socket) : number_(::fcntl(socket, F_DUPFD_CLOEXEC, 0)) {}
+  ~SocketName() {
+    if (number_ >= 0) ::close(number_);
+  }
+  SocketName(const SocketName&) = delete;
+  SocketName& operator=(const SocketName&) = delete;
+  int number() const { return number_; }  // -1: the process may have no more.
+
+ private:
+  const int number_;
+};
+
 bool IsUri(std::string_view url) { return url.starts_with("postgresql://") || url.starts_with("postgres://"); }
 
-// The caller's URL with our limits on connecting; the last of two settings counts.
+// The caller's URL with our limits and whom we take; the last of two settings counts.
 std::string WithLimits(const PostgresOptions& options) {
   const auto seconds = std::max<long>(2, (options.connect_timeout.count() + 999) / 1000);  // libpq's least is 2.
-  const auto lost_ms = (options.statement_timeout + kGrace).count();
-  if (!IsUri(options.url)) return fmt::format("{} connect_timeout={} tcp_user_timeout={}", options.url, seconds, lost_ms);
+  const auto lost_ms = std::min(options.statement_timeout + kGrace, kCutOff).count();
+  const std::string ours[] = {fmt::format("connect_timeout={}", seconds),
+                              fmt::format("tcp_user_timeout={}", lost_ms),
+                              "keepalives=1",
+                              "keepalives_idle=30",
+                              "keepalives_interval=10",
+                              "keepalives_count=3",
+                              "target_session_attrs=read-write"};
+  if (!IsUri(options.url)) return fmt::format("{} {}", options.url, fmt::join(ours, " "));
   const char mark = options.url.find('?') == std::string::npos ? '?' : '&';
-  return fmt::format("{}{}connect_timeout={}&tcp_user_timeout={}", options.url, mark, seconds, lost_ms);
+  return fmt::format("{}{}{}", options.url, mark, fmt::join(ours, "&"));
 }
 
 Rows ReadRows(const pqxx::result& result) {
@@ -93,7 +119,8 @@ std::string_view StateOf(const pqxx::sql_error& e) {
 
 class PqxxSession final : public Session {
  public:
-  PqxxSession(const PostgresOptions& options, const std::string& url) : options_(options), connection_(url), notices_(connection_) {
+  PqxxSession(const PostgresOptions& options, const std::string& url)
+      : options_(options), connection_(url), socket_(connection_.sock()), notices_(connection_) {
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wdeprecated-declarations"
     connection_.inhibit_reactivation(true);
@@ -116,11 +143,14 @@ class PqxxSession final : public Session {
   absl::Status Guarded(std::string_view purpose, bool commits, const Call& call);
   pqxx::result Execute(pqxx::transaction_base& work, const std::string& sql, const WireParams& params);
   absl::Status Finish(std::string_view purpose, pqxx::work& work, const absl::Status& outcome);
+  bool closed() const;
 
   const PostgresOptions options_;
   pqxx::connection connection_;
+  const SocketName socket_;
   Notices notices_;
   int backend_ = 0;
+  bool read_only_ = false;                                 // A statement was refused for that.
   std::unordered_map<std::string, std::string> prepared_;  // SQL text to name.
   pqxx::work* work_ = nullptr;                             // Inside InTransaction.
   absl::Status first_failure_;  // Of a statement inside InTransaction: Postgres then answers COMMIT by rolling back.
@@ -129,7 +159,8 @@ class PqxxSession final : public Session {
 template <typename Call>
 absl::Status PqxxSession::Guarded(std::string_view purpose, bool commits, const Call& call) {
   if (!connection_.is_open()) return BrokenError(purpose, false);
-  const SocketDeadline deadline(connection_.sock(), Limit());
+  const SocketDeadline deadline(socket_.number(), Limit());
+  notices_.TakeInDoubt();  // Of a statement that failed.
   try {
     call();
     if (notices_.TakeInDoubt() && commits) return BrokenError(purpose, true);
@@ -149,6 +180,7 @@ absl::Status PqxxSession::Guarded(std::string_view purpose, bool commits, const 
   } catch (const pqxx::sql_error& e) {
     // A polite shutdown ends the transaction before it commits; any other lost connection is in doubt.
     if (!connection_.is_open() && e.sqlstate() != "57P01") return BrokenError(purpose, commits);
+    read_only_ = read_only_ || e.sqlstate() == "25006";
     return SqlError(purpose, StateOf(e), e.what());
   } catch (const std::exception& e) {
     if (!connection_.is_open()) return BrokenError(purpose, commits);
@@ -156,16 +188,24 @@ absl::Status PqxxSession::Guarded(std::string_view purpose, bool commits, const 
   }
 }
 
+// Settings of the session's own, so that nothing that is reloaded later weakens them. The last four are the server's side of a connection
+// that was cut off; a unix socket has none of them.
 absl::Status PqxxSession::Begin() {
+  if (socket_.number() < 0) return Unavailable("this process has no file descriptors left: raise its limit (ulimit -n, LimitNOFILE)");
   static const std::string kSettings =
       "SELECT set_config('application_name', $1, false), set_config('statement_timeout', $2, false), set_config('lock_timeout', $3, "
+      "false), set_config('idle_in_transaction_session_timeout', $4, false), "
+      "set_config('synchronous_commit', CASE current_setting('synchronous_commit') WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, "
       "false), "
       "set_config('client_encoding', 'UTF8', false), set_config('DateStyle', 'ISO, YMD', false), set_config('TimeZone', 'UTC', false), "
-      "set_config('bytea_output', 'hex', false), set_config('client_min_messages', 'warning', false)";
+      "set_config('bytea_output', 'hex', false), set_config('client_min_messages', 'warning', false), "
+      "set_config('tcp_keepalives_idle', '30', false), set_config('tcp_keepalives_interval', '10', false), "
+      "set_config('tcp_keepalives_count', '3', false), set_config('tcp_user_timeout', '60000', false)";
+  const auto idle = options_.idle_timeout.count() > 0 ? options_.idle_timeout : options_.statement_timeout + kIdle;
   const auto ms = [](std::chrono::milliseconds t) { return std::to_string(t.count()); };
   TG_RETURN_IF_ERROR(Guarded("connect", false, [&] {
     pqxx::nontransaction work(connection_);
-    work.exec_params(kSettings, options_.application_name, ms(options_.statement_timeout), ms(options_.lock_timeout));
+    work.exec_params(kSettings, options_.application_name, ms(options_.statement_timeout), ms(options_.lock_timeout), ms(idle));
   }));
   if (options_.role.empty()) return absl::OkStatus();
   return Guarded(fmt::format("take the role {}", options_.role), false, [&] {
@@ -226,13 +266,17 @@ absl::Status PqxxSession::InTransaction(std::string_view purpose, const std::fun
 }
 
 absl::Status PqxxSession::Finish(std::string_view purpose, pqxx::work& work, const absl::Status& outcome) {
-  if (outcome.ok()) return Guarded(purpose, true, [&] { work.commit(); });
+  // Closed by the server before COMMIT was sent, as after idle_timeout: plainly undone.
+  const absl::Status end = outcome.ok() && closed() ? BrokenError(purpose, false) : outcome;
+  if (end.ok()) return Guarded(purpose, true, [&] { work.commit(); });
   const absl::Status undone = Guarded(purpose, false, [&] { work.abort(); });
   if (!undone.ok() && connection_.is_open()) Warn("base", "{}", Message(undone));
-  return outcome;
+  return end;
 }
 
-bool PqxxSession::broken() const {
+bool PqxxSession::broken() const { return read_only_ || closed(); }
+
+bool PqxxSession::closed() const {
   if (!connection_.is_open()) return true;
   // Between statements nothing else can tell that the server has gone away.
   pollfd peer{connection_.sock(), POLLRDHUP, 0};

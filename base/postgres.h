@@ -7,7 +7,12 @@
 // statement's purpose and SQLSTATE, never parameters, hosts or passwords.
 //
 // Deadlines: a call returns within statement_timeout and one second also when the server is frozen or its host is gone (the connection
-// is then broken); connecting within connect_timeout, in whole seconds and at least two.
+// is then broken); connecting within connect_timeout, in whole seconds and at least two. A transaction that sends nothing for idle_timeout
+// is ended by the server, so that a program that stands still or is cut off holds no lock for long; of a connection that was cut off both
+// ends know within a minute.
+//
+// Where: no session is made on a standby, nor where transactions are read-only by default (UNAVAILABLE), whatever the URL says in
+// target_session_attrs. What a session has committed is on disk: its synchronous_commit is on, or remote_apply where that was set.
 #pragma once
 
 #include <chrono>
@@ -31,7 +36,8 @@ struct PostgresOptions {
   std::chrono::milliseconds connect_timeout{2000};
   std::chrono::milliseconds statement_timeout{5000};
   std::chrono::milliseconds lock_timeout{2000};
-  std::string role;  // SET ROLE after connecting; empty = as logged in.
+  std::chrono::milliseconds idle_timeout{0};  // Between the statements of a transaction; 0: statement_timeout and five seconds.
+  std::string role;                           // SET ROLE after connecting; empty = as logged in.
 };
 
 // A result: rows of optional text in Postgres's output form; bytea columns are read with Bytes().
@@ -80,7 +86,8 @@ class Session {
   // statements has failed, the whole fails with that, whatever the body returns.
   virtual absl::Status InTransaction(std::string_view purpose, const std::function<absl::Status(Session&)>& body) = 0;
 
-  // True once the connection is lost; between statements also when the server has closed it since.
+  // True once the connection is lost, or a statement met a server that has become read-only; between statements also when the server has
+  // closed it since.
   virtual bool broken() const = 0;
   // Asks the server to end what runs on this connection; from another thread. Best effort; takes up to a few seconds.
   virtual void Cancel() = 0;

@@ -31,7 +31,9 @@ constexpr std::array kCodes = {
     CodeRow{"23505", StatusCode::kAlreadyExists, "it exists already"},
     CodeRow{"23P01", StatusCode::kAlreadyExists, "it overlaps with one that exists"},
     CodeRow{"23", StatusCode::kFailedPrecondition, "a constraint forbids it"},
-    CodeRow{"25006", StatusCode::kUnavailable, "this server is read-only: is it a standby?"},
+    CodeRow{"25006", StatusCode::kUnavailable,
+            "this server is read-only: give the primary's address, or set default_transaction_read_only = off"},
+    CodeRow{"25P03", StatusCode::kUnavailable, "the transaction stood still for too long and was undone; try again"},
     CodeRow{"28", StatusCode::kPermissionDenied, "the login is refused"},
     CodeRow{"40003", StatusCode::kUnknown, "whether it was committed is not known"},
     CodeRow{"40", StatusCode::kAborted, "another transaction was in the way; try again"},
@@ -118,6 +120,13 @@ absl::Status ConnectError(std::string_view text) {
       Row{"timeout expired", StatusCode::kUnavailable, "Postgres cannot be reached: it did not answer within the time limit"},
       Row{"could not translate host name", StatusCode::kUnavailable,
           "Postgres cannot be reached: the host in the database URL has no address"},
+      // Behind all others: of several hosts one may be a standby while the primary has its own trouble.
+      Row{"not yet accepting connections", StatusCode::kUnavailable, "Postgres cannot be reached yet: it is recovering"},
+      Row{"not accepting connections", StatusCode::kUnavailable,
+          "Postgres cannot be written to: the server is a standby without hot_standby; give the primary's address in the database URL"},
+      Row{"session is read-only", StatusCode::kUnavailable,
+          "Postgres cannot be written to: the server is a standby, or default_transaction_read_only is on there; give the primary's "
+          "address in the database URL, or set that off"},
   };
   for (const Row& row : kRows) {
     if (Holds(text, row.part)) return MakeStatus(row.code, row.message);
@@ -128,6 +137,12 @@ absl::Status ConnectError(std::string_view text) {
 absl::Status BrokenError(std::string_view purpose, bool in_doubt) {
   if (in_doubt) return Unknown(fmt::format("{}: the connection to Postgres broke, and whether it was committed is not known", purpose));
   return Unavailable(fmt::format("{}: the connection to Postgres broke; try again", purpose));
+}
+
+bool MayLeaveInDoubt(std::string_view warning) {
+  const bool english =
+      warning.starts_with("WARNING:") && std::all_of(warning.begin(), warning.end(), [](unsigned char c) { return c < 0x80; });
+  return !english || Holds(warning, "synchronous replication");
 }
 
 bool OnlyReads(std::string_view sql) {

@@ -17,6 +17,10 @@ absl::Status ConnectError(std::string_view text);
 // A connection that broke. `in_doubt`: the server may have committed what was sent.
 absl::Status BrokenError(std::string_view purpose, bool in_doubt);
 
+// Whether a warning of the server may be that of a cancelled wait for a standby: the commit may be on this server alone. Its words are in
+// the server's language (lc_messages), so every warning may that is not plainly an English one of something else.
+bool MayLeaveInDoubt(std::string_view warning);
+
 // Whether a lost connection during this statement, sent by itself, leaves nothing in doubt: it only reads.
 bool OnlyReads(std::string_view sql);
 

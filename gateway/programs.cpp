@@ -68,7 +68,7 @@ absl::Status MigrateOne(const v1::Config& config, const Migrated& one) {
   base::PostgresOptions options;
   options.url = one.owner_url;
   options.connect_timeout = std::chrono::milliseconds(config.postgres().connect_timeout_ms());
-  options.statement_timeout = std::chrono::hours(1);
+  options.statement_timeout = std::chrono::hours(12);  // An index on years of usage takes hours.
   options.lock_timeout = std::chrono::minutes(5);
   const bool apart = one.owner_url != one.serve_url;
   const auto report = migrate::Migrate(options, one.migrations);

@@ -7,7 +7,9 @@
 //
 // Between prompts that are being worked through it is the same with what was done, not what was let in: each step's tokens go to the tenant
 // that got least of prompt and output, and one that brings a prompt starts from where those are that have one, but for a short prompt's
-// worth: what it did while nobody else had one is neither owed nor held against it.
+// worth: what it did while nobody else had one is neither owed nor held against it. Of jobs no output is
+// counted, so that last_worked_ follows all that is done: nobody who comes anew is ahead of the others by more than their own last step.
+// That much is held against them, or one large input after another would each pass for a short prompt.
 //
 // Ageing looks at tenants, not at sequences: were it by each one's own wait, a long queue would push its tenant forward. Accounts of
 // tenants that have left, and keys, are dropped when there are many.
@@ -167,6 +169,10 @@ void FairQueue::OrderPrompts(std::vector<Sequence*>& prompts) {
 void FairQueue::BringsPrompt(TenantAccount& tenant, std::optional<double> least) const {
   tenant.worked =
       least ? std::clamp(tenant.worked, *least - kShortPromptTokens, *least + kShortPromptTokens) : std::max(tenant.worked, last_worked_);
+}
+
+void FairQueue::BringsJob(TenantAccount& tenant, std::optional<double> least) const {
+  tenant.worked = std::max(tenant.worked, least ? *least - kShortPromptTokens : last_worked_);
 }
 
 void FairQueue::WorkedPrompt(Sequence& sequence, std::int64_t tokens) {

@@ -48,7 +48,7 @@ struct TenantAccount {
   int waiting_in_all = 0;
   int slots_held = 0;
   base::MonoTime seen;  // When it last brought a sequence.
-  double worked = 0;    // Tokens done, weighted as `served`, but each when it is done. Of a model that embeds the replica's.
+  double worked = 0;    // Tokens done, weighted as `served`, but each when it is done.
 };
 
 class FairQueue {
@@ -81,9 +81,10 @@ class FairQueue {
 
   // Prompts of those that hold slots, one at least, in the order in which a step's tokens are theirs: of the tenant first for which least
   // was done. BringsPrompt: a tenant has one that had none; it starts about where `least` is, the least of the others that have one, or
-  // where the last one was. WorkedPrompt: so much of one was done.
+  // where the last one was. BringsJob: the same of an EmbedJob; it starts no earlier. WorkedPrompt: so much of one was done.
   void OrderPrompts(std::vector<Sequence*>& prompts);
   void BringsPrompt(TenantAccount& tenant, std::optional<double> least) const;
+  void BringsJob(TenantAccount& tenant, std::optional<double> least) const;
   static void WorkedPrompt(Sequence& sequence, std::int64_t tokens);
 
   // Takes out what `gone` says, in no order, and hands it to `take`.

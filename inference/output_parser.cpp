@@ -178,6 +178,11 @@ OutputParser::Step OutputParser::Answer(std::vector<OutputPart>& parts) {
   return Step::kGoOn;
 }
 
+std::string_view OutputParser::open_call() const {
+  const bool open = state_ == State::kOpen || state_ == State::kValue || state_ == State::kClose;
+  return open ? std::string_view(held_).substr(marker_ + Marker().size()) : std::string_view();
+}
+
 void OutputParser::SkipWhite() {
   while (at_ < held_.size() && IsWhite(held_[at_])) ++at_;
 }

@@ -47,6 +47,8 @@ class OutputParser {
   // Its end: what was held and became no call is text.
   void Finish(std::vector<OutputPart>& parts);
 
+  // Of a call that has begun and is not over, what stands behind its marker: Finish would give it as text. Empty: none is.
+  std::string_view open_call() const;
   bool in_thought() const { return state_ == State::kThought; }
   bool may_think() const { return state_ == State::kStart || in_thought(); }
 

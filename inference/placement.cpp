@@ -89,4 +89,13 @@ absl::StatusOr<std::vector<DeviceShare>> Place(const DeviceNeed& need, std::span
   return DoesNotFit(need, rooms);
 }
 
+std::int64_t RoomBeside(std::span<const DeviceShare> shares, std::span<const DeviceRoom> rooms) {
+  std::int64_t least = shares.empty() ? 0 : INT64_MAX;
+  for (const DeviceShare& share : shares) {
+    const std::int64_t free = share.device < rooms.size() ? rooms[share.device].free_bytes : 0;
+    least = std::min(least, free - Headroom(free));
+  }
+  return std::max<std::int64_t>(least, 0);
+}
+
 }  // namespace tollgate::inference

@@ -39,4 +39,8 @@ std::int64_t Headroom(std::int64_t free_bytes);
 // the numbers of all: it does not fit. FAILED_PRECONDITION: no device.
 absl::StatusOr<std::vector<DeviceShare>> Place(const DeviceNeed& need, std::span<const DeviceRoom> rooms);
 
+// What one thing may take beside a replica that has these shares, on whichever of its devices it lies: what is free beyond the Headroom on
+// the fullest of them. `rooms`: as they are now, in the order of those it was placed in. At least 0; 0 if there is no such device.
+std::int64_t RoomBeside(std::span<const DeviceShare> shares, std::span<const DeviceRoom> rooms);
+
 }  // namespace tollgate::inference

@@ -190,6 +190,11 @@ class PoolOfReplicas final : public Pool {
     return found.replica->Embed(std::move(job));
   }
 
+  bool Takes(std::string_view model, const base::TeamId& tenant, int sequences) const override {
+    const auto found = Locate(model);
+    return found.ok() && found->replica->Takes(tenant, sequences);
+  }
+
   std::vector<ReplicaStats> stats() const override {
     std::vector<ReplicaStats> all;
     for (const auto& replica : All()) all.push_back(replica->stats());

@@ -49,7 +49,7 @@ struct ModelOptions {
   int threads = 0;                                  // 0 = one a core but one, which is left to everything else.
   int step_tokens_max = 512;                        // Most tokens in one step, 16 to 4096.
   std::chrono::milliseconds step_target{100};       // Prompt chunks beside running sequences are cut so that a step takes about this.
-  int queue_sequences_max = 64;                     // 0 to 100,000 waiting for a slot.
+  int queue_sequences_max = 64;                     // 0 to 100,000 waiting for a slot; one tenant alone about two thirds of that.
   std::chrono::milliseconds queue_timeout{30'000};  // The longest wait for a slot.
   std::int64_t stream_buffer_bytes = 8192;          // Text a stream holds before its sequence parks.
   KvType kv = KvType::kF16;
@@ -113,8 +113,8 @@ class Pool {
   virtual absl::StatusOr<std::vector<std::int32_t>> RenderParts(std::string_view model, std::span<const PromptPart> parts) const = 0;
 
   // Queues a sequence. INVALID_ARGUMENT: a field out of range, or a prompt that does not fit the context (the message has the numbers).
-  // RESOURCE_EXHAUSTED, with a retry hint: the queue is full. UNAVAILABLE: draining, or MODEL_CHANGED: not the fingerprint. NOT_FOUND.
-  // FAILED_PRECONDITION: the model is not strict.
+  // RESOURCE_EXHAUSTED, with a retry hint: the queue is full, or the tenant's part of it. UNAVAILABLE: draining, or MODEL_CHANGED: not the
+  // fingerprint. NOT_FOUND. FAILED_PRECONDITION: the model is not strict.
   virtual absl::StatusOr<std::shared_ptr<TokenStream>> Submit(SequenceRequest request) = 0;
 
   // Queues as many sequences with one prompt as there are seeds, 1 to 16, all or none, as Submit does; the prompt is worked through once,
@@ -126,6 +126,10 @@ class Pool {
   virtual absl::StatusOr<std::vector<std::int32_t>> EmbedTokens(std::string_view model, const EmbedText& text) const = 0;
   virtual absl::StatusOr<std::string> TextOf(std::string_view model, std::span<const std::int32_t> tokens) const = 0;
   virtual absl::StatusOr<std::shared_ptr<TokenStream>> Embed(EmbedJob job) = 0;
+
+  // Whether the queue of a model, which its adapters share, would let so many more of a tenant's sequences in now, and its engine is ready.
+  // Of what is not strict. False: no such model.
+  virtual bool Takes(std::string_view model, const base::TeamId& tenant, int sequences) const = 0;
 
   // One a model, adapters in its own, in the same order; those of strict answers in one beside it, "NAME (strict)".
   virtual std::vector<ReplicaStats> stats() const = 0;

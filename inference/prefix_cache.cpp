@@ -2,16 +2,26 @@
 // each whole block of its tokens, under a hash of all tokens up to the block's end. The last block of a prompt that has entries names all
 // those which agree with it the longest; which of them, and how far, is told by comparing their tokens one by one.
 //
+// A tenant's share is found as water finds its level: who uses less than an equal part of what is there keeps that and leaves the rest to
+// be parted anew. One entry takes no more than the share of who brings it; so while there is no room somebody is above its own share, and
+// the one that uses the most is: it or another gives way, and nobody below.
+//
 // Tested by tests/inference/prefix_cache_test.cpp.
 #include "inference/prefix_cache.h"
 
 #include <algorithm>
+#include <tuple>
 #include <utility>
 
 namespace tollgate::inference {
 namespace {
 
 constexpr std::int64_t kEntryBytes = 256;  // What an entry costs beside its tokens and state.
+constexpr std::int64_t kTokenBytes = sizeof(std::int32_t);
+
+std::int64_t EntryBytes(std::int64_t tokens, std::int64_t state_bytes) { return state_bytes + tokens * kTokenBytes + kEntryBytes; }
+
+std::string_view TenantOf(std::string_view salt) { return salt.substr(0, salt.find('|')); }
 
 // The hashes of the tokens up to the end of each whole block.
 std::vector<std::uint64_t> BlockHashes(std::span<const std::int32_t> tokens, std::int64_t blocks) {
@@ -66,48 +76,87 @@ bool PrefixCache::Wants(std::string_view salt, std::span<const std::int32_t> tok
   });
 }
 
-void PrefixCache::Keep(std::string_view salt, std::vector<std::int32_t> tokens, std::vector<std::uint8_t> state) {
-  const auto bytes = static_cast<std::int64_t>(state.size() + tokens.size() * sizeof(std::int32_t)) + kEntryBytes;
-  const std::int64_t blocks = Blocks(tokens.size());
-  if (blocks == 0 || bytes > bytes_max_) return;
+// The most bytes that one entry of the tenant's may take, were it its only one.
+std::int64_t PrefixCache::Share(std::string_view tenant) const {
+  std::map<std::string_view, std::int64_t> used;
+  for (const auto& [salt, owner] : owners_) {
+    if (TenantOf(salt) != tenant) used[TenantOf(salt)] += owner.bytes;
+  }
+  std::vector<std::int64_t> others;
+  for (const auto& [other, bytes] : used) others.push_back(bytes);
+  std::sort(others.begin(), others.end());
+  std::int64_t left = bytes_max_;
+  std::int64_t among = std::ssize(others) + 1;
+  for (const std::int64_t bytes : others) {
+    if (bytes > left / among) break;
+    left -= bytes;
+    --among;
+  }
+  return left / among;
+}
+
+std::int64_t PrefixCache::Fits(std::string_view salt, std::int64_t tokens, std::int64_t state_bytes) const {
+  const std::int64_t share = Share(TenantOf(salt));
+  if (EntryBytes(tokens, state_bytes) <= share) return tokens;
+  const std::int64_t each = state_bytes / std::max<std::int64_t>(tokens, 1) + 1 + kTokenBytes;
+  const std::int64_t blocks = (share - kEntryBytes) / each / kBlockTokens - 1;  // One less, for what does not shrink with the tokens.
+  return std::clamp<std::int64_t>(blocks * kBlockTokens, 0, tokens);
+}
+
+bool PrefixCache::MakeRoom(std::string_view salt, std::span<const std::int32_t> tokens, std::int64_t state_bytes) {
+  const std::string_view tenant = TenantOf(salt);
+  const std::int64_t bytes = EntryBytes(std::ssize(tokens), state_bytes);
+  if (Blocks(tokens.size()) == 0 || bytes > Share(tenant)) return false;
   if (const auto known = owners_.find(salt); known != owners_.end()) {
     // An older entry that this one begins with serves no prompt that this one does not.
     const Match match = Longest(known->second, tokens);
-    if (match.tokens > 0 && match.tokens >= Blocks(match.entry->tokens.size()) * kBlockTokens) Drop(known->second, match.entry);
+    if (match.tokens > 0 && match.tokens >= Blocks(match.entry->tokens.size()) * kBlockTokens) Drop(known, match.entry);
   }
-  MakeRoom(bytes);
+  while (bytes_ + bytes > bytes_max_) {
+    std::map<std::string_view, std::int64_t> used{{tenant, bytes}};
+    for (const auto& [other, owner] : owners_) used[TenantOf(other)] += owner.bytes;
+    const auto order = [&](const auto& item) {
+      const std::string_view of = TenantOf(item.first);
+      return std::tuple(used.at(of), of == tenant, item.second.bytes);  // Of two who use as much, who brings something gives way.
+    };
+    const auto most = std::max_element(owners_.begin(), owners_.end(), [&](const auto& a, const auto& b) { return order(a) < order(b); });
+    Drop(most, most->second.entries.begin());
+  }
+  return true;
+}
+
+void PrefixCache::Keep(std::string_view salt, std::vector<std::int32_t> tokens, std::vector<std::uint8_t> state) {
+  if (!MakeRoom(salt, tokens, std::ssize(state))) return;
+  const std::int64_t bytes = EntryBytes(std::ssize(tokens), std::ssize(state));
   Owner& owner = owners_.try_emplace(std::string(salt)).first->second;
-  const std::vector<std::uint64_t> hashes = BlockHashes(tokens, blocks);
+  const std::vector<std::uint64_t> hashes = BlockHashes(tokens, Blocks(tokens.size()));
   const auto entry = owner.entries.insert(owner.entries.end(), Entry{std::move(tokens), std::move(state), bytes});
   for (const std::uint64_t hash : hashes) owner.by_block.emplace(hash, entry);
   owner.bytes += bytes;
   bytes_ += bytes;
 }
 
-void PrefixCache::Drop(Owner& owner, Entries::iterator entry) {
+void PrefixCache::Forget(std::string_view salt, std::span<const std::int32_t> prompt) {
+  const auto owner = owners_.find(salt);
+  if (owner == owners_.end() || prompt.empty()) return;
+  const Match match = Longest(owner->second, prompt.first(prompt.size() - 1));
+  if (match.tokens > 0) Drop(owner, match.entry);
+}
+
+void PrefixCache::Drop(Owners::iterator owner, Entries::iterator entry) {
+  auto& by_block = owner->second.by_block;
   for (const std::uint64_t hash : BlockHashes(entry->tokens, Blocks(entry->tokens.size()))) {
-    const auto [first, last] = owner.by_block.equal_range(hash);
+    const auto [first, last] = by_block.equal_range(hash);
     for (auto it = first; it != last; ++it) {
       if (it->second != entry) continue;
-      owner.by_block.erase(it);
+      by_block.erase(it);
       break;
     }
   }
-  owner.bytes -= entry->bytes;
+  owner->second.bytes -= entry->bytes;
   bytes_ -= entry->bytes;
-  owner.entries.erase(entry);
-}
-
-void PrefixCache::MakeRoom(std::int64_t bytes) {
-  const auto tenant_of = [](const std::string& salt) { return std::string_view(salt).substr(0, salt.find('|')); };
-  while (bytes_ + bytes > bytes_max_) {
-    std::map<std::string_view, std::int64_t> used;
-    for (const auto& [salt, owner] : owners_) used[tenant_of(salt)] += owner.bytes;
-    const auto order = [&](const auto& item) { return std::pair(used.at(tenant_of(item.first)), item.second.bytes); };
-    const auto most = std::max_element(owners_.begin(), owners_.end(), [&](const auto& a, const auto& b) { return order(a) < order(b); });
-    Drop(most->second, most->second.entries.begin());
-    if (most->second.entries.empty()) owners_.erase(most);
-  }
+  owner->second.entries.erase(entry);
+  if (owner->second.entries.empty()) owners_.erase(owner);
 }
 
 std::int64_t PrefixCache::entries() const {

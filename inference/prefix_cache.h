@@ -2,8 +2,9 @@
 // than the one it was kept under: a tenant (with whatever else changes what the model computes) sees only its own. A salt is "TENANT", or
 // "TENANT|WHAT ELSE".
 //
-// Bounded in bytes. When it is full, the tenant that uses the most under all its salts gives up what it used least recently in the largest
-// of them: none loses anything to a tenant that uses more. One thread.
+// Bounded in bytes, of which tenants have max-min shares: who uses less than its share, under all its salts, loses nothing whoever comes,
+// and what it leaves is the others'. When it is full, who uses the most, counted with what it brings, gives up what it used least recently
+// in the largest of its salts. One thread.
 #pragma once
 
 #include <cstddef>
@@ -30,7 +31,7 @@ class PrefixCache {
   // The snapshot that agrees with the prompt on the most tokens: on its first `tokens`, a block at least, and fewer than the prompt has. Of
   // several the one that was kept for the fewest.
   struct Hit {
-    std::span<const std::uint8_t> state;  // Of all the tokens it was kept for. Valid until the next Keep.
+    std::span<const std::uint8_t> state;  // Of all the tokens it was kept for. Valid until something is kept or forgotten.
     std::int64_t tokens = 0;
     std::int64_t state_tokens = 0;  // That it was kept for.
   };
@@ -39,8 +40,19 @@ class PrefixCache {
   // Whether keeping these would let a later prompt save at least a block more than what is there.
   bool Wants(std::string_view salt, std::span<const std::int32_t> tokens) const;
 
-  // Keeps a snapshot. What it holds more of than an older one of the same salt takes that one's place.
+  // Of a snapshot of so many tokens and bytes, the first how many tokens would be kept now: all of them, or as many whole blocks as its
+  // tenant's share holds.
+  std::int64_t Fits(std::string_view salt, std::int64_t tokens, std::int64_t state_bytes) const;
+
+  // Makes the room for a snapshot that is kept next, so that its state is taken out into memory that this gave up. False: its tenant's
+  // share does not hold it, and nothing was given up.
+  bool MakeRoom(std::string_view salt, std::span<const std::int32_t> tokens, std::int64_t state_bytes);
+
+  // Keeps a snapshot, if there can be room. What it holds more of than an older one of the same salt takes that one's place.
   void Keep(std::string_view salt, std::vector<std::int32_t> tokens, std::vector<std::uint8_t> state);
+
+  // Drops what Find gives for this prompt.
+  void Forget(std::string_view salt, std::span<const std::int32_t> prompt);
 
   std::int64_t bytes() const { return bytes_; }
   std::int64_t entries() const;
@@ -62,13 +74,15 @@ class PrefixCache {
     std::int64_t tokens = 0;
   };
 
+  using Owners = std::map<std::string, Owner, std::less<>>;  // By salt. None is without entries.
+
   static Match Longest(Owner& owner, std::span<const std::int32_t> tokens);
-  void Drop(Owner& owner, Entries::iterator entry);
-  void MakeRoom(std::int64_t bytes);
+  std::int64_t Share(std::string_view tenant) const;
+  void Drop(Owners::iterator owner, Entries::iterator entry);
 
   std::int64_t bytes_max_;
   std::int64_t bytes_ = 0;
-  std::map<std::string, Owner, std::less<>> owners_;  // By salt.
+  Owners owners_;
 };
 
 }  // namespace tollgate::inference

@@ -48,7 +48,11 @@ void TellPrompt(FairQueue& queue, const std::vector<std::unique_ptr<Sequence>>& 
     if (other->account == sequence.account) return;
     least = std::min(least.value_or(other->account->worked), other->account->worked);
   }
-  queue.BringsPrompt(*sequence.account, least);
+  if (sequence.input_ends.empty()) {
+    queue.BringsPrompt(*sequence.account, least);
+  } else {
+    queue.BringsJob(*sequence.account, least);
+  }
 }
 
 }  // namespace
@@ -161,7 +165,7 @@ void Replica::Rewind(Sequence& sequence, const RewindOrder& order) {
 void Replica::Admit() {
   for (;;) {
     const bool may = running_ < model_.slots && queue_.size() > 0 && engine_->Ready().ok();
-    const bool last_slot = model_.slots >= 4 && running_ == model_.slots - 1;
+    const bool last_slot = KeepsSlot(model_.slots) && running_ == model_.slots - 1;
     if (cells_ != nullptr && !cells_->Admits(may ? queue_.Peek(last_slot, now_) : FairQueue::Head{}, now_)) return;
     if (!may) return;
     std::unique_ptr<Sequence> sequence = queue_.Pop(last_slot, now_);
@@ -197,7 +201,6 @@ void Replica::Open(std::unique_ptr<Sequence> sequence) {
   *free = std::move(sequence);
   Sequence& seated = **free;
   seated.input_texts.clear();
-  if (by_inputs_) LiftWorked(*seated.account);
   seated.output.reserve(static_cast<std::size_t>(std::min(seated.output_limit, kOutputsAtFirst)));
   ++running_;
   if (!opened.ok()) {
@@ -216,7 +219,7 @@ void Replica::Open(std::unique_ptr<Sequence> sequence) {
   seated.end.input_tokens_evaluated = opened->cached_tokens;
   seated.published = opened->published_tokens;
   seated.prompt_left = seated.end.input_tokens - opened->cached_tokens - opened->published_tokens;
-  if (!by_inputs_) TellPrompt(queue_, slots_, seated);
+  TellPrompt(queue_, slots_, seated);
   if (cells_ != nullptr) CellPool::Guard(seated);
 }
 

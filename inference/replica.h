@@ -18,6 +18,7 @@
 
 #include "base/mutex.h"
 #include "inference/cell_pool.h"
+#include "inference/door.h"
 #include "inference/engine.h"
 #include "inference/fair_queue.h"
 #include "inference/pool.h"
@@ -48,7 +49,7 @@ class Replica {
   absl::StatusOr<std::vector<std::shared_ptr<TokenStream>>> SubmitGroup(const SequenceRequest& request, const AdaptersHeld& adapters,
                                                                         std::span<const std::uint64_t> seeds);
   ReplicaStats stats() const;
-
+  bool Takes(const base::TeamId& tenant, int sequences) const;  // So many more of its would be let in now.
   // Adapters, by full name. Add waits for a turn of the replica's thread, or gives it up; Remove, until nobody uses it or `deadline`.
   absl::StatusOr<AdapterInfo> CheckAdapter(const AdapterOptions& adapter, std::int64_t memory_bytes) const;
   absl::Status AddAdapter(const AdapterOptions& adapter, const AdapterInfo& info, std::chrono::milliseconds patience = kPatience);
@@ -90,7 +91,6 @@ class Replica {
   void PlanInputs();  // The same of a model that embeds: inputs_ beside work_.
   void StepInputs();
   void TakeVectors(Sequence& job, std::span<const float> vectors);
-  void LiftWorked(TenantAccount& tenant) const;
   void Take(Sequence& sequence, const EngineOutput& output);
   void ParkOrEnd(Sequence& sequence);
   void End(Sequence& sequence, EndReason reason, const absl::Status& status);
@@ -101,9 +101,9 @@ class Replica {
   void Publish();  // Stats.
   void Wait();
   void ShareCells();
-  void Leave(int sequences);
+  void Leave(std::span<const std::unique_ptr<Sequence>> sequences);
   std::optional<EndReason> Due(const Sequence& sequence) const;
-  std::int64_t RetryAfterMs() const;
+  std::int64_t RetryAfterMs(std::int64_t waiting) const;
   absl::Status StatusOf(EndReason reason, std::int64_t decoded) const;
 
   const ModelOptions model_;
@@ -118,7 +118,7 @@ class Replica {
   std::vector<std::packaged_task<absl::Status()>> jobs_ GUARDED_BY(mu_);
   std::map<std::string, std::shared_ptr<const LoadedAdapter>, std::less<>> adapters_ GUARDED_BY(mu_);  // Those that may be asked for.
   std::int64_t groups_ GUARDED_BY(mu_) = 0;
-  int inside_ GUARDED_BY(mu_) = 0;  // Sequences in the inbox, the queue and the slots.
+  Door door_ GUARDED_BY(mu_);  // Behind it: the inbox, the queue and the slots.
   bool closed_ GUARDED_BY(mu_) = false;
   ReplicaStats published_ GUARDED_BY(mu_);
   std::atomic<std::int64_t> service_ms_{1000};  // Mean time a sequence holds a slot.

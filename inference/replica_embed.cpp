@@ -1,14 +1,12 @@
 // How it works. A job is a sequence whose prompt is its inputs, one behind the other, and whose chunks are whole inputs. Queue, slots,
 // cancel, deadlines and ends are those of any sequence; what differs is the step: the inputs of one tenant, in the order of its jobs, as
 // many as fit into the time of a step, but one at least, for an input cannot be cut. Among the tenants that hold slots the one comes next
-// that had the fewest tokens worked through, over its weight; one that comes back starts from the least of the others, so that idling saves
-// nothing up. Where the engine runs jobs in their slots, on servers that share their time out themselves, a step is as it is for chats, and
-// gives vectors for tokens.
+// that had the fewest tokens worked through, over its weight; one that comes back starts about where the least of the others is, or where
+// the last step was, so that neither idling nor work of the past counts. Where the engine runs jobs in their slots, on servers that share
+// their time out themselves, a step is as it is for chats, and gives vectors for tokens.
 //
 // Tested by tests/inference/embed_test.cpp.
 #include <algorithm>
-#include <limits>
-#include <tuple>
 #include <utility>
 
 #include <fmt/format.h>
@@ -125,28 +123,16 @@ void Replica::TakeVectors(Sequence& job, std::span<const float> vectors) {
   if (job.prompt_left == 0) End(job, EndReason::kStop, absl::OkStatus());
 }
 
-void Replica::LiftWorked(TenantAccount& tenant) const {
-  if (tenant.slots_held > 1) return;
-  double least = std::numeric_limits<double>::infinity();
-  for (const auto& other : slots_) {
-    if (other != nullptr && other->account != &tenant) least = std::min(least, other->account->worked);
-  }
-  if (least < std::numeric_limits<double>::infinity()) tenant.worked = std::max(tenant.worked, least);
-}
-
 void Replica::PlanInputs() {
   inputs_.clear();
   prompts_.clear();
   if (!engine_->Ready().ok()) return;  // A job keeps nothing in the engine: it goes on when that is back.
-  const TenantAccount* next = nullptr;
   for (const auto& job : slots_) {
-    if (job != nullptr && !job->closing && (next == nullptr || job->account->worked < next->worked)) next = job->account;
+    if (job != nullptr && !job->closing) prompts_.push_back(job.get());
   }
-  for (const auto& job : slots_) {
-    if (job != nullptr && !job->closing && job->account == next) prompts_.push_back(job.get());
-  }
-  const auto order = [](const Sequence* s) { return std::tuple(s->request.band, *s->end.started_at, s->slot); };
-  std::sort(prompts_.begin(), prompts_.end(), [&](const Sequence* a, const Sequence* b) { return order(a) < order(b); });
+  if (prompts_.empty()) return;
+  queue_.OrderPrompts(prompts_);
+  std::erase_if(prompts_, [next = prompts_.front()->account](const Sequence* job) { return job->account != next; });
   // Nothing is decoded here, and a step that is alone may take several targets: a quarter of it is one.
   std::int64_t left = budget_.PromptTokens(0) / 4;
   for (const Sequence* job : prompts_) {

@@ -55,7 +55,7 @@ void Replica::CloseEnded() {
   closing_ = 0;
   while (seated_ > 0 && slots_[seated_ - 1] == nullptr) --seated_;
   Publish();
-  Leave(static_cast<int>(ended_.size()));
+  Leave(ended_);
   for (auto& sequence : ended_) sequence->stream->Finish(std::move(sequence->end));
   ended_.clear();
 }
@@ -66,7 +66,7 @@ void Replica::EndWaiting(std::unique_ptr<Sequence> sequence, EndReason reason) {
   sequence->end.ended_at = now_;
   ++stats_.sequences;
   Publish();
-  Leave(1);
+  Leave(std::span(&sequence, 1));
   sequence->stream->Finish(std::move(sequence->end));
 }
 
@@ -98,6 +98,7 @@ void Replica::Publish() {
   for (const auto& sequence : Seated()) {
     if (sequence == nullptr) continue;
     stats_.parked += sequence->parked ? 1 : 0;
+    if (stats_.kv_tokens_total == 0) continue;
     stats_.kv_tokens_used += sequence->end.input_tokens_evaluated + sequence->published;
     stats_.kv_tokens_used += static_cast<std::int64_t>(sequence->output.size());
   }
@@ -111,10 +112,10 @@ void Replica::Publish() {
   published_ = stats_;
 }
 
-void Replica::Leave(int sequences) {
+void Replica::Leave(std::span<const std::unique_ptr<Sequence>> sequences) {
   base::Lock lock(mu_);
-  inside_ -= sequences;
-  if (inside_ == 0) idle_cv_.notify_all();
+  for (const auto& sequence : sequences) door_.Leave(sequence->request.tenant);
+  if (door_.inside() == 0) idle_cv_.notify_all();
 }
 
 }  // namespace tollgate::inference

@@ -12,13 +12,13 @@ namespace tollgate::inference {
 struct ReplicaStats {
   std::string model;
   int slots = 0;
-  int running = 0;                  // Sequences that hold a slot.
-  int parked = 0;                   // Of those, waiting for Allow or for their reader.
-  int suspended = 0;                // Of those that hold a slot, without cells for now (ModelOptions::kv_tokens).
-  int waiting = 0;                  // Sequences in the queue.
-  bool full = false;                // The next sequence would be refused by the queue.
-  std::int64_t kv_tokens_used = 0;  // Of slots x context_tokens, or of the cells that are shared.
-  std::int64_t kv_tokens_total = 0;
+  int running = 0;                   // Sequences that hold a slot.
+  int parked = 0;                    // Of those, waiting for Allow or for their reader.
+  int suspended = 0;                 // Of those that hold a slot, without cells for now (ModelOptions::kv_tokens).
+  int waiting = 0;                   // Sequences in the queue.
+  bool full = false;                 // The queue would refuse the next sequence, whosever it is.
+  std::int64_t kv_tokens_used = 0;   // Of slots x context_tokens, or of the cells that are shared.
+  std::int64_t kv_tokens_total = 0;  // Both 0 of models that embed, which keep no context, and of models on servers, which keep it there.
   std::int64_t prefix_cache_bytes = 0;
   std::int64_t suspended_bytes = 0;  // Of states that suspended sequences come back from.
   std::int64_t steps = 0;            // Since the start, as all below.
@@ -34,7 +34,7 @@ struct ReplicaStats {
   std::int64_t prefix_hits = 0;            // and of those, whose prompt began with what their tenant had kept.
   std::int64_t adapter_changes = 0;        // Steps with other adapters than the step before.
   std::int64_t sequences = 0;              // Ended, however.
-  std::int64_t refused = 0;                // By a full queue.
+  std::int64_t refused = 0;                // By a full queue, or one that is full for their tenant.
   std::int64_t failed = 0;                 // Ended with kEngineFailed.
   bool ready = true;                       // False while the process that it computes in is started again,
   std::int64_t engine_restarts = 0;        // which it was so often.

@@ -1,6 +1,6 @@
 // How it works. What callers of a replica do: start it, check and queue a request, stop it. A request is checked wholly here, on the
-// caller's thread, so that the engine sees nothing out of range. The bound on the queue counts everything inside beyond the slots, so that
-// a burst that the slots can take is not refused because the replica's thread has not looked yet.
+// caller's thread, so that the engine sees nothing out of range. The bound on the queue (door.h) counts everything inside beyond the slots,
+// so that a burst that the slots can take is not refused because the replica's thread has not looked yet.
 //
 // Tested by tests/inference/pool_test.cpp, tests/inference/pool_limits_test.cpp.
 #include <pthread.h>
@@ -73,17 +73,37 @@ absl::Status Refuse(absl::StatusCode code, std::string_view message, std::string
   return base::WithDetail(base::MakeStatus(code, message), detail);
 }
 
+// Jobs keep none beyond a step, and models on servers keep theirs there.
+bool KeepsContext(const ModelOptions& model) { return model.pooling == Pooling::kNone && model.engine != EngineKind::kOpenAi; }
+
+// `own`: what the tenant has inside.
+absl::Status NoRoom(const ModelOptions& model, Door::Answer answer, std::int64_t own, std::int64_t retry_after_ms) {
+  base::ErrorDetail detail;
+  detail.reason = "QUEUE_FULL";
+  detail.retry_after_ms = retry_after_ms;
+  const std::string message = answer == Door::Answer::kFull
+                                  ? fmt::format("model {} has {} sequences running and {} waiting, all it may hold; try again in {} ms",
+                                                model.name, model.slots, model.queue_sequences_max, retry_after_ms)
+                                  : fmt::format(
+                                        "model {} has {} sequences of this team inside, as many as a team may have of {} slots and {} "
+                                        "places to wait in while so few "
+                                        "are free: the rest is for other teams; wait for some to end, or try again in {} ms",
+                                        model.name, own, model.slots, model.queue_sequences_max, retry_after_ms);
+  return base::WithDetail(base::ResourceExhausted(message), detail);
+}
+
 }  // namespace
 
 Replica::Replica(const ModelOptions& model, const base::Clock& clock)
     : model_(model),
       clock_(clock),
+      door_(model.slots, model.queue_sequences_max),
       budget_(model.step_tokens_max, model.step_target),
       turns_(model.step_target),
       slots_(static_cast<std::size_t>(model.slots)) {
   stats_.model = model.strict ? model.name + " (strict)" : model.name;
   stats_.slots = model.slots;
-  stats_.kv_tokens_total = model.kv_tokens > 0 ? model.kv_tokens : model.slots * model.context_tokens;
+  if (KeepsContext(model)) stats_.kv_tokens_total = model.kv_tokens > 0 ? model.kv_tokens : model.slots * model.context_tokens;
   published_ = stats_;
 }
 
@@ -210,21 +230,17 @@ absl::StatusOr<std::vector<std::shared_ptr<TokenStream>>> Replica::SubmitGroup(c
 
 // All of them into the inbox, as one group, or none.
 absl::Status Replica::Enter(std::vector<std::unique_ptr<Sequence>> sequences) {
-  const auto count = static_cast<int>(sequences.size());
+  const base::TeamId tenant = sequences.front()->request.tenant;
+  const auto count = static_cast<std::int64_t>(sequences.size());
   {
     base::Lock lock(mu_);
     if (closed_) return StatusOf(EndReason::kShutdown, 0);
-    if (inside_ + count > model_.slots + model_.queue_sequences_max) {
+    if (const Door::Answer answer = door_.Ask(tenant, count); answer != Door::Answer::kIn) {
       ++published_.refused;
-      base::ErrorDetail detail;
-      detail.reason = "QUEUE_FULL";
-      detail.retry_after_ms = RetryAfterMs();
-      return base::WithDetail(
-          base::ResourceExhausted(fmt::format("model {} has {} sequences running and {} waiting, all it may hold; try again in {} ms",
-                                              model_.name, model_.slots, model_.queue_sequences_max, *detail.retry_after_ms)),
-          detail);
+      const std::int64_t waiting = std::max<std::int64_t>(door_.inside() - model_.slots, 0);
+      return NoRoom(model_, answer, door_.inside(tenant), RetryAfterMs(waiting));
     }
-    inside_ += count;
+    door_.Enter(tenant, count);
     const std::int64_t group = count > 1 ? ++groups_ : 0;
     for (auto& sequence : sequences) {
       sequence->group = group;
@@ -235,9 +251,14 @@ absl::Status Replica::Enter(std::vector<std::unique_ptr<Sequence>> sequences) {
   return absl::OkStatus();
 }
 
+bool Replica::Takes(const base::TeamId& tenant, int sequences) const {
+  base::Lock lock(mu_);
+  return engine_->Ready().ok() && door_.Ask(tenant, sequences) == Door::Answer::kIn;
+}
+
 // When about half of what waits will have been served.
-std::int64_t Replica::RetryAfterMs() const {
-  const std::int64_t half = service_ms_.load(std::memory_order_relaxed) * (model_.queue_sequences_max / 2 + 1) / model_.slots;
+std::int64_t Replica::RetryAfterMs(std::int64_t waiting) const {
+  const std::int64_t half = service_ms_.load(std::memory_order_relaxed) * (waiting / 2 + 1) / model_.slots;
   return std::clamp<std::int64_t>(half, 100, 60'000);
 }
 
@@ -251,7 +272,7 @@ absl::Status Replica::StatusOf(EndReason reason, std::int64_t decoded) const {
           fmt::format("the deadline passed after {} output tokens; allow more time or ask for fewer tokens", decoded));
     case EndReason::kQueueTimeout:
       detail.reason = "QUEUE_TIMEOUT";
-      detail.retry_after_ms = RetryAfterMs();
+      detail.retry_after_ms = RetryAfterMs(model_.queue_sequences_max);
       return base::WithDetail(base::Unavailable(fmt::format("model {} had no free slot for {} ms; try again in {} ms", model_.name,
                                                             model_.queue_timeout.count(), *detail.retry_after_ms)),
                               detail);
@@ -268,8 +289,8 @@ ReplicaStats Replica::stats() const {
   ReplicaStats stats = published_;
   stats.ready = engine_->Ready().ok();
   stats.engine_restarts = engine_->restarts();
-  stats.full = inside_ >= model_.slots + model_.queue_sequences_max;
-  stats.waiting = std::max(stats.waiting, inside_ - stats.running);
+  stats.full = door_.full();
+  stats.waiting = std::max(stats.waiting, static_cast<int>(door_.inside()) - stats.running);
   return stats;
 }
 
@@ -280,7 +301,7 @@ void Replica::StopAdmission() {
 
 bool Replica::WaitIdle(std::chrono::milliseconds limit) {
   base::Lock lock(mu_);
-  return idle_cv_.wait_for(lock.native(), limit, [this]() REQUIRES(mu_) { return inside_ == 0; });
+  return idle_cv_.wait_for(lock.native(), limit, [this]() REQUIRES(mu_) { return door_.inside() == 0; });
 }
 
 void Replica::Stop() {

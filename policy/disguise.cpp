@@ -10,10 +10,10 @@
 #include "policy/disguise.h"
 
 #include <algorithm>
-#include <map>
 #include <span>
 
 #include "policy/encoded_runs.h"
+#include "policy/resolver.h"
 
 namespace tollgate::policy {
 namespace {
@@ -76,30 +76,15 @@ void FindDecoded(const Program& program, std::string_view word, std::int64_t at,
   const std::size_t first = found.size();
   ForEachDecoded(word, [&](const Decoded& decoded) {
     const std::int64_t begin = at + static_cast<std::int64_t>(decoded.begin), end = at + static_cast<std::int64_t>(decoded.end);
-    // Hits come by where they begin: one that ends before what a rule's exceptions have reached lies in one of them.
-    constexpr std::uint32_t kAll = UINT32_MAX;
-    struct Reached {
-      std::int64_t written = 0, plain = 0;
-    };
-    std::map<std::uint32_t, Reached> allowed;  // By the rule whose own exception it is; kAll: of all.
+    Exceptions exceptions(program.rules());
     const std::vector<Hit> hits = FindEverywhere(program, decoded.text, selection, depth - 1);
-    for (auto hit = hits.begin(); hit != hits.end(); ++hit) {
-      for (auto allow = hit; allow != hits.end() && allow->begin == hit->begin; ++allow) {
-        const Rule& rule = program.rules()[allow->rule];
-        if (rule.action != Action::kAllow) continue;
-        Reached& reached = allowed[rule.exception ? allow->rule - 1 : kAll];
-        reached.plain = std::max(reached.plain, allow->end);
-        if (allow->views != Hit::kPlain) reached.written = std::max(reached.written, allow->end);
-      }
-      const Program::Source& source = program.sources()[hit->source];
-      const bool is_exception = program.rules()[hit->rule].action == Action::kAllow;
-      const auto within = [&](std::uint32_t rule) {
-        const auto reached = allowed.find(rule);
-        return reached != allowed.end() && hit->end <= (hit->views == Hit::kPlain ? reached->second.plain : reached->second.written);
-      };
-      const bool exempt = within(kAll) || within(hit->rule);
-      if (!source.decoded || is_exception || hit->continuation || exempt) continue;
-      const Hit run{begin, end, hit->rule, hit->source, false, Hit::kDecoded, hit->bits_thousandths};
+    std::size_t noted = 0;
+    for (const Hit& hit : hits) {
+      while (noted < hits.size() && hits[noted].begin <= hit.begin) exceptions.Note(hits[noted++]);
+      const Program::Source& source = program.sources()[hit.source];
+      const bool is_exception = program.rules()[hit.rule].action == Action::kAllow;
+      if (!source.decoded || is_exception || hit.continuation || exceptions.Cover(hit)) continue;
+      const Hit run{begin, end, hit.rule, hit.source, false, Hit::kDecoded, hit.bits_thousandths};
       const auto known = std::find_if(found.begin() + static_cast<std::ptrdiff_t>(first), found.end(),
                                       [&](const Hit& f) { return f.source == run.source && f.begin == run.begin && f.end == run.end; });
       if (known == found.end())

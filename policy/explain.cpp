@@ -120,7 +120,7 @@ class Explainer {
   void Fill(Explanation& out) {
     Tally tally(rules_);
     Resolver resolver(program_, tally, /*stop_at_block=*/text_.output);
-    resolver.Judge(hits_, static_cast<std::int64_t>(text_.text.size()));
+    resolver.Judge(hits_);
     std::vector<std::int64_t> counts(rules_.size()), acted(rules_.size());
     std::vector<std::string> allowed_by(rules_.size());
     bool over = false;  // The reply has ended.

@@ -100,6 +100,12 @@ std::string JsonOf(std::span<const std::string> parts, std::size_t before, std::
   return text;
 }
 
+std::optional<std::vector<std::string>> SecondReading(const Message& message) {
+  if (message.role != Role::kTool || message.aside) return std::nullopt;
+  const std::string text = TextOf(message);
+  return text.find('\\') == std::string::npos ? std::nullopt : CutJson(text);
+}
+
 absl::StatusOr<std::string> FilterJson(std::string_view text, StreamFilter& filter) {
   const auto parts = CutJson(text);
   std::string decoded, strings;  // The text, and for each byte whether it is in a string.

@@ -11,6 +11,7 @@
 
 #include "base/status.h"
 #include "policy/stream_filter.h"
+#include "policy/verdict.h"
 
 namespace tollgate::policy {
 
@@ -28,6 +29,11 @@ std::string JoinJson(std::span<const std::string> parts);
 void AddJson(std::string_view json, std::vector<std::string>& parts);
 // What became of `original`, which AddJson put behind `before` other parts: JSON again, where its parts are still as many.
 std::string JsonOf(std::span<const std::string> parts, std::size_t before, std::string_view original);
+
+// Of a tool's result that is JSON with escapes: its parts, once more. A prompt has them as a message of its own, aside, of the role and the
+// channel of the result, behind the conversation, in the order of the results: they are judged as well as what is written, and what
+// Inspect takes out of either is in neither. Nothing for any other message.
+std::optional<std::vector<std::string>> SecondReading(const Message& message);
 
 // JSON through a filter: what may leave, its strings written as JoinJson does. A replacement of what was no string is one; where an edit
 // reached beyond a string, it is no JSON any more. REQUIRES: `filter` is new. Afterwards it was pushed all of `json`, decoded, and is

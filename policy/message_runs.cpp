@@ -140,10 +140,13 @@ std::vector<std::vector<TextEdit>> EditsByText(const Program& program, std::span
     while (next < edits.size() && edits[next].end <= base) ++next;
     for (std::size_t at = next; at < edits.size() && edits[at].begin < end; ++at) {
       const Resolver::Edit& edit = edits[at];
-      TextEdit its{std::max(edit.begin, base) - base, std::min(edit.end, end) - base, ""};
+      const Program::Source& source = program.sources()[edit.source];
+      TextEdit its{std::max(edit.begin, base) - base, std::min(edit.end, end) - base, "", "", source.rule, edit.alone};
       if (edit.begin >= base) {
         const auto begin = static_cast<std::size_t>(edit.begin), length = static_cast<std::size_t>(edit.end - edit.begin);
-        its.text = ReplacementFor(program, edit, std::string_view(joined).substr(begin, length), pseudonyms);
+        const std::string_view span = std::string_view(joined).substr(begin, length);
+        its.text = ReplacementFor(program, edit, span, pseudonyms);
+        its.hidden = source.replacement.For(span, /*alone=*/false);
       }
       out[i].push_back(std::move(its));
     }

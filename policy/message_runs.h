@@ -34,6 +34,9 @@ std::vector<Hit> FindInRun(const Program& program, std::span<const std::string> 
 struct TextEdit {
   std::int64_t begin = 0, end = 0;
   std::string text;
+  std::string hidden = {};  // In its place where another edit shares some of the bytes: it shows nothing of them.
+  std::uint32_t rule = 0;
+  bool alone = true;  // As Resolver::Edit.
 };
 
 // The edits of the joined texts, for each text. Of one that runs over several texts the first gets the replacement. Pseudonyms are made in

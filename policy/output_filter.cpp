@@ -1,12 +1,14 @@
 // The text is read as it is written (text_scan.h) and, once a character is not its own plain form, in its plain form as well (disguise.h).
 // Words wait for their end where a rule wants them decoded, and what may become a pseudonym of the prompt for its own.
 // What lies before the least of their live starts is final for both: the resolver judges the hits that begin there, and the text goes out,
-// edited. FilterComplete, which the result is compared with, shares the leaf detectors and the resolver, but none of this.
+// edited. FilterComplete, which the result is compared with, shares the leaf detectors and the resolver, but none of this. What would come
+// of a text that is not pushed is asked of copies of all that reads and decides, without what is behind them.
 //
 // Tested by tests/policy/stream_property_test.cpp and tests/policy/stream_filter_test.cpp.
 #include "policy/output_filter.h"
 
 #include <algorithm>
+#include <optional>
 
 #include "base/encoding.h"
 #include "policy/disguise.h"
@@ -26,6 +28,17 @@ class Restorer {
   std::int64_t WholeUpTo(std::string_view text, std::int64_t bytes, bool at_end) const {
     if (pseudonyms_ == nullptr) return bytes;
     return static_cast<std::int64_t>(pseudonyms_->WholeUpTo(text, static_cast<std::size_t>(bytes), at_end));
+  }
+
+  // Whether in `text` some pseudonym that goes on behind `from` would get its value back.
+  bool RestoresBehind(std::string_view text, std::int64_t from) const {
+    bool found = false;
+    std::int64_t room = room_;
+    if (pseudonyms_ == nullptr) return false;
+    pseudonyms_->Restore(text, json_, room, [&](const Pseudonyms::Restored& its) {
+      found = found || static_cast<std::int64_t>(its.at + its.pseudonym.text.size()) > from;
+    });
+    return found;
   }
 
   // `text`, which lies at `begin` in the raw reply, goes out. `given`: bytes that went out before `out`.
@@ -48,6 +61,52 @@ class Restorer {
   std::int64_t room_ = Pseudonyms::kRestoredBytesMax;
 };
 
+// All that reads a reply. A copy reads on by itself.
+class Readers {
+ public:
+  Readers(const Program& program, const Program::Selection& selection)
+      : program_(program), selection_(selection), scan_(program, selection) {}
+
+  // `text` begins at the raw offset `base` and ends with `piece`, which is new. Returns the least of the live starts.
+  std::int64_t Read(std::string_view piece, bool at_end, std::string_view text, std::int64_t base, std::vector<Hit>& found) {
+    std::string_view fresh = piece;
+    if (!plain_ && selection_.plain) {
+      const std::size_t same = FirstDisguised(fresh, behind_, !at_end);
+      if (same < fresh.size()) {
+        if (same > 0) ReadWritten(fresh.substr(0, same), false, found);
+        plain_.emplace(scan_, behind_);
+        fresh.remove_prefix(same);
+      }
+    }
+    const std::size_t first = found.size();
+    std::int64_t live = ReadWritten(fresh, at_end, found);
+    if (plain_) live = plain_->Read(program_, fresh, at_end, live, first, found);
+    if (!selection_.decoded) return live;
+    std::vector<EncodedWord> ended;
+    words_.Read(piece, at_end, ended);
+    for (const EncodedWord& word : ended) {
+      const auto begin = static_cast<std::size_t>(word.begin - base), length = static_cast<std::size_t>(word.end - word.begin);
+      FindDecoded(program_, text.substr(begin, length), word.begin, selection_, kDecodeDepth, found);
+    }
+    return std::min(live, words_.LiveStart());
+  }
+
+ private:
+  std::int64_t ReadWritten(std::string_view fresh, bool at_end, std::vector<Hit>& found) {
+    const std::size_t first = found.size();
+    const std::int64_t live = scan_.Read(fresh, at_end, found);
+    for (std::size_t i = first; i < found.size(); ++i) found[i].views = plain_ ? Hit::kWritten : Hit::kBoth;
+    return live;
+  }
+
+  const Program& program_;
+  const Program::Selection& selection_;
+  TextScan scan_;
+  std::optional<PlainScan> plain_;  // Once the two texts differ.
+  WordCutter words_;                // That may be encoded.
+  Behind behind_;                   // What was read, until then.
+};
+
 class OutputFilter final : public StreamFilter {
  public:
   OutputFilter(std::shared_ptr<const void> owner, const Program& program, const Subject& subject, const Channel& channel)
@@ -55,8 +114,8 @@ class OutputFilter final : public StreamFilter {
         program_(program),
         selection_(program.Select(subject, Role::kAssistant, channel)),
         tally_(program.rules()),
-        resolver_(program, tally_, /*stop_at_block=*/true),
-        scan_(program, selection_),
+        resolver_(program, tally_, /*stop_at_block=*/true, {TextPlace{}}, /*remembers=*/true),
+        readers_(program, selection_),
         restorer_(subject) {}
 
   absl::StatusOr<std::string> Push(std::string_view raw) override {
@@ -90,12 +149,29 @@ class OutputFilter final : public StreamFilter {
   bool acts() const override { return !Idle(); }
   bool blocked() const override { return blocked_; }
   const Verdict& verdict() const override { return verdict_; }
+  Verdict VerdictBefore(std::int64_t before) const override { return resolver_.VerdictBefore(before); }
   const std::vector<RawSpan>& raw() const override { return raw_; }
   const std::vector<std::pair<std::int64_t, std::int64_t>>& replaced() const override { return replaced_; }
   std::size_t held_bytes() const override { return blocked_ ? 0 : static_cast<std::size_t>(pushed_ - decided_); }
   std::int64_t pushed_bytes() const override { return pushed_; }
   std::int64_t decided_bytes() const override { return decided_; }
-  bool swallowing() const override { return scan_.swallowing() || (plain_ != nullptr && plain_->swallowing()); }
+
+  bool LetsOut(std::string_view next) const override {
+    if (!failure_.ok() || finished_ || blocked_ || !base::IsValidUtf8(next)) return false;
+    if (Idle() || next.empty()) return held_bytes() == 0;
+    const std::string text = text_ + std::string(next);
+    Readers readers = readers_;
+    std::vector<Hit> found = found_;
+    const std::int64_t live = std::max(readers.Read(next, false, text, decided_, found), decided_);
+    if (restorer_.WholeUpTo(text, live - decided_, false) < static_cast<std::int64_t>(text.size())) return false;
+    program_.Finish(found);
+    Resolver resolver = resolver_.Fork();
+    resolver.Judge(found);
+    if (resolver.blocked()) return false;
+    const std::int64_t edited = resolver.edits().empty() ? decided_ : std::max(decided_, resolver.edits().back().end);
+    if (edited > pushed_) return false;
+    return !restorer_.RestoresBehind(std::string_view(text).substr(static_cast<std::size_t>(edited - decided_)), pushed_ - edited);
+  }
 
  private:
   bool Idle() const { return selection_.empty() && !restorer_.restores(); }
@@ -104,41 +180,9 @@ class OutputFilter final : public StreamFilter {
     return std::string_view(text_).substr(static_cast<std::size_t>(from - decided_), static_cast<std::size_t>(to - from));
   }
 
-  // Every reader reads; returns the least of their live starts.
-  std::int64_t Read(std::string_view piece, bool at_end) {
-    std::string_view fresh = piece;
-    if (plain_ == nullptr && selection_.plain) {
-      const std::size_t same = FirstDisguised(fresh, behind_, !at_end);
-      if (same < fresh.size()) {
-        if (same > 0) ReadWritten(fresh.substr(0, same), false);
-        plain_ = std::make_unique<PlainScan>(scan_, behind_);
-        fresh.remove_prefix(same);
-      }
-    }
-    const std::size_t first = found_.size();
-    std::int64_t live = ReadWritten(fresh, at_end);
-    if (plain_ != nullptr) live = plain_->Read(program_, fresh, at_end, live, first, found_);
-    if (selection_.decoded) live = std::min(live, ReadWords(piece, at_end));
-    return std::max(live, decided_);
-  }
-
-  std::int64_t ReadWords(std::string_view fresh, bool at_end) {
-    std::vector<EncodedWord> ended;
-    words_.Read(fresh, at_end, ended);
-    for (const EncodedWord& word : ended) FindDecoded(program_, Bytes(word.begin, word.end), word.begin, selection_, kDecodeDepth, found_);
-    return words_.LiveStart();
-  }
-
-  std::int64_t ReadWritten(std::string_view fresh, bool at_end) {
-    const std::size_t first = found_.size();
-    const std::int64_t live = scan_.Read(fresh, at_end, found_);
-    for (std::size_t i = first; i < found_.size(); ++i) found_[i].views = plain_ == nullptr ? Hit::kBoth : Hit::kWritten;
-    return live;
-  }
-
   std::string Advance(std::string_view fresh, bool at_end) {
     text_ += fresh;
-    const std::int64_t free = Read(fresh, at_end);
+    const std::int64_t free = std::max(readers_.Read(fresh, at_end, text_, decided_, found_), decided_);
     const std::int64_t live = decided_ + restorer_.WholeUpTo(text_, free - decided_, at_end);
     if (at_end || live > decided_) Judge(at_end ? INT64_MAX : live);
     std::string out;
@@ -158,7 +202,7 @@ class OutputFilter final : public StreamFilter {
     program_.Finish(found_);
     const auto later = std::find_if(found_.begin(), found_.end(), [&](const Hit& hit) { return hit.begin >= limit; });
     if (later == found_.begin()) return;
-    resolver_.Judge({found_.data(), static_cast<std::size_t>(later - found_.begin())}, std::min(limit, pushed_));
+    resolver_.Judge({found_.data(), static_cast<std::size_t>(later - found_.begin())});
     found_.erase(found_.begin(), later);
     verdict_ = tally_.ToVerdict();
     blocked_ = resolver_.blocked();
@@ -215,11 +259,8 @@ class OutputFilter final : public StreamFilter {
   const Program::Selection selection_;
   Tally tally_;
   Resolver resolver_;
-  TextScan scan_;
-  std::unique_ptr<PlainScan> plain_;  // Once the two texts differ.
-  WordCutter words_;                  // That may be encoded.
+  Readers readers_;
   Restorer restorer_;
-  Behind behind_;  // What was read, until then.
 
   std::string text_;  // Raw bytes from decided_ to pushed_.
   std::int64_t decided_ = 0, pushed_ = 0;
@@ -245,7 +286,7 @@ absl::StatusOr<Filtered> FilterComplete(const Program& program, const Subject& s
   Tally tally(program.rules());
   Resolver resolver(program, tally, /*stop_at_block=*/true);
   const std::vector<Hit> hits = FindEverywhere(program, reply, program.Select(subject, Role::kAssistant, channel));
-  resolver.Judge(hits, static_cast<std::int64_t>(reply.size()));
+  resolver.Judge(hits);
   Filtered out;
   out.blocked = resolver.blocked();
   const std::string_view kept = out.blocked ? reply.substr(0, static_cast<std::size_t>(resolver.block_begin())) : reply;

@@ -2,8 +2,8 @@
 // tests that the sources carry on the finished set, exactly as requests will meet it.
 //
 // A prompt is judged text by text: every message's name, and the text that its parts make together, with the texts beside it of the same
-// author (message_runs.h). An edit that stays inside one part is made there; one that runs over parts leaves the message with a single
-// part, for no way of cutting the placeholder would be right.
+// author (message_runs.h); a tool's result in both its readings (readings.h). An edit that stays inside one part is made there; one that
+// runs over parts leaves the message with a single part, for no way of cutting the placeholder would be right.
 //
 // Tested by tests/policy/policy_set_test.cpp and tests/policy/rule_yaml_test.cpp.
 #include "policy/policy_set.h"
@@ -25,6 +25,7 @@
 #include "policy/policy_tests.h"
 #include "policy/program.h"
 #include "policy/questions.h"
+#include "policy/readings.h"
 #include "policy/resolver.h"
 #include "policy/rule_yaml.h"
 
@@ -60,6 +61,20 @@ void EditParts(const std::string& text, std::span<const TextEdit> edits, Message
     begin = end;
   }
   message.parts = std::move(parts);
+}
+
+// What a rule takes out of one reading of a tool's result is in neither of `out`'s. `edits`: of each message of `prompt`.
+absl::Status EditBothReadings(std::span<const Message> prompt, std::span<const std::vector<TextEdit>> edits, std::vector<Message>& out) {
+  TG_ASSIGN(const std::vector<ReadTwice> all, ReadTwiceIn(prompt));
+  for (const auto& [written, read] : all) {
+    if (edits[written].empty() && edits[read].empty()) continue;
+    const std::string text = TextOf(prompt[written]);
+    out[written].parts = prompt[written].parts;
+    EditParts(text, EditsOfBoth(text, edits[written], edits[read]), out[written]);
+    out[read].parts.clear();
+    AddJson(TextOf(out[written]), out[read].parts);
+  }
+  return absl::OkStatus();
 }
 
 // What rules add to the system prompt stands at its end, each in a paragraph of its own; without one it is the system prompt. What
@@ -118,17 +133,21 @@ class CompiledPolicies final : public PolicySet, public std::enable_shared_from_
     out.prompt.assign(prompt.begin(), prompt.end());
     Tally tally(rules_);
     auto pseudonyms = std::make_shared<Pseudonyms>(subject.pseudonym_key);
-    std::map<std::tuple<Role, Part, std::string>, std::unique_ptr<Program::Selection>> selections;
+    // By what rules tell apart: of a result, whether its tool is known; of tools, those that some rule names.
+    std::map<std::tuple<Role, Part, bool, std::string>, std::unique_ptr<Program::Selection>> selections;
+    std::vector<std::vector<TextEdit>> edits(prompt.size());
     bool blocked = false;
     for (const std::vector<std::size_t>& run : RunsOf(prompt)) {
       const Message& first = prompt[run[0]];
       const auto& [part, tool] = first.channel;
-      auto& selection = selections[{first.role, part, tools_.contains(tool) ? tool : ""}];
+      auto& selection = selections[{first.role, part, tool.empty(), tools_.contains(tool) ? tool : ""}];
       if (selection == nullptr) selection = std::make_unique<Program::Selection>(input_->Select(subject, first.role, first.channel));
-      TG_ASSIGN(const Judged judged, JudgeRun(out.prompt, run, *selection, tally, *pseudonyms));
+      TG_ASSIGN(Judged judged, JudgeRun(out.prompt, run, *selection, tally, *pseudonyms));
       blocked = blocked || judged.blocked;
       out.changed = out.changed || judged.changed;
+      for (std::size_t i = 0; i < run.size(); ++i) edits[run[i]] = std::move(judged.edits[i]);
     }
+    if (out.changed) TG_RETURN_IF_ERROR(EditBothReadings(prompt, edits, out.prompt));
     blocked = JudgeWhole(subject, prompt, tally) || blocked;
     out.verdict = tally.ToVerdict();
     if (!blocked) AppendSystem(out);
@@ -209,6 +228,7 @@ class CompiledPolicies final : public PolicySet, public std::enable_shared_from_
 
   struct Judged {
     bool changed = false, blocked = false;
+    std::vector<std::vector<TextEdit>> edits = {};  // Of each text.
   };
 
   // Rules that look at the prompt as a whole. Whether one blocks.
@@ -245,9 +265,9 @@ class CompiledPolicies final : public PolicySet, public std::enable_shared_from_
       const std::vector<std::vector<TextEdit>> edits = Judge({&message.name, 1}, {name}, selection, tally, pseudonyms, out);
       if (!edits[0].empty()) message.name = ApplyTextEdits(message.name, edits[0]);
     }
-    const std::vector<std::vector<TextEdit>> edits = Judge(texts, std::move(places), selection, tally, pseudonyms, out);
+    out.edits = Judge(texts, std::move(places), selection, tally, pseudonyms, out);
     for (std::size_t i = 0; i < run.size(); ++i) {
-      if (!edits[i].empty()) EditParts(texts[i], edits[i], prompt[run[i]]);
+      if (!out.edits[i].empty()) EditParts(texts[i], out.edits[i], prompt[run[i]]);
     }
     return out;
   }
@@ -264,7 +284,7 @@ class CompiledPolicies final : public PolicySet, public std::enable_shared_from_
                                            Judged& judged) const {
     if (selection.empty()) return std::vector<std::vector<TextEdit>>(texts.size());
     Resolver resolver(*input_, tally, /*stop_at_block=*/false, std::move(places));
-    resolver.Judge(FindInRun(*input_, texts, selection), INT64_MAX);
+    resolver.Judge(FindInRun(*input_, texts, selection));
     judged.changed = judged.changed || !resolver.edits().empty();
     judged.blocked = judged.blocked || resolver.blocked();
     if (resolver.edits().empty()) return std::vector<std::vector<TextEdit>>(texts.size());

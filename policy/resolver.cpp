@@ -1,5 +1,6 @@
 // Everything hangs on order: hits are judged by where they begin, so whatever a decision at some place needs has been seen by then. An
-// allow hit that covers a hit begins no later than it; a redaction that overlaps another extends the last edit; a block cuts it.
+// allow hit that covers a hit begins no later than it; a redaction that overlaps another extends the last edit; a block cuts it. Of the
+// allow hits that began so far it is enough to know how far the furthest reaches: one that reaches the hit's end covers it.
 //
 // Tested by tests/policy/resolver_test.cpp.
 #include "policy/resolver.h"
@@ -8,6 +9,11 @@
 #include <numeric>
 
 namespace tollgate::policy {
+namespace {
+
+constexpr std::uint32_t kAllRules = UINT32_MAX;
+
+}  // namespace
 
 const char* ActionName(Action action) {
   static constexpr const char* kNames[] = {"allow", "flag", "redact", "block"};
@@ -62,22 +68,62 @@ std::optional<Score> ScoreOf(const Program& program, const Hit& hit) {
   return Score{hit.bits_thousandths / 1000.0, program.sources()[hit.source].pattern->spec().bits_min, "bits a character"};
 }
 
-Resolver::Resolver(const Program& program, Tally& tally, bool stop_at_block, std::vector<TextPlace> places)
-    : program_(program), tally_(tally), stop_at_block_(stop_at_block), places_(std::move(places)), exempt_(program.sources().size(), 0) {}
-
-bool Resolver::Exempt(const Hit& hit) const {
-  return std::any_of(allowed_.begin(), allowed_.end(), [&](const Hit& a) {
-    return a.begin <= hit.begin && a.end >= hit.end && a.Excuses(hit) && Exempts(program_.rules(), a.rule, hit.rule);
-  });
+void Exceptions::Note(const Hit& hit) {
+  const Rule& rule = rules_[hit.rule];
+  if (rule.action != Action::kAllow) return;
+  Reached& reached = reached_[rule.exception ? hit.rule - 1 : kAllRules];
+  reached.plain = std::max(reached.plain, hit.end);
+  if (hit.views != Hit::kPlain) reached.written = std::max(reached.written, hit.end);
 }
 
-void Resolver::Count(const Hit& hit) {
+bool Exceptions::Covers(std::uint32_t rule, const Hit& hit) const {
+  const auto reached = reached_.find(rule);
+  if (reached == reached_.end()) return false;
+  const std::int64_t end = hit.views == Hit::kPlain ? reached->second.plain : reached->second.written;
+  return end > hit.begin && end >= hit.end;
+}
+
+bool Exceptions::Cover(const Hit& hit) const { return Covers(kAllRules, hit) || Covers(hit.rule, hit); }
+
+Resolver::Resolver(const Program& program, Tally& tally, bool stop_at_block, std::vector<TextPlace> places, bool remembers)
+    : Resolver(program, &tally, stop_at_block, std::move(places), remembers) {}
+
+Resolver::Resolver(const Program& program, Tally* tally, bool stop_at_block, std::vector<TextPlace> places, bool remembers)
+    : program_(program),
+      tally_(tally),
+      stop_at_block_(stop_at_block),
+      remembers_(remembers),
+      places_(std::move(places)),
+      exceptions_(program.rules()),
+      exempt_(program.sources().size(), 0) {}
+
+Resolver Resolver::Fork() const {
+  Resolver out(program_, nullptr, stop_at_block_, {}, /*remembers=*/false);
+  out.exceptions_ = exceptions_;
+  out.exempt_ = exempt_;
+  out.counted_ = counted_;
+  if (!edits_.empty()) out.edits_.push_back(edits_.back());
+  out.blocked_ = blocked_;
+  out.block_begin_ = block_begin_;
+  out.block_rule_ = block_rule_;
+  return out;
+}
+
+Verdict Resolver::VerdictBefore(std::int64_t begin) const {
+  Tally tally(program_.rules());
+  for (const Hit& hit : all_counted_) {
+    if (hit.begin < begin) Count(hit, tally);
+  }
+  return tally.ToVerdict();
+}
+
+void Resolver::Count(const Hit& hit, Tally& tally) const {
   const auto ends_by = [](const TextPlace& place, std::int64_t at) { return place.end <= at; };
   std::vector<Span> spans;
   for (auto at = std::lower_bound(places_.begin(), places_.end(), hit.begin, ends_by); at != places_.end() && at->begin < hit.end; ++at) {
     spans.push_back({at->message, at->field, std::max(hit.begin, at->begin) - at->begin, std::min(hit.end, at->end) - at->begin});
   }
-  tally_.Add(hit.rule, spans, ScoreOf(program_, hit));
+  tally.Add(hit.rule, spans, ScoreOf(program_, hit));
 }
 
 void Resolver::Redact(const Hit& hit) {
@@ -89,27 +135,27 @@ void Resolver::Redact(const Hit& hit) {
   }
 }
 
-void Resolver::Judge(std::span<const Hit> hits, std::int64_t decided) {
-  const auto action_of = [&](const Hit& hit) { return program_.rules()[hit.rule].action; };
-  for (const Hit& hit : hits) {
-    if (action_of(hit) == Action::kAllow) allowed_.push_back(hit);
-  }
+void Resolver::Judge(std::span<const Hit> hits) {
+  std::size_t noted = 0;
   for (const Hit& hit : hits) {
     if (blocked_ && stop_at_block_) break;
-    const Action action = action_of(hit);
+    while (noted < hits.size() && hits[noted].begin <= hit.begin) exceptions_.Note(hits[noted++]);
+    const Action action = program_.rules()[hit.rule].action;
     if (hit.continuation) {
       if ((exempt_[hit.source] & hit.views) == 0) Redact(hit);
       continue;
     }
     if (action != Action::kAllow) {
-      std::erase_if(allowed_, [&](const Hit& a) { return a.end <= hit.begin; });
-      const bool exempt = Exempt(hit);
+      const bool exempt = exceptions_.Cover(hit);
       exempt_[hit.source] = static_cast<std::uint8_t>(exempt ? exempt_[hit.source] | hit.views : exempt_[hit.source] & ~hit.views);
       if (exempt) continue;
     }
     const bool again = hit.source == counted_.source && hit.begin == counted_.begin && hit.end == counted_.end;
     counted_ = hit;
-    if (!again && !program_.rules()[hit.rule].exception) Count(hit);
+    if (!again && tally_ != nullptr && !program_.rules()[hit.rule].exception) {
+      Count(hit, *tally_);
+      if (remembers_) all_counted_.push_back(hit);
+    }
     if (action == Action::kRedact) Redact(hit);
     if (action != Action::kBlock || blocked_) continue;
     blocked_ = true;
@@ -119,7 +165,6 @@ void Resolver::Judge(std::span<const Hit> hits, std::int64_t decided) {
     edits_.back().end = hit.begin;
     edits_.back().alone = false;
   }
-  std::erase_if(allowed_, [&](const Hit& a) { return a.end <= decided; });
 }
 
 }  // namespace tollgate::policy

@@ -46,6 +46,9 @@ class StreamFilter {
   // What hit so far, in the order of the policy; complete after Finish or a block.
   virtual const Verdict& verdict() const = 0;
 
+  // The same of a reply that ended within what came out: what begins before the raw byte `before`. At the end of a reply: it counts anew.
+  virtual Verdict VerdictBefore(std::int64_t before) const = 0;
+
   // The raw text behind every placeholder, and behind a block from its first byte on (to the end of what was pushed). By offset.
   virtual const std::vector<RawSpan>& raw() const = 0;
 
@@ -58,9 +61,9 @@ class StreamFilter {
   // Raw bytes pushed in all; of those, how many come before the first undecided or blocked byte.
   virtual std::int64_t pushed_bytes() const = 0;
   virtual std::int64_t decided_bytes() const = 0;
-  // A redaction that reached its rule's cap goes on: what comes next may go with it, though nothing is held and no other filter can see
-  // that.
-  virtual bool swallowing() const = 0;
+
+  // Whether all of `next`, pushed now, would come out at once and as it is. Nothing changes. Costs what Push does and some microseconds.
+  virtual bool LetsOut(std::string_view next) const = 0;
 };
 
 }  // namespace tollgate::policy

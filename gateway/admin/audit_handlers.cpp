@@ -115,15 +115,8 @@ absl::Status VerifyLogs(const Caller& caller, const v1::VerifyLogRequest& reques
   return caller.RunLong(caller.context().verify, [&](base::Session& session) -> absl::Status {
     audit::VerifyOptions options;
     options.keep_going = [&caller] { return caller.KeepGoing(); };
-    std::vector<std::int32_t> logs;
-    if (request.has_log_id()) {
-      logs.push_back(request.log_id());
-    } else {
-      TG_ASSIGN(logs, audit::ListLogs(session));
-    }
     reply.set_ok(true);
-    for (const std::int32_t log : logs) {
-      TG_ASSIGN(const audit::VerifyReport report, audit::VerifyLog(session, log, options));
+    const auto tell = [&reply](const audit::VerifyReport& report) {
       v1::VerifiedLog& out = *reply.add_logs();
       out.set_log_id(report.log_id);
       out.set_size(report.size);
@@ -131,7 +124,20 @@ absl::Status VerifyLogs(const Caller& caller, const v1::VerifyLogRequest& reques
       out.set_problem(report.problem);
       out.set_first_bad_index(report.bad_index.value_or(-1));
       if (!report.good) reply.set_ok(false);
+    };
+    std::vector<std::int32_t> logs;
+    if (request.has_log_id()) {
+      logs.push_back(request.log_id());
+    } else {
+      TG_ASSIGN(logs, audit::ListLogs(session));
     }
+    for (const std::int32_t log : logs) {
+      TG_ASSIGN(const audit::VerifyReport report, audit::VerifyLog(session, log, options));
+      tell(report);
+    }
+    if (request.has_log_id()) return absl::OkStatus();
+    TG_ASSIGN(const auto headless, audit::FindHeadless(session, options));
+    for (const audit::VerifyReport& report : headless) tell(report);
     return absl::OkStatus();
   });
 }

@@ -183,7 +183,7 @@ void AddAuditCommands(CLI::App& app, Context& context) {
   const auto verify_options = std::make_shared<AuditOptions>();
   verify->add_option("--log", verify_options->log, "Only this log")->check(CLI::NonNegativeNumber);
   verify->callback([&context, verify_options] { Verify(context, *verify_options); });
-  Teach(*verify, "Exit code 1 if a record was changed. On a large log raise --timeout.",
+  Teach(*verify, "Exit code 1 if a record was changed, is missing, or lies where none belongs. On a large log raise --timeout.",
         {"tollgate audit verify", "tollgate audit verify --log 1 --timeout 3600"});
 }
 

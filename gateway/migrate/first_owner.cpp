@@ -1,4 +1,5 @@
-// A journal of its own, opened for these few records and closed: the first key is on record like every later change.
+// A journal of its own, opened for these few records and closed: the first key is on record like every later change. It looks after nobody
+// else's log: it could not bill what stands open there. Where there are keys already, as at every run but the first, none is opened.
 // Tested by tests/gateway/admin/first_owner_test.cpp.
 #include "gateway/migrate/first_owner.h"
 
@@ -6,19 +7,32 @@
 #include "gateway/admin/changes.h"
 
 namespace tollgate::migrate {
+namespace {
+
+// A look: keys are never deleted, so what it finds stays true. What it does not find is decided under the directory's lock.
+absl::StatusOr<bool> HasKeys(const base::PostgresOptions& postgres) {
+  TG_ASSIGN(const std::unique_ptr<base::Session> session, base::Session::Connect(postgres));
+  TG_ASSIGN(const base::Rows any, session->Run("look for keys", "SELECT EXISTS (SELECT FROM directory.key)"));
+  return any.Bool(0, 0);
+}
+
+}  // namespace
 
 absl::StatusOr<std::optional<std::string>> MakeFirstOwner(const FirstOwnerOptions& options) {
-  audit::JournalOptions journal_options;
-  journal_options.postgres_url = options.postgres_url;
-  journal_options.keys_url = options.keys_url;
-  journal_options.state_dir = options.state_dir;
-  journal_options.build = options.build;
-  TG_ASSIGN(const std::unique_ptr<audit::PostgresJournal> journal, audit::PostgresJournal::Open(std::move(journal_options)));
   admin::ChangesOptions changes_options;
   changes_options.postgres.url = options.postgres_url;
   changes_options.postgres.role = "tollgate_directory";
   changes_options.mac_key = options.mac_key;
   changes_options.pepper = options.pepper;
+  TG_ASSIGN(const bool has_keys, HasKeys(changes_options.postgres));
+  if (has_keys) return std::optional<std::string>();
+  audit::JournalOptions journal_options;
+  journal_options.postgres_url = options.postgres_url;
+  journal_options.keys_url = options.keys_url;
+  journal_options.state_dir = options.state_dir;
+  journal_options.build = options.build;
+  journal_options.adopt = false;
+  TG_ASSIGN(const std::unique_ptr<audit::PostgresJournal> journal, audit::PostgresJournal::Open(std::move(journal_options)));
   absl::StatusOr<std::optional<admin::CreatedKey>> made;
   {
     admin::Changes changes(std::move(changes_options), *journal, base::SystemClock());

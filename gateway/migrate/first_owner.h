@@ -20,7 +20,8 @@ struct FirstOwnerOptions {
   bool dev = false;  // Makes a dev key, which `serve` refuses.
 };
 
-// The key's text, shown once; nullopt if the installation has keys already. Opens a journal of its own for the ADMIN records and closes it.
+// The key's text, shown once; nullopt if the installation has keys already, for which one SELECT is enough. Else opens a journal of its own
+// for the ADMIN records and closes it.
 absl::StatusOr<std::optional<std::string>> MakeFirstOwner(const FirstOwnerOptions& options);
 
 }  // namespace tollgate::migrate

@@ -1,19 +1,42 @@
 // Everything happens on one session under one advisory lock, taken for the session because each migration is a transaction of its own. A
 // migration and its line in public.tollgate_migration are written in that transaction: both or neither. Before anything is applied, what
-// was applied before is compared name by name and digest by digest. Tested by tests/gateway/directory/migrator_test.cpp.
+// was applied before is compared name by name and digest by digest.
+//
+// Who waits for a table's lock has everybody behind it who comes later, for as long as it waits. So a migration asks for a moment only, is
+// undone if it does not get the lock, and lets the others go on before it is tried again. A second session looks meanwhile whom it waits
+// for: afterwards nobody knows. Tested by tests/gateway/directory/migrator_test.cpp.
 #include "gateway/migrate/migrator.h"
 
+#include <algorithm>
+#include <future>
 #include <map>
+#include <thread>
 
 #include <fmt/format.h>
 
 #include "base/crypto.h"
+#include "base/diagnostics.h"
 #include "base/encoding.h"
 
 namespace tollgate::migrate {
 namespace {
 
 constexpr std::int64_t kLock = 0x746f6c6c67617465;  // "tollgate"
+
+constexpr std::chrono::milliseconds kTry{500};
+// Every second try: a little longer than Postgres takes to send an autovacuum away that somebody waits for (deadlock_timeout, 1 s).
+constexpr std::chrono::milliseconds kLongTry{1200};
+constexpr std::chrono::milliseconds kFirstPause{1000};
+constexpr std::chrono::milliseconds kLongestPause{10'000};
+constexpr std::chrono::milliseconds kLook{100};
+constexpr std::chrono::milliseconds kTurnPause{200};
+
+// Of rows with pid, application_name, xact_start and backend_start; what they run would show content. Of other logins' sessions the owner
+// of tables may see no times.
+constexpr const char* kNames =
+    "SELECT string_agg(DISTINCT CASE WHEN pid = 0 THEN 'a prepared transaction' ELSE 'pid ' || pid || coalesce(' (' || "
+    "nullif(concat_ws(', ', nullif(application_name, ''), "
+    "'since ' || to_char(coalesce(xact_start, backend_start), 'YYYY-MM-DD HH24:MI:SS') || ' UTC'), '') || ')', '') END, ' and ') ";
 
 using Applied = std::map<std::string, std::string, std::less<>>;  // Name -> SHA-256, hexadecimal.
 
@@ -64,27 +87,97 @@ absl::Status MakeTable(base::Session& session) {
                            "GRANT SELECT ON public.tollgate_migration TO PUBLIC;");
 }
 
-absl::Status ApplyOne(base::Session& session, const Migration& migration) {
-  // The name and the digest are our own: letters, digits, '_' and '.'.
-  const std::string script = fmt::format("{}\nINSERT INTO public.tollgate_migration (name, sha256) VALUES ('{}', '{}');\n", migration.sql,
-                                         migration.name, DigestOf(migration));
-  const absl::Status status = session.RunScript(fmt::format("apply migration {}", migration.name), script);
-  if (status.ok()) return status;
-  return base::Annotate(status, fmt::format("migration {} failed, and was undone", migration.name));
+// Whoever is at work goes first. Asked again and again, not waited for in one statement: that would be a transaction that others wait for.
+absl::Status TakeTurn(base::Session& session, std::chrono::milliseconds patience) {
+  static const std::string kAtWork = fmt::format(
+      "{} FROM pg_locks LEFT JOIN pg_stat_activity USING (pid) WHERE locktype = 'advisory' AND granted AND objsubid = 1 "
+      "AND (classid::int8 << 32 | objid::int8) = $1::int8 "
+      "AND pg_locks.database = (SELECT oid FROM pg_database WHERE datname = current_database())",
+      kNames);
+  const auto until = std::chrono::steady_clock::now() + patience;
+  for (bool first = true;; first = false) {
+    TG_ASSIGN(const base::Rows mine, session.Run("wait for other migrations", "SELECT pg_try_advisory_lock($1::int8)", {kLock}));
+    if (mine.Bool(0, 0)) return absl::OkStatus();
+    TG_ASSIGN(const base::Rows who, session.Run("look who migrates", kAtWork, {kLock}));
+    const std::string name = who.IsNull(0, 0) ? "" : ", " + who.Text(0, 0);
+    if (first) base::Info("migrate", "another migration is at work{}: waiting for it", name);
+    if (std::chrono::steady_clock::now() + kTurnPause > until) {
+      return base::Aborted(fmt::format("another migration is at work{}, and did not end in time: nothing was changed; try again", name));
+    }
+    std::this_thread::sleep_for(kTurnPause);
+  }
 }
 
-absl::StatusOr<Report> ApplyAll(base::Session& session, std::span<const Migration> migrations) {
+// What applies migrations, and what looks at it.
+struct Sessions {
+  base::Session& work;
+  base::Session* watch = nullptr;  // Nobody is named without.
+  std::int64_t backend = 0;        // Of `work`.
+  std::chrono::milliseconds patience;
+};
+
+// `holders` becomes whom it waited for, if it did and they could be seen.
+absl::Status TryOnce(const Sessions& in, const Migration& migration, std::chrono::milliseconds lock_timeout, std::string& holders) {
+  static const std::string kHolders = fmt::format(
+      "{} FROM (SELECT b.pid, h.application_name, h.xact_start, h.backend_start FROM pg_stat_activity w "
+      "CROSS JOIN LATERAL unnest(pg_blocking_pids(w.pid)) b (pid) LEFT JOIN pg_stat_activity h ON h.pid = b.pid "
+      "WHERE w.pid = $1::int4 AND w.wait_event_type = 'Lock') holder",
+      kNames);
+  // The name and the digest are our own: letters, digits, '_' and '.'.
+  const std::string script =
+      fmt::format("SET LOCAL lock_timeout = {};\n{}\nINSERT INTO public.tollgate_migration (name, sha256) VALUES ('{}', '{}');\n",
+                  lock_timeout.count(), migration.sql, migration.name, DigestOf(migration));
+  auto applied =
+      std::async(std::launch::async, [&] { return in.work.RunScript(fmt::format("apply migration {}", migration.name), script); });
+  while (applied.wait_for(kLook) != std::future_status::ready) {
+    if (in.watch == nullptr) continue;
+    const auto seen = in.watch->Run("look who holds the lock", kHolders, {in.backend});
+    if (seen.ok() && !seen->IsNull(0, 0)) holders = seen->Text(0, 0);
+  }
+  return applied.get();
+}
+
+absl::Status ApplyOne(const Sessions& in, const Migration& migration) {
+  std::chrono::steady_clock::time_point until;
+  std::chrono::milliseconds pause = kFirstPause;
+  std::string holders, told;
+  for (int tries = 1;; ++tries) {
+    const absl::Status status = TryOnce(in, migration, tries % 2 == 1 ? kTry : kLongTry, holders);
+    if (status.ok()) return status;
+    const std::string undone = fmt::format("migration {} failed, and was undone", migration.name);
+    if (!absl::IsAborted(status)) return base::Annotate(status, undone);
+    const std::string held = holders.empty() ? "" : fmt::format("; what it needs is held by {}", holders);
+    const auto now = std::chrono::steady_clock::now();
+    if (tries == 1) until = now + in.patience;  // What it did before it waited may have taken long.
+    if (now + pause > until) return base::Annotate(status, undone + held);
+    if (tries == 1 || holders != told) {
+      base::Warn("migrate", "migration {} did not get its locks: it is undone, and tried again{}", migration.name, held);
+    }
+    told = holders;
+    std::this_thread::sleep_for(pause);
+    pause = std::min(2 * pause, kLongestPause);
+  }
+}
+
+absl::StatusOr<Report> ApplyAll(base::Session& session, const base::PostgresOptions& options, std::span<const Migration> migrations) {
   TG_RETURN_IF_ERROR(MakeTable(session));
   TG_ASSIGN(const Applied applied, ReadApplied(session));
   TG_RETURN_IF_ERROR(Compare(applied, migrations));
   Report report;
+  std::vector<const Migration*> missing;
   for (const Migration& migration : migrations) {
-    if (applied.contains(migration.name)) {
-      ++report.already;
-      continue;
-    }
-    TG_RETURN_IF_ERROR(ApplyOne(session, migration));
-    report.applied.emplace_back(migration.name);
+    if (!applied.contains(migration.name)) missing.push_back(&migration);
+  }
+  report.already = static_cast<int>(migrations.size() - missing.size());
+  if (missing.empty()) return report;
+  TG_ASSIGN(const base::Rows backend, session.Run("ask for the session's number", "SELECT pg_backend_pid()"));
+  base::PostgresOptions looks = options;
+  looks.statement_timeout = std::chrono::seconds(2);
+  const auto watch = base::Session::Connect(looks);
+  const Sessions in{session, watch.ok() ? watch->get() : nullptr, backend.Int(0, 0), options.lock_timeout};
+  for (const Migration* migration : missing) {
+    TG_RETURN_IF_ERROR(ApplyOne(in, *migration));
+    report.applied.emplace_back(migration->name);
   }
   return report;
 }
@@ -94,12 +187,10 @@ absl::StatusOr<Report> ApplyAll(base::Session& session, std::span<const Migratio
 absl::StatusOr<Report> Migrate(const base::PostgresOptions& postgres, std::span<const Migration> migrations) {
   base::PostgresOptions options = postgres;
   options.application_name = "tollgate migrate";
-  options.statement_timeout = std::chrono::minutes(10);  // A migration of a big table, or another migrator at work, takes its time.
-  options.lock_timeout = std::chrono::minutes(10);
   options.role.clear();
   TG_ASSIGN(const std::unique_ptr<base::Session> session, base::Session::Connect(options));
-  TG_RETURN_IF_ERROR(session->Run("wait for other migrations", "SELECT pg_advisory_lock($1::int8)", {kLock}).status());
-  return ApplyAll(*session, migrations);  // The lock goes with the session.
+  TG_RETURN_IF_ERROR(TakeTurn(*session, options.statement_timeout));
+  return ApplyAll(*session, options, migrations);  // The lock goes with the session.
 }
 
 absl::Status CheckMigrated(base::Session& session, std::span<const Migration> migrations) {

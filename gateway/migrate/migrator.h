@@ -28,7 +28,13 @@ struct Report {
 
 // Applies what is missing, under an advisory lock: safe from several processes at once. `postgres` logs in as the schema's owner, with an
 // empty role. What was applied is in public.tollgate_migration with its SHA-256.
-// FAILED_PRECONDITION, with nothing applied: an applied file has changed since, or the database is newer than this program.
+//
+// `postgres.statement_timeout` is how long a migration may take, and how long another process's are waited for; `lock_timeout` is how long
+// it is tried to get a migration's locks: each is asked for for a moment, in which others wait behind it; then the migration is undone, and
+// made again after a pause. Diagnostics name who holds what it needs.
+//
+// FAILED_PRECONDITION, with nothing applied: an applied file has changed since, or the database is newer than this program. ABORTED: others
+// held what it needs all the time; what was applied before stays.
 absl::StatusOr<Report> Migrate(const base::PostgresOptions& postgres, std::span<const Migration> migrations);
 
 // OK if every migration is applied and none has changed. FAILED_PRECONDITION names the first that is missing and says to run `tollgate

@@ -54,6 +54,7 @@ absl::StatusOr<std::vector<std::int32_t>> ChatRequest::TokensOf(const std::strin
 }
 
 absl::Status ChatRequest::LayOut(std::span<const policy::Message> prompt) {
+  TG_ASSIGN(forced_calls_, ForcedCalls(call_, inspection_.prompt, model_));
   TG_ASSIGN(prompt_tokens_, TokensOf(model_.name, inspection_.prompt));
   // A system prompt that policy changed is no published one any more.
   if (inspection_.prompt.front().parts == prompt.front().parts)
@@ -112,11 +113,19 @@ void ChatRequest::MakePlan() {
   plan_.one_call = OneCall(call_);
   plan_.open = [this, subject](const policy::Channel& its) { return OpenOutput(policies_, *subject, its); };
   plan_.shadow = policies_.shadow;
-  if (call_.logprobs()) plan_.logprobs = [this, subject] { return policies_.acting->OpenOutput(*subject); };
+  plan_.logprobs = call_.logprobs();
   AskAbout(subject);
   // A strict answer is what came first, and its key may see it.
-  if (!call_.stop().empty() && !IsStrict(call_) && plan_.open({})->acts()) plan_.stops.assign(call_.stop().begin(), call_.stop().end());
+  if (!call_.stop().empty() && !IsStrict(call_) && RulesAct()) plan_.stops.assign(call_.stop().begin(), call_.stop().end());
   if (MayRetry()) plan_.retries = policies_.acting->retries();
+}
+
+// On any channel: an engine that ended a thought, or a call, at a stop string would tell what rules hide there.
+bool ChatRequest::RulesAct() const {
+  const auto act = [this](const policy::Channel& channel) { return plan_.open(channel)->acts(); };
+  if (act({}) || (plan_.syntax.thinks && act({policy::Part::kReasoning}))) return true;
+  const std::vector<std::string>& tools = plan_.syntax.names;
+  return std::any_of(tools.begin(), tools.end(), [&](const std::string& tool) { return act({policy::Part::kToolCall, tool}); });
 }
 
 void ChatRequest::AskAbout(const std::shared_ptr<const policy::Subject>& subject) {
@@ -130,16 +139,6 @@ void ChatRequest::AskAbout(const std::shared_ptr<const policy::Subject>& subject
     policy::Subject unrestored = *subject;
     unrestored.pseudonyms = nullptr;
     return policies_.acting->OpenOutput(unrestored, its);
-  };
-  if (plan_.logprobs == nullptr) return;
-  const auto holds = [](const policy::Question& question) { return question.hold; };
-  const std::vector<policy::Question> about_text = asks.about({});
-  if (std::none_of(about_text.begin(), about_text.end(), holds)) return;
-  // Alternatives are nobody's text to ask about: behind a question that holds, none leaves.
-  plan_.logprobs = [this, subject] {
-    auto closed = policies_.acting->OpenOutput(*subject);
-    closed->Finish().IgnoreError();
-    return closed;
   };
 }
 
@@ -163,8 +162,8 @@ inference::SequenceRequest ChatRequest::Sequence() const {
                                       .stop = {call_.stop().begin(), call_.stop().end()},
                                       .max_tokens = max_tokens_};
   FillOutput(call_, sequence);
-  if (const std::string calls = ForcedCalls(call_, model_); !calls.empty()) {
-    sequence.grammar = calls;
+  if (!forced_calls_.empty()) {
+    sequence.grammar = forced_calls_;
     sequence.grammar_is_ours = true;
   }
   return sequence;

@@ -39,6 +39,7 @@ class ChatRequest final : public Request {
   std::size_t Choices() const;
   void MakePlan();                                                       // plan_: how replies are told apart and judged,
   void AskAbout(const std::shared_ptr<const policy::Subject>& subject);  // and which others are asked about them.
+  bool RulesAct() const;                                                 // On what is generated.
   bool MayRetry() const;
   std::int64_t ThoughtTokensMax() const;        // Of a model that thinks: the caller's bound, else the cap; 0: none.
   inference::SequenceRequest Sequence() const;  // What the model is given, but for whose it is and how far it may go.
@@ -47,6 +48,7 @@ class ChatRequest final : public Request {
 
   inference::SamplingParams sampling_;
   std::int64_t published_tokens_ = 0;  // Of the prompt's.
+  std::string forced_calls_;           // The grammar; empty: no call is forced.
   OutputPlan plan_;
   std::optional<RelayContext> context_;
   std::unique_ptr<Relay> relay_;  // Once the pool has taken it.

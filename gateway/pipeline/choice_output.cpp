@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <limits>
 #include <utility>
 
 #include "base/crypto.h"
@@ -27,7 +28,7 @@ ChoiceOutput::ChoiceOutput(int index, const OutputPlan& plan)
       parser_(plan.syntax),
       text_(Open(policy::Part::kText)),
       stops_(plan.stops),
-      logprobs_(plan.logprobs),
+      logprobs_(plan.logprobs, /*remembers=*/!plan.retries.empty()),
       thinking_(plan.syntax.in_thought) {
   pending_.choice = index;
 }
@@ -55,7 +56,7 @@ absl::Status ChoiceOutput::Push(const inference::Piece& piece) {
   std::vector<OutputPart> parts;
   parser_.Push(piece.text, parts);
   // What is text counts by its bytes, unless log-probabilities are wanted.
-  const bool plain = plan_.logprobs == nullptr && !parser_.may_think() &&
+  const bool plain = !plan_.logprobs && !parser_.may_think() &&
                      std::all_of(parts.begin(), parts.end(), [](const OutputPart& part) { return part.kind == OutputPart::kText; });
   if (!plain) tokens_.insert(tokens_.end(), piece.tokens.begin(), piece.tokens.end());
   for (const OutputPart& part : parts) TG_RETURN_IF_ERROR(Handle(part));
@@ -67,7 +68,8 @@ absl::Status ChoiceOutput::Finish() {
   std::vector<OutputPart> parts;
   if (syntax_open_) {
     if (parser_.in_thought()) reasoning_tokens_ += static_cast<std::int64_t>(tokens_.size());
-    parser_.Finish(parts);
+    TG_ASSIGN(const bool held_back, HoldsBackCut(parser_.open_call()));
+    if (!held_back) parser_.Finish(parts);
   }
   for (const OutputPart& part : parts) TG_RETURN_IF_ERROR(Handle(part));
   if (blocked_) return absl::OkStatus();
@@ -76,8 +78,8 @@ absl::Status ChoiceOutput::Finish() {
     pending_.thought += rest;
   }
   TG_ASSIGN(const std::string rest, logprobs_.Finish(*text_));
-  blocked_ = (text_->blocked() && !stopped_) || (thought_ != nullptr && thought_->blocked());
-  Give(rest);
+  blocked_ = thought_ != nullptr && thought_->blocked();
+  GiveText(rest);
   return absl::OkStatus();
 }
 
@@ -99,8 +101,7 @@ absl::Status ChoiceOutput::Handle(const OutputPart& part) {
   mixed_ = mixed_ || part.kind != OutputPart::kText;
   if (part.kind != OutputPart::kText) {
     TG_ASSIGN(const std::string clear, logprobs_.Flush(*text_));
-    blocked_ = text_->blocked();
-    Give(clear);
+    GiveText(clear);
     if (blocked_ || stopped_) return absl::OkStatus();
   }
   judged_ = part.raw_end;
@@ -133,7 +134,7 @@ absl::Status ChoiceOutput::HandleText(const OutputPart& part) {
   inference::Piece piece;
   piece.text = part.text;
   for (; !tokens_.empty() && tokens_.front().text_end <= part.raw_end; tokens_.pop_front()) {
-    if (plan_.logprobs == nullptr || tokens_.front().text_end <= begin) continue;
+    if (!plan_.logprobs || tokens_.front().text_end <= begin) continue;
     piece.tokens.push_back(std::move(tokens_.front()));
     piece.tokens.back().text_end -= begin - text_bytes_;
   }
@@ -218,7 +219,9 @@ void ChoiceOutput::LetGo(Asked& asked) {
     ++calls_given_;
     pending_.calls.push_back(asked.call);
   }
-  blocked_ = blocked_ || asked.filter->blocked();
+  // Of the text, what a rule finds behind a stop string is nobody's.
+  const bool behind = stopped_ && asked.filter == text_.get() && asked.filter->spans().blocked();
+  blocked_ = blocked_ || (asked.filter->blocked() && !behind);
 }
 
 absl::Status ChoiceOutput::Consult(const std::string& model, std::chrono::steady_clock::time_point deadline, std::int64_t bytes_out) {
@@ -295,7 +298,7 @@ std::int64_t ChoiceOutput::pseudonyms_restored() const {
 
 v1::Verdict ChoiceOutput::Verdict() const {
   v1::Verdict verdict = ToProto(policy::Verdict());
-  MergeVerdict(ToProto(text_->verdict()), index_, "", verdict);
+  MergeVerdict(ToProto(stopped_ ? text_->VerdictBefore(StopBegins()) : text_->verdict()), index_, "", verdict);
   if (thought_ != nullptr) MergeVerdict(ToProto(thought_->verdict()), index_, "reasoning", verdict);
   MergeVerdict(call_verdict_, index_, "", verdict);
   for (const Asked& asked : asked_) {
@@ -311,7 +314,8 @@ v1::Verdict ChoiceOutput::Verdict() const {
 v1::Verdict ChoiceOutput::ShadowVerdict() const {
   v1::Verdict verdict = ToProto(policy::Verdict());
   if (plan_.shadow == nullptr) return verdict;
-  MergeVerdict(ShadowOf(*plan_.shadow, *text_).verdict(), index_, "", verdict);
+  const std::int64_t to = stopped_ ? StopBegins() : std::numeric_limits<std::int64_t>::max();
+  MergeVerdict(ShadowOf(*plan_.shadow, *text_, to).verdict(), index_, "", verdict);
   if (thought_ != nullptr) MergeVerdict(ShadowOf(*plan_.shadow, *thought_).verdict(), index_, "reasoning", verdict);
   MergeVerdict(call_shadow_, index_, "", verdict);
   return verdict;

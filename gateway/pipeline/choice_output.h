@@ -1,7 +1,7 @@
 // ChoiceOutput: one reply between the pool and the caller: told apart into text, thought and calls, each under a filter of its own (promise
 // P7). What a call's arguments say is filtered with escapes decoded; a call leaves whole, or, where its arguments are blocked, not at all.
 // Where others are asked about replies, they are asked about each channel: what a question holds waits for its answer (semantic_filter.h).
-// One request's coroutine; Push may run on another thread while nothing else is called.
+// One request's coroutine; Push and TakenBack may run on another thread while nothing else is called.
 #pragma once
 
 #include <chrono>
@@ -36,8 +36,7 @@ class ChoiceOutput {
   std::size_t AlternativesToJudge(const inference::Piece& piece) const;
   // More raw output. Errors as StreamFilter::Push.
   absl::Status Push(const inference::Piece& piece);
-  // Its end: what was held is decided.
-  absl::Status Finish();
+  absl::Status Finish();  // Its end: what was held is decided.
   int index() const { return index_; }
   // Tokens decoded so far, before the Push that brings their text.
   void Count(std::int64_t tokens);
@@ -96,11 +95,14 @@ class ChoiceOutput {
 
   absl::Status PushText(const inference::Piece& piece);
   void Give(std::string_view clear);
+  void GiveText(std::string_view clear);
   void GiveHeld();
   std::int64_t Shown() const;
+  std::int64_t StopBegins() const;
   absl::Status Handle(const inference::OutputPart& part);
   absl::Status HandleText(const inference::OutputPart& part);
   absl::Status HandleCall(const inference::OutputPart& part);
+  absl::StatusOr<bool> HoldsBackCut(std::string_view cut);  // A call that the end cuts off, and whose rules hide some of it.
   absl::Status AskAboutCall(const inference::OutputPart& part, const std::string& channel, tollgate::v1::ToolCall call,
                             std::vector<policy::Question> questions);
   std::vector<policy::Question> About(const policy::Channel& channel) const;
@@ -132,17 +134,15 @@ class ChoiceOutput {
   std::deque<inference::OutputToken> tokens_;  // Whose part has not come.
   std::deque<Place> places_;                   // Whose bytes are not all decided.
   std::int64_t frontier_ = 0;
-  std::int64_t text_bytes_ = 0;  // Pushed to the text's filter, and to the thought's.
-  std::int64_t thought_bytes_ = 0;
+  std::int64_t text_bytes_ = 0, thought_bytes_ = 0;  // Pushed to the text's filter, and to the thought's.
   std::int64_t reasoning_tokens_ = 0;
   bool thinking_ = false, answered_ = false;  // A thought has begun, and what comes after it.
   bool blocked_ = false, finished_ = false, stopped_ = false, all_given_ = false;
   Given taken_;
   std::size_t looked_[2] = {0, 0};                               // At raw spans, of text and thought,
   std::vector<std::pair<std::int64_t, std::int64_t>> marks_[2];  // whose bytes end there in the raw output.
-  int calls_seen_ = 0;
-  int calls_taken_ = 0;  // Of these, that may be given as far as rules go.
-  int calls_given_ = 0;
+  int calls_seen_ = 0, calls_given_ = 0;
+  int calls_taken_ = 0;                   // Of those seen, that may be given as far as rules go.
   tollgate::v1::SealedContent call_raw_;  // The raw spans of calls.
   tollgate::v1::Verdict call_verdict_, call_shadow_;
 };

@@ -1,5 +1,6 @@
 // A reply that is taken back is made anew from what is kept of it: the filters are deterministic, so it lets go again what it had let go,
 // and that is skipped. Where it would hold back some of that, because what followed is what had made it final, it is not taken back so far.
+// What was judged of alternatives stands, for nothing has changed of what stands before them.
 //
 // Tested by tests/gateway/pipeline/retry_test.cpp.
 #include <algorithm>
@@ -11,6 +12,7 @@ namespace tollgate::pipeline {
 std::unique_ptr<ChoiceOutput> ChoiceOutput::TakenBack(const inference::Piece& kept) const {
   if (static_cast<std::int64_t>(kept.text.size()) < raw_.offset()) return nullptr;
   auto out = std::make_unique<ChoiceOutput>(index_, plan_);
+  out->logprobs_.GoesAlong(logprobs_);
   if (!kept.text.empty() && !out->Push(kept).ok()) return nullptr;
   if (out->blocked_ || !out->Skip(taken_)) return nullptr;
   while (out->NextFound()) {

@@ -49,7 +49,7 @@ absl::StatusOr<Judged> JudgePrompt(const Judging& how, std::span<const policy::M
   const policy::RuleOutcome* rule = FirstEffect(judged.inspection.verdict, policy::Effect::Kind::kRoute);
   if (rule == nullptr || judged.inspection.verdict.action == policy::Action::kBlock) return judged;
   judged.routed_by = rule->rule_id;
-  TG_ASSIGN(judged.route, RouteByRule(how.with, how.principal, *rule, how.fits, how.request));
+  TG_ASSIGN(judged.route, RouteByRule(how.with, how.principal, *rule, how.fits, how.request, how.sequences));
   const std::string& model = judged.route->model.name;
   if (model == judged.subject.model) return judged;
   judged.subject.model = model;

@@ -37,6 +37,7 @@ struct Judging {
   policy::Subject subject;
   std::function<absl::StatusOr<std::vector<std::int32_t>>(const std::string& model)> tokens;  // Of the prompt as it came, where rules ask.
   std::function<absl::Status(const inference::ModelInfo&)> fits;                              // Whether a model can do the request.
+  int sequences = 1;                                                                          // Which is so many of the pool's.
 };
 
 struct Judged {

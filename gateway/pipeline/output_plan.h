@@ -6,7 +6,6 @@
 #include <string>
 #include <vector>
 
-#include "gateway/pipeline/logprob_filter.h"
 #include "gateway/pipeline/questions.h"
 #include "gateway/pipeline/retry.h"
 #include "inference/output_parser.h"
@@ -19,7 +18,7 @@ struct OutputPlan {
   inference::OutputSyntax syntax;
   bool one_call = false;  // Of several calls only the first is given.
   std::function<std::unique_ptr<policy::StreamFilter>(const policy::Channel&)> open;
-  LogprobFilter::OpenFilter logprobs;               // Null: none are wanted.
+  bool logprobs = false;                            // Log-probabilities are wanted.
   std::shared_ptr<const policy::PolicySet> shadow;  // What `open`'s filters show their text to beside; null: nobody.
   struct Asks {
     std::function<std::vector<policy::Question>(const policy::Channel&)> about{};  // What is asked; null: nothing.

@@ -194,7 +194,7 @@ async::Awaitable<Outcome<v1::CountTokensReply>> Pipeline::CountTokens(const Call
   auto validate = [&] { return Validate(request, impl.with.options.limits); };
   absl::Status valid = co_await async::RunOnIf(large, impl.with.cpu, validate);
   if (!valid.ok()) co_return impl.Refuse(caller, std::move(valid), principal->place);
-  auto route = RouteOf(impl.with, *principal, request.model(), caller.request_id);
+  auto route = RouteOf(impl.with, *principal, request.model(), caller.request_id, 1);
   if (!route.ok()) co_return impl.Refuse(caller, route.status(), principal->place);
   absl::Status chats = MustChat(route->model);
   if (!chats.ok()) co_return impl.Refuse(caller, std::move(chats), principal->place);

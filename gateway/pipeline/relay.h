@@ -80,6 +80,7 @@ class Relay {
   async::Awaitable<absl::Status> Push(Choice& choice, inference::Piece& piece);
   bool Retries() const;
   async::Awaitable<absl::StatusOr<bool>> Retry(Choice& choice, std::size_t had);
+  async::Awaitable<std::unique_ptr<ChoiceOutput>> TakenBack(const Choice& choice, std::size_t keep);
   async::Awaitable<absl::StatusOr<bool>> WriteAnew(Choice& choice, std::size_t keep, std::int32_t banned);
   async::Awaitable<std::optional<Ending>> TakeEnd(Choice& choice);
   async::Awaitable<std::optional<Ending>> Extend(Choice& choice);

@@ -1,10 +1,12 @@
 // Taking a reply back. Where its sequence still runs the pool takes tokens back; where it has ended, another goes on from what is kept.
 // What a reply has let go is never taken back: first it is tried to keep what stands before the span, then all that stood before the last
-// piece. Quota for one token more is there before a sequence is stopped, so that a reply that cannot be written anew goes on as it was.
+// piece. Each try makes the output anew from its beginning, so tries that come to nothing count, too. Quota for one token more is there
+// before a sequence is stopped, so that a reply that cannot be written anew goes on as it was.
 //
 // Tested by tests/gateway/pipeline/retry_test.cpp.
 #include <algorithm>
 
+#include "gateway/async/run_on.h"
 #include "gateway/pipeline/admission.h"
 #include "gateway/pipeline/relay.h"
 
@@ -14,17 +16,27 @@ namespace v1 = tollgate::v1;
 
 bool Relay::Retries() const { return !plan_.retries.empty(); }
 
+// As much as a prompt of this size, or more: each of its tokens by itself where log-probabilities are wanted.
+async::Awaitable<std::unique_ptr<ChoiceOutput>> Relay::TakenBack(const Choice& choice, std::size_t keep) {
+  const bool large = plan_.logprobs || static_cast<std::int64_t>(choice.written.TextEnd(keep)) >= context_.with.options.inspect_here_bytes;
+  auto work = [&choice, keep] { return choice.output->TakenBack(choice.written.First(keep)); };
+  co_return co_await async::RunOnIf(large, context_.with.cpu, work);
+}
+
 // Whether the reply goes on from before what a rule found in it. `had`: how many tokens it had before its last piece.
 async::Awaitable<absl::StatusOr<bool>> Relay::Retry(Choice& choice, std::size_t had) {
   while (const auto found = choice.output->NextFound()) {
     RetryState& state = choice.retried[found->rule_id];
     const Written& written = choice.written;
     const auto is_before = [&](const inference::OutputToken& token) { return token.text_end <= found->raw_begin; };
+    bool tried = false;
     const auto first =
-        static_cast<std::size_t>(std::find_if_not(written.tokens.begin(), written.tokens.end(), is_before) - written.tokens.begin());
+        static_cast<std::size_t>(std::partition_point(written.tokens.begin(), written.tokens.end(), is_before) - written.tokens.begin());
     for (const std::size_t keep : {first, std::max(first, had)}) {
-      if (state.times >= plan_.retries.find(found->rule_id)->second || keep >= written.tokens.size() || !written.EndsAt(keep)) continue;
-      std::unique_ptr<ChoiceOutput> anew = choice.output->TakenBack(written.First(keep));
+      const int most = plan_.retries.find(found->rule_id)->second;
+      if (state.times + state.in_vain >= most || keep >= written.tokens.size() || !written.EndsAt(keep)) continue;
+      tried = true;
+      std::unique_ptr<ChoiceOutput> anew = co_await TakenBack(choice, keep);
       if (anew == nullptr) continue;
       const std::int32_t banned = written.tokens[keep].id;
       const auto base = static_cast<std::size_t>(choice.before_delivered);
@@ -47,6 +59,7 @@ async::Awaitable<absl::StatusOr<bool>> Relay::Retry(Choice& choice, std::size_t 
       choice.output = std::move(anew);
       co_return true;
     }
+    if (tried) ++state.in_vain;
     state.gave_up = true;
   }
   co_return false;

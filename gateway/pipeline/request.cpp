@@ -98,6 +98,8 @@ Watch Request::NewWatch() const { return {with_, *principal_, model_.name, cance
 
 std::optional<Ending> Request::MustStop() const { return NewWatch().MustStopNow("its prompt was judged"); }
 
+int Request::SequencesAsked() const { return std::max(1, call_.choices()); }
+
 // It would hold up the I/O thread.
 bool Request::IsLarge() const { return Bytes() >= with_.options.inspect_here_bytes; }
 
@@ -123,7 +125,8 @@ absl::Status Request::Judge(std::span<const policy::Message> prompt) {
                     policies_,
                     SubjectOf(),
                     [this, prompt](const std::string& model) { return TokensOf(model, prompt); },
-                    [this](const inference::ModelInfo& model) { return Fits(model); }};
+                    [this](const inference::ModelInfo& model) { return Fits(model); },
+                    SequencesAsked()};
   TG_ASSIGN(Judged judged, JudgePrompt(how, prompt));
   shadow_ = ShadowOf(policies_.shadow.get(), judged.subject, prompt);
   counted_tokens_ = std::max<std::int64_t>(0, judged.subject.prompt_tokens);
@@ -155,7 +158,7 @@ async::Awaitable<absl::Status> Request::Inspect() {
 }
 
 async::Awaitable<absl::Status> Request::Reserve() {
-  const std::int64_t choices = std::max(1, call_.choices());
+  const std::int64_t choices = SequencesAsked();
   // A server that is asked to go on begins anew, penalties and seed with it: for it, all that the quota has is held at once.
   const std::int64_t step = model_.resumes ? std::min(max_tokens_, with_.options.extension_tokens) : max_tokens_;
   const auto input_tokens = static_cast<std::int64_t>(prompt_tokens_.size());

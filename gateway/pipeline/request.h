@@ -67,6 +67,7 @@ class Request {
   Failure HandOver(Failure failure);
   Failure PassOn(const absl::Status& refusal);
   bool IsLarge() const;
+  int SequencesAsked() const;  // Of the pool.
   Watch NewWatch() const;
   std::optional<Ending> MustStop() const;                       // Before anything is routed: gone, late, or no longer allowed.
   async::Awaitable<absl::Status> Inspect();                     // Then denial_, or the tokens of the prompt as it will be used.

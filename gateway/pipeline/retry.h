@@ -58,6 +58,7 @@ struct Written {
 // What was done for one rule to one reply.
 struct RetryState {
   int times = 0;
+  int in_vain = 0;  // It was made anew, and could not go on so.
   std::int64_t discarded_tokens = 0;
   bool gave_up = false;
 };

@@ -9,7 +9,6 @@
 
 #include <fmt/format.h>
 
-#include "base/adapter_names.h"
 #include "base/clock.h"
 #include "base/encoding.h"
 #include "base/error_detail.h"
@@ -31,17 +30,6 @@ std::vector<AliasTarget> Usable(const identity::Principal& principal, const Alia
     if (principal.snapshot->MayUse(principal.place, target.model)) targets.push_back(target);
   }
   return targets;
-}
-
-// Its queue is full, or its process is being started again.
-bool WouldRefuse(const inference::Pool& pool, const std::string& model) {
-  const auto stats = pool.stats();
-  const std::string base = base::SplitAdapters(model).base;  // Adapters wait in their model's queue, and run in its process.
-  const auto would = [&](const std::string& name) {
-    return std::any_of(stats.begin(), stats.end(),
-                       [&](const inference::ReplicaStats& s) { return s.model == name && (s.full || !s.ready); });
-  };
-  return would(model) || would(base);
 }
 
 // Which adapters act, by name and the beginning of their digests: "legal@0123456789ab tone@…".
@@ -74,7 +62,7 @@ std::string ShareOf(const std::vector<AliasTarget>& targets, const AliasTarget& 
 }  // namespace
 
 absl::StatusOr<Route> RouteOf(const Collaborators& with, const identity::Principal& principal, const std::string& asked,
-                              const base::RequestId& request) {
+                              const base::RequestId& request, int sequences) {
   const Alias* alias = principal.snapshot->FindAlias(asked);
   if (alias == nullptr) {
     TG_ASSIGN(inference::ModelInfo model, Resolve(with, principal, asked));
@@ -90,11 +78,11 @@ absl::StatusOr<Route> RouteOf(const Collaborators& with, const identity::Princip
   auto model = Resolve(with, principal, chosen.model);
   if (!model.ok() && !IsAway(model.status())) return model.status();
   const Fallbacks all{.alias = alias->name, .models = alias->fallbacks};
-  if (!model.ok() || (!all.models.empty() && WouldRefuse(*with.pool, chosen.model))) {
+  if (!model.ok() || (!all.models.empty() && !with.pool->Takes(chosen.model, principal.place.team->id, sequences))) {
     Fallbacks left = all;
     left.tried.push_back(chosen.model);
     std::string why;
-    std::optional<Route> other = NextRoute(with, principal, left, nullptr, why);
+    std::optional<Route> other = NextRoute(with, principal, left, nullptr, sequences, why);
     if (other) return *std::move(other);
   }
   TG_RETURN_IF_ERROR(model.status());
@@ -105,7 +93,7 @@ absl::StatusOr<Route> RouteOf(const Collaborators& with, const identity::Princip
 }
 
 std::optional<Route> NextRoute(const Collaborators& with, const identity::Principal& principal, const Fallbacks& left,
-                               const std::function<absl::Status(const inference::ModelInfo&)>& fits, std::string& why) {
+                               const std::function<absl::Status(const inference::ModelInfo&)>& fits, int sequences, std::string& why) {
   for (std::size_t i = left.next; i < left.models.size(); ++i) {
     const std::string& name = left.models[i];
     if (std::find(left.tried.begin(), left.tried.end(), name) != left.tried.end()) continue;
@@ -113,7 +101,8 @@ std::optional<Route> NextRoute(const Collaborators& with, const identity::Princi
     absl::Status can = model.status();
     if (can.ok()) can = principal.snapshot->PriceOf(name, with.clock->Wall()).status();
     if (can.ok() && fits != nullptr) can = fits(*model);
-    if (can.ok() && WouldRefuse(*with.pool, name)) can = base::Unavailable("its queue is full, or its process is being started again");
+    if (can.ok() && !with.pool->Takes(name, principal.place.team->id, sequences))
+      can = base::Unavailable("its queue has no room for this team now, or its process is being started again");
     if (!can.ok()) {
       const auto detail = base::DetailOf(can);
       // Models that a key may not use are nobody's to know.
@@ -131,12 +120,13 @@ std::optional<Route> NextRoute(const Collaborators& with, const identity::Princi
 }
 
 absl::StatusOr<Route> RouteByRule(const Collaborators& with, const identity::Principal& principal, const policy::RuleOutcome& rule,
-                                  const std::function<absl::Status(const inference::ModelInfo&)>& fits, const base::RequestId& request) {
+                                  const std::function<absl::Status(const inference::ModelInfo&)>& fits, const base::RequestId& request,
+                                  int sequences) {
   const std::string& target = rule.effect.text;
   const auto about = [&](const absl::Status& status) {
     return base::Annotate(status, fmt::format("policy rule {} sends this request to {}", rule.rule_id, target));
   };
-  auto route = RouteOf(with, principal, target, request);
+  auto route = RouteOf(with, principal, target, request, sequences);
   if (!route.ok()) return about(route.status());
   TG_RETURN_IF_ERROR(about(fits(route->model)));
   TG_RETURN_IF_ERROR(about(principal.snapshot->PriceOf(route->model.name, with.clock->Wall()).status()));

@@ -32,19 +32,21 @@ struct Route {
 };
 
 // The model that will answer. An alias leads to one of its targets that the key may use, by the request's id; where that one is not loaded,
-// or its queue is full, to the first fallback that is, has a price, and the key may use. Errors as Resolve, of the chosen target.
+// or its queue has no room for so many sequences of the key's team, to the first fallback that is, has room and a price, and the key may
+// use. Errors as Resolve, of the chosen target.
 absl::StatusOr<Route> RouteOf(const Collaborators& with, const identity::Principal& principal, const std::string& asked,
-                              const base::RequestId& request);
+                              const base::RequestId& request, int sequences);
 
-// The first of `left` that can take a request now: loaded, for the key to use, with a price and with room, and one that `fits` (null: all
-// do). Otherwise nothing, and `why` says why not, of each.
+// The first of `left` that can take a request now: loaded, for the key to use, with a price and with room for so many sequences of its
+// team, and one that `fits` (null: all do). Otherwise nothing, and `why` says why not, of each.
 std::optional<Route> NextRoute(const Collaborators& with, const identity::Principal& principal, const Fallbacks& left,
-                               const std::function<absl::Status(const inference::ModelInfo&)>& fits, std::string& why);
+                               const std::function<absl::Status(const inference::ModelInfo&)>& fits, int sequences, std::string& why);
 
 // The same of the model that a rule sends a request to (Effect kRoute): one that it may use, that has a price and can do what the request
 // asks for, which `fits` says. Errors name the rule. Policy grants nothing.
 absl::StatusOr<Route> RouteByRule(const Collaborators& with, const identity::Principal& principal, const policy::RuleOutcome& rule,
-                                  const std::function<absl::Status(const inference::ModelInfo&)>& fits, const base::RequestId& request);
+                                  const std::function<absl::Status(const inference::ModelInfo&)>& fits, const base::RequestId& request,
+                                  int sequences);
 
 // Model.serves: "chat", "embeddings" or "rerank".
 std::string ServesOf(const inference::ModelInfo& model);

@@ -198,13 +198,23 @@ absl::Status SemanticFilter::Answer(const QuestionAnswer& answer, std::int64_t b
   return absl::OkStatus();
 }
 
+policy::Verdict SemanticFilter::WithAnswers(policy::Verdict verdict) const {
+  verdict.action = std::max(verdict.action, asked_verdict_.action);
+  verdict.rules.insert(verdict.rules.end(), asked_verdict_.rules.begin(), asked_verdict_.rules.end());
+  verdict.not_scanned.insert(verdict.not_scanned.end(), asked_verdict_.not_scanned.begin(), asked_verdict_.not_scanned.end());
+  return verdict;
+}
+
 const policy::Verdict& SemanticFilter::verdict() const {
-  if (!std::exchange(verdict_is_old_, false)) return verdict_;
-  verdict_ = spans_->verdict();
-  verdict_.action = std::max(verdict_.action, asked_verdict_.action);
-  verdict_.rules.insert(verdict_.rules.end(), asked_verdict_.rules.begin(), asked_verdict_.rules.end());
-  verdict_.not_scanned.insert(verdict_.not_scanned.end(), asked_verdict_.not_scanned.begin(), asked_verdict_.not_scanned.end());
+  if (std::exchange(verdict_is_old_, false)) verdict_ = WithAnswers(spans_->verdict());
   return verdict_;
+}
+
+policy::Verdict SemanticFilter::VerdictBefore(std::int64_t before) const { return WithAnswers(spans_->VerdictBefore(before)); }
+
+bool SemanticFilter::LetsOut(std::string_view next) const {
+  const auto holds = [](const State& state) { return state.question.hold; };
+  return !stopped_by_ && std::none_of(states_.begin(), states_.end(), holds) && spans_->LetsOut(next);
 }
 
 std::vector<std::string> SemanticFilter::unanswered() const {

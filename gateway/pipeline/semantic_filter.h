@@ -44,7 +44,9 @@ class SemanticFilter final : public policy::StreamFilter {
   std::size_t held_bytes() const override { return spans_->held_bytes(); }  // By the span rules: what waits for answers is decided text.
   std::int64_t pushed_bytes() const override { return spans_->pushed_bytes(); }
   std::int64_t decided_bytes() const override { return approved_raw_; }
-  bool swallowing() const override { return spans_->swallowing(); }
+  policy::Verdict VerdictBefore(std::int64_t before) const override;
+  // Behind a question that holds nothing comes out at once.
+  bool LetsOut(std::string_view next) const override;
 
   const policy::StreamFilter& spans() const { return *spans_; }
 
@@ -83,6 +85,7 @@ class SemanticFilter final : public policy::StreamFilter {
   };
 
   void Let(const std::string& text);
+  policy::Verdict WithAnswers(policy::Verdict verdict) const;
   std::size_t AskedFrom(std::size_t end, std::size_t bytes_max) const;
   std::string AskedText(std::size_t at, std::size_t end) const;
   void Stop(const std::string& rule_id);

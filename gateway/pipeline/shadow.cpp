@@ -41,14 +41,17 @@ class BesideFilter final : public policy::StreamFilter {
   bool acts() const override { return acting_->acts(); }
   bool blocked() const override { return acting_->blocked(); }
   const policy::Verdict& verdict() const override { return acting_->verdict(); }
+  policy::Verdict VerdictBefore(std::int64_t before) const override { return acting_->VerdictBefore(before); }
+  bool LetsOut(std::string_view next) const override { return acting_->LetsOut(next); }
   const std::vector<policy::RawSpan>& raw() const override { return acting_->raw(); }
   const std::vector<std::pair<std::int64_t, std::int64_t>>& replaced() const override { return acting_->replaced(); }
   std::size_t held_bytes() const override { return acting_->held_bytes(); }
   std::int64_t pushed_bytes() const override { return acting_->pushed_bytes(); }
   std::int64_t decided_bytes() const override { return acting_->decided_bytes(); }
-  bool swallowing() const override { return acting_->swallowing(); }
 
-  v1::ShadowVerdict ShadowOf(const policy::PolicySet& shadow) const { return Made(shadow, shadow_->verdict(), questions_, failed_); }
+  v1::ShadowVerdict ShadowOf(const policy::PolicySet& shadow, std::int64_t before) const {
+    return Made(shadow, shadow_->VerdictBefore(before), questions_, failed_);
+  }
 
  private:
   const std::unique_ptr<policy::StreamFilter> acting_, shadow_;
@@ -92,10 +95,10 @@ std::unique_ptr<policy::StreamFilter> OpenOutput(const directory::Judges& judges
   return filter;
 }
 
-v1::ShadowVerdict ShadowOf(const policy::PolicySet& shadow, const policy::StreamFilter& filter) {
+v1::ShadowVerdict ShadowOf(const policy::PolicySet& shadow, const policy::StreamFilter& filter, std::int64_t before) {
   const auto* semantic = dynamic_cast<const SemanticFilter*>(&filter);
   const auto* beside = dynamic_cast<const BesideFilter*>(semantic == nullptr ? &filter : &semantic->spans());
-  return beside == nullptr ? v1::ShadowVerdict() : beside->ShadowOf(shadow);
+  return beside == nullptr ? v1::ShadowVerdict() : beside->ShadowOf(shadow, before);
 }
 
 }  // namespace tollgate::pipeline

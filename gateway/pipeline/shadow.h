@@ -4,6 +4,7 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <span>
 #include <string_view>
@@ -39,7 +40,8 @@ tollgate::v1::ShadowVerdict ShadowOf(const policy::PolicySet* shadow, const poli
 std::unique_ptr<policy::StreamFilter> OpenOutput(const directory::Judges& judges, const policy::Subject& subject,
                                                  const policy::Channel& channel);
 
-// Of the output so far, from a filter that OpenOutput gave for judges with this shadow.
-tollgate::v1::ShadowVerdict ShadowOf(const policy::PolicySet& shadow, const policy::StreamFilter& filter);
+// Of the output so far, up to the raw byte `before`, from a filter that OpenOutput gave for judges with this shadow.
+tollgate::v1::ShadowVerdict ShadowOf(const policy::PolicySet& shadow, const policy::StreamFilter& filter,
+                                     std::int64_t before = std::numeric_limits<std::int64_t>::max());
 
 }  // namespace tollgate::pipeline

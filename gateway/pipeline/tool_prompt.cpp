@@ -1,7 +1,7 @@
 // Policy knows messages alone, so calls and tools are messages to it, behind those of the conversation; an edit that stays inside of a part
 // leaves the cut as it was, and JSON is put together again. Where an edit reaches over parts, what is left is one text, which the model
-// gets as a string in the place of its JSON. A rule may put a system message before all (append_system): it is a turn of its own, and no
-// message of the request.
+// gets as a string in the place of its JSON. What the second reading of a result loses, policy takes out of the result itself. A rule may
+// put a system message before all (append_system): it is a turn of its own, and no message of the request.
 //
 // Tested by tests/gateway/pipeline/tool_prompt_test.cpp.
 #include "gateway/pipeline/tool_prompt.h"
@@ -40,6 +40,11 @@ bool IsId(std::string_view text) {
 
 constexpr std::string_view kIdRule = "must be 1 to 128 ASCII characters without blanks";
 
+// Of what policy left.
+constexpr std::string_view kNotApplicable = "POLICY_NOT_APPLICABLE";
+constexpr std::string_view kNoSchema =
+    "policy changes the parameters so that no call can be held to them: leave out what it hides, or let the model decide";
+
 absl::Status CheckCalls(const v1::ChatMessage& message, const std::string& at) {
   if (message.tool_calls_size() > 0 && message.role() != v1::ROLE_ASSISTANT)
     return BadField(at + ".tool_calls", "are an assistant's alone");
@@ -64,9 +69,8 @@ std::vector<inference::ToolDefinition> Definitions(const Tools& tools) {
   return out;
 }
 
-// Those of which one must be called; empty: the model decides.
-std::vector<inference::ToolDefinition> Forced(const v1::ChatRequest& request) {
-  std::vector<inference::ToolDefinition> tools = Definitions(request.tools());
+// Those of `tools` of which one must be called; empty: the model decides.
+std::vector<inference::ToolDefinition> Forced(const v1::ChatRequest& request, std::vector<inference::ToolDefinition> tools) {
   const v1::ToolChoice& choice = request.tool_choice();
   if (!choice.required() && !choice.has_function()) return {};
   if (choice.has_function()) std::erase_if(tools, [&](const auto& tool) { return tool.name != choice.function(); });
@@ -84,22 +88,24 @@ std::size_t PutBefore(const v1::ChatRequest& request, std::span<const policy::Me
   return static_cast<std::size_t>(aside - used.begin()) - static_cast<std::size_t>(request.messages_size());
 }
 
+// As policy left them.
+std::vector<inference::ToolDefinition> ToolsUsed(const v1::ChatRequest& request, std::span<const policy::Message> used) {
+  std::size_t at = PutBefore(request, used) + static_cast<std::size_t>(request.messages_size());
+  for (const v1::ChatMessage& message : request.messages()) at += static_cast<std::size_t>(message.tool_calls_size());
+  std::vector<inference::ToolDefinition> out;
+  for (const v1::Tool& tool : request.tools()) {
+    const policy::Message& its = used[at++];
+    const bool whole = its.parts.size() > 1;  // Else one text is left of it.
+    out.push_back({its.name, its.parts.empty() ? "" : its.parts[0], whole ? policy::JsonOf(its.parts, 1, tool.parameters()) : ""});
+  }
+  return out;
+}
+
 bool UsesTools(const v1::ChatRequest& request) { return request.tools_size() > 0 && !request.tool_choice().none(); }
 
 bool MentionsTools(const v1::ChatRequest& request) {
   return UsesTools(request) || std::any_of(request.messages().begin(), request.messages().end(),
                                            [](const v1::ChatMessage& m) { return m.tool_calls_size() > 0 || !m.tool_call_id().empty(); });
-}
-
-// Results that are JSON with escapes in it: policy reads them decoded as well. Indices of messages.
-std::vector<int> EscapedResults(const v1::ChatRequest& request) {
-  std::vector<int> out;
-  for (int i = 0; i < request.messages_size(); ++i) {
-    const v1::ChatMessage& message = request.messages(i);
-    const bool escaped = message.role() == v1::ROLE_TOOL && message.parts_size() == 1 && message.parts(0).find('\\') != std::string::npos;
-    if (escaped && policy::CutJson(message.parts(0))) out.push_back(i);
-  }
-  return out;
 }
 
 }  // namespace
@@ -150,7 +156,7 @@ absl::Status ValidateToolsFor(const v1::ChatRequest& request, const inference::M
   if (request.max_reasoning_tokens() > 0 && !model.thinks)
     return BadField("max_reasoning_tokens",
                     fmt::format("{} does not think before it answers: leave it out, or use another model", model.name));
-  const std::vector<inference::ToolDefinition> forced = Forced(request);
+  const std::vector<inference::ToolDefinition> forced = Forced(request, Definitions(request.tools()));
   if (forced.empty()) return absl::OkStatus();
   if (model.opens_thinking && request.max_reasoning_tokens() > 0)
     return BadField(
@@ -187,9 +193,12 @@ std::vector<policy::Message> PolicyPrompt(const v1::ChatRequest& request) {
         policy::Message{policy::Role::kSystem, tool.name(), {tool.description()}, true, {policy::Part::kToolDefinition, tool.name()}});
     policy::AddJson(tool.parameters(), added.parts);
   }
-  for (const int i : EscapedResults(request)) {
-    const policy::Channel channel = out[static_cast<std::size_t>(i)].channel;
-    policy::AddJson(request.messages(i).parts(0), out.emplace_back(policy::Message{policy::Role::kTool, "", {}, true, channel}).parts);
+  for (int i = 0; i < request.messages_size(); ++i) {
+    const policy::Message& message = out[static_cast<std::size_t>(i)];
+    if (auto reading = policy::SecondReading(message)) {
+      policy::Message added{policy::Role::kTool, "", *std::move(reading), true, message.channel};
+      out.push_back(std::move(added));
+    }
   }
   return out;
 }
@@ -212,21 +221,7 @@ std::vector<inference::Turn> TurnsOf(const v1::ChatRequest& request, std::span<c
       ++at;
     }
   }
-  std::size_t decoded = at + static_cast<std::size_t>(request.tools_size());
-  for (const int i : EscapedResults(request)) {
-    const std::string& original = request.messages(i).parts(0);
-    std::vector<std::string> was;
-    policy::AddJson(original, was);
-    const policy::Message& its = used[decoded++];
-    if (its.parts != was) turns[before + static_cast<std::size_t>(i)].text = policy::JsonOf(its.parts, 0, original);
-  }
-  if (!UsesTools(request) || turns.empty()) return turns;
-  for (const v1::Tool& tool : request.tools()) {
-    const policy::Message& its = used[at++];
-    const bool whole = its.parts.size() > 1;  // Else one text is left of it.
-    turns.front().tools.push_back(
-        {its.name, its.parts.empty() ? "" : its.parts[0], whole ? policy::JsonOf(its.parts, 1, tool.parameters()) : ""});
-  }
+  if (UsesTools(request) && !turns.empty()) turns.front().tools = ToolsUsed(request, used);
   return turns;
 }
 
@@ -236,10 +231,6 @@ void FillUsed(const v1::ChatRequest& request, std::span<const policy::Message> u
   for (std::size_t i = 0; i < turns.size(); ++i) {
     v1::ChatMessage* message = content.mutable_prompt_used(static_cast<int>(i));
     message->set_tool_call_id(turns[i].call_id);
-    if (message->role() == v1::ROLE_TOOL) {
-      message->clear_parts();
-      message->add_parts(turns[i].text);
-    }
     for (const inference::ToolUse& call : turns[i].calls) {
       v1::ToolCall* out = message->add_tool_calls();
       out->set_id(call.id);
@@ -268,17 +259,32 @@ inference::OutputSyntax SyntaxOf(const v1::ChatRequest& request, const inference
   if (HasForm(request)) return {};
   inference::OutputSyntax syntax{.thinks = model.thinks, .in_thought = model.opens_thinking};
   if (!UsesTools(request)) return syntax;
-  syntax.tools = Forced(request).empty() ? model.tools : inference::ForcedStyle(model.tools);
+  syntax.tools = Forced(request, Definitions(request.tools())).empty() ? model.tools : inference::ForcedStyle(model.tools);
   for (const v1::Tool& tool : request.tools()) syntax.names.push_back(tool.name());
   return syntax;
 }
 
-std::string ForcedCalls(const v1::ChatRequest& request, const inference::ModelInfo& model) {
-  const std::vector<inference::ToolDefinition> forced = Forced(request);
-  if (forced.empty()) return {};
+absl::StatusOr<std::string> ForcedCalls(const v1::ChatRequest& request, std::span<const policy::Message> used,
+                                        const inference::ModelInfo& model) {
+  if (!UsesTools(request)) return "";
+  const std::vector<inference::ToolDefinition> tools = ToolsUsed(request, used);
+  for (int i = 0; i < request.tools_size(); ++i) {
+    if (tools[static_cast<std::size_t>(i)].name == request.tools(i).name()) continue;
+    return BadField(fmt::format("tools[{}].function.name", i),
+                    "is changed by policy, and a call by another name would be nobody's: name the function otherwise, or leave it out",
+                    kNotApplicable);
+  }
+  const std::vector<inference::ToolDefinition> forced = Forced(request, tools);
+  if (forced.empty()) return "";
+  for (const inference::ToolDefinition& tool : forced) {
+    const auto same = [&](const v1::Tool& t) { return t.name() == tool.name; };
+    const v1::Tool& came = *std::find_if(request.tools().begin(), request.tools().end(), same);
+    if (tool.parameters.empty() && !came.parameters().empty())
+      return BadField("tools", fmt::format("{}: {}", tool.name, kNoSchema), kNotApplicable);
+  }
   auto grammar = inference::ToolGrammar(model.tools, forced, !OneCall(request), model.opens_thinking);
-  TG_CHECK(grammar.ok(), "tools that were checked make no grammar");
-  return *std::move(grammar);
+  if (!grammar.ok()) return BadField("tools", fmt::format("{} ({})", kNoSchema, base::Message(grammar.status())), kNotApplicable);
+  return grammar;
 }
 
 }  // namespace tollgate::pipeline

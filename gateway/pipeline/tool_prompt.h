@@ -29,8 +29,8 @@ absl::Status ValidateToolsFor(const tollgate::v1::ChatRequest& request, const in
 bool OneCall(const tollgate::v1::ChatRequest& request);
 
 // All that policy judges: the messages; then, aside, each call of theirs, an assistant's message with the function's name, its arguments
-// cut by CutJson; then each tool, a system message with its name, its description and its parameters cut alike; then each result that is
-// JSON with escapes, once more, cut. A result is known by the call that it names; without that, its tool is not known.
+// cut by CutJson; then each tool, a system message with its name, its description and its parameters cut alike; then the second reading of
+// each result that has one (policy/json_parts.h). A result is known by the call that it names; without that, its tool is not known.
 std::vector<policy::Message> PolicyPrompt(const tollgate::v1::ChatRequest& request);
 
 // What the model is given, of PolicyPrompt as policy left it.
@@ -43,7 +43,10 @@ std::int64_t BytesOf(const tollgate::v1::ChatRequest& request);
 
 // How the output is to be read. REQUIRES: validated.
 inference::OutputSyntax SyntaxOf(const tollgate::v1::ChatRequest& request, const inference::ModelInfo& model);
-// The grammar of calls that are forced; empty if none are. REQUIRES: validated.
-std::string ForcedCalls(const tollgate::v1::ChatRequest& request, const inference::ModelInfo& model);
+// The grammar of calls that are forced, of the tools as policy left them in `used`; empty if none are. INVALID_ARGUMENT
+// (POLICY_NOT_APPLICABLE): policy changed the name of a tool that may be called, or left a schema that no call can be held to.
+// REQUIRES: validated.
+absl::StatusOr<std::string> ForcedCalls(const tollgate::v1::ChatRequest& request, std::span<const policy::Message> used,
+                                        const inference::ModelInfo& model);
 
 }  // namespace tollgate::pipeline

@@ -120,7 +120,8 @@ void AddReplica(Families& out, const inference::ReplicaStats& r) {
   out.Counter("tollgate_pool_device_sampled_tokens_total", "Of those, chosen from the few logits that the device had found.",
               static_cast<double>(r.device_sampled), model);
   out.Counter("tollgate_pool_sequences_total", "Sequences that ended.", static_cast<double>(r.sequences), model);
-  out.Counter("tollgate_pool_refused_total", "Sequences refused by a full queue.", static_cast<double>(r.refused), model);
+  out.Counter("tollgate_pool_refused_total", "Sequences refused by a queue that was full, or full for their team.",
+              static_cast<double>(r.refused), model);
   out.Counter("tollgate_pool_failed_total", "Sequences that the engine failed on.", static_cast<double>(r.failed), model);
   out.Gauge("tollgate_pool_ready", "1 but while the model's process is started again.", r.ready ? 1 : 0, model);
   out.Counter("tollgate_pool_engine_restarts_total", "How often the model's process was started again.",
@@ -179,7 +180,7 @@ void AddPickerGauges(Families& out, const std::vector<inference::ReplicaStats>& 
   }
   out.Gauge("vllm:num_requests_waiting", "Sequences of all models that wait for a slot; for endpoint pickers.", waiting);
   out.Gauge("vllm:num_requests_running", "Sequences of all models that hold a slot; for endpoint pickers.", running);
-  out.Gauge("vllm:kv_cache_usage_perc", "Part of all models' context that is in use, 0 to 1; for endpoint pickers.",
+  out.Gauge("vllm:kv_cache_usage_perc", "Part of the context of all models that chat here that is in use, 0 to 1; for endpoint pickers.",
             total > 0 ? used / total : 0);
 }
 

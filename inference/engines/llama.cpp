@@ -161,7 +161,7 @@ absl::StatusOr<std::unique_ptr<Engine>> Load(const ModelOptions& model, ModelInf
   vocab.format().Describe(info);
   auto engine =
       std::make_unique<LlamaEngine>(std::move(info), std::move(checked.header), std::move(weights), std::move(context), std::move(vocab),
-                                    step_tokens_max, PrefixBytesMax(model), DeviceCuts(model, plan), model.in_own_process);
+                                    step_tokens_max, PrefixBytesMax(model), DeviceCuts(model, plan), model.in_own_process, plan.shares);
   if (model.kv_tokens > 0 && !engine->Info().rewinds) {
     return base::FailedPrecondition(
         "what this model keeps of a context cannot be told apart by token (it is recurrent, or forgets old tokens), so that its slots "

@@ -23,11 +23,11 @@
 namespace tollgate::inference {
 namespace {
 
-// What is free on the GPUs together: an adapter's matrices lie beside the weights that they change.
-std::int64_t RoomOnGpus() {
-  std::int64_t room = 0;
-  for (const LlamaGpu& gpu : LlamaGpus()) room += gpu.room.free_bytes;
-  return room;
+// An adapter's matrices lie beside the weights that they change, which may all be on one of the model's GPUs.
+std::int64_t RoomOnGpus(std::span<const DeviceShare> shares) {
+  std::vector<DeviceRoom> rooms;
+  for (LlamaGpu& gpu : LlamaGpus()) rooms.push_back(std::move(gpu.room));
+  return RoomBeside(shares, rooms);
 }
 
 // A file by a path that goes on naming it while it is renamed or replaced.
@@ -54,12 +54,13 @@ bool HasExperts(const GgufHeader& header) {
 }  // namespace
 
 absl::StatusOr<AdapterInfo> LlamaAdapters::Check(const AdapterOptions& adapter, std::int64_t memory_bytes) const {
-  if (on_gpus_ && !in_own_process_ && HasExperts(header_)) {
+  const bool on_gpus = !shares_.empty();
+  if (on_gpus && !in_own_process_ && HasExperts(header_)) {
     return base::FailedPrecondition(
         "the model has experts and is on a GPU, where an adapter under which its numbers overflow would end the whole gateway: set "
         "pool.isolation: process, or train the adapter for a model without experts");
   }
-  return CheckAdapterFile(adapter, header_, on_gpus_, on_gpus_ ? RoomOnGpus() : memory_bytes);
+  return CheckAdapterFile(adapter, header_, on_gpus, on_gpus ? RoomOnGpus(shares_) : memory_bytes);
 }
 
 // The file is opened once, its digest compared, and libllama reads what was opened, whatever lies under the name by then.

@@ -13,15 +13,16 @@
 
 #include "base/status.h"
 #include "inference/gguf.h"
+#include "inference/placement.h"
 #include "inference/types.h"
 
 namespace tollgate::inference {
 
 class LlamaAdapters {
  public:
-  // Of a model with this header. Both must outlive it.
-  LlamaAdapters(llama_model* model, llama_context* context, GgufHeader header, bool on_gpus, bool in_own_process)
-      : model_(model), context_(context), header_(std::move(header)), on_gpus_(on_gpus), in_own_process_(in_own_process) {}
+  // Of a model with this header that lies on these GPUs; none: in the machine's memory. Model and context must outlive it.
+  LlamaAdapters(llama_model* model, llama_context* context, GgufHeader header, std::vector<DeviceShare> shares, bool in_own_process)
+      : model_(model), context_(context), header_(std::move(header)), shares_(std::move(shares)), in_own_process_(in_own_process) {}
 
   absl::StatusOr<AdapterInfo> Check(const AdapterOptions& adapter, std::int64_t memory_bytes) const;  // As Engine::CheckAdapter.
   absl::StatusOr<int> Add(const AdapterOptions& adapter);
@@ -48,7 +49,7 @@ class LlamaAdapters {
   llama_model* model_;
   llama_context* context_;
   const GgufHeader header_;
-  const bool on_gpus_;
+  const std::vector<DeviceShare> shares_;
   const bool in_own_process_;
   std::map<int, Loaded> loaded_;
   std::set<std::vector<int>> nonsense_;  // Sets that gave numbers which are not finite.

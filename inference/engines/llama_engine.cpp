@@ -8,9 +8,10 @@
 //
 // A sequence that is closed leaves a snapshot of its state, if its tenant could save work by it, under that tenant's name alone; Open puts
 // back the one that begins like the prompt and cuts it to what they share. Of a prompt that begins with what its org published, a second
-// one is left, of exactly those tokens and under the org's name.
+// one is left, of exactly those tokens and under the org's name, if they are proven finite, since others get it. What its tenant's share of
+// the memory does not hold is cut off before it is copied, and what would not be kept is not copied.
 //
-// Tested by tests/inference/model_test.cpp, tests/inference/interleaving_test.cpp.
+// Tested by tests/inference/model_test.cpp, tests/inference/interleaving_test.cpp, tests/inference/state_model_test.cpp.
 #include "inference/engines/llama_engine.h"
 
 #include <algorithm>
@@ -36,11 +37,11 @@ bool KeepsParts(const llama_model* model) {
 }  // namespace
 
 LlamaEngine::LlamaEngine(ModelInfo info, GgufHeader header, LlamaModel model, LlamaContext context, LlamaVocab vocab, int step_tokens_max,
-                         std::int64_t prefix_cache_bytes, bool device_cuts, bool in_own_process)
+                         std::int64_t prefix_cache_bytes, bool device_cuts, bool in_own_process, std::vector<DeviceShare> shares)
     : info_(std::move(info)),
       model_(std::move(model)),
       context_(std::move(context)),
-      adapters_(model_.get(), context_.get(), std::move(header), info_.device_memory_bytes > 0, in_own_process),
+      adapters_(model_.get(), context_.get(), std::move(header), std::move(shares), in_own_process),
       vocab_(std::move(vocab)),
       batch_(step_tokens_max),
       cut_(context_.get(), info_.slots, vocab_.tokens(), device_cuts),
@@ -57,6 +58,10 @@ LlamaEngine::LlamaEngine(ModelInfo info, GgufHeader header, LlamaModel model, Ll
 
 LlamaEngine::~LlamaEngine() {
   if (interrupted()) LlamaInterrupted(false);
+}
+
+void LlamaEngine::Interrupt() {
+  if (!interrupted_.exchange(true, std::memory_order_acq_rel)) LlamaInterrupted(true);
 }
 
 absl::StatusOr<std::vector<std::int32_t>> LlamaEngine::Tokenize(std::string_view text) const {
@@ -193,9 +198,11 @@ std::int64_t LlamaEngine::Share(int from, int to) {
       same <= target.cached)
     return 0;
   try {
-    std::vector<std::uint8_t> state(llama_state_seq_get_size(context_.get(), from));
-    if (llama_state_seq_get_data(context_.get(), state.data(), state.size(), from) != state.size()) return 0;
-    target.cached = Put(to, {state, source.cached}, same) ? same : 0;
+    if (!shared_ || shared_->slot != from) {
+      shared_.emplace(LlamaAway{from, std::make_unique<LlamaAside>()});
+      if (!TakeOut(from, INT64_MAX, *shared_->aside)) return shared_.reset(), 0;
+    }
+    target.cached = Put(to, shared_->aside->state(), same) ? same : 0;
   } catch (const std::exception& e) {
     base::Warn("llama", "a prompt was not shared: {}", e.what());
     return 0;
@@ -208,19 +215,31 @@ void LlamaEngine::Keep(int index) {
   std::vector<std::int32_t> tokens = std::move(slot.prompt);
   tokens.insert(tokens.end(), slot.output.begin(), slot.output.end());
   tokens.resize(static_cast<std::size_t>(slot.cached));
-  std::vector<std::int32_t> published(tokens.begin(), tokens.begin() + static_cast<std::ptrdiff_t>(std::min(slot.published, slot.cached)));
+  // What all may find holds nothing but what all may know, and an answer's token has proven it.
+  const std::int64_t published = slot.finite && !slot.output.empty() ? std::min(slot.published, slot.cached) : 0;
+  std::vector<std::int32_t> open(tokens.begin(), tokens.begin() + static_cast<std::ptrdiff_t>(published));
   KeepUnder(slot.salt, std::move(tokens), index);
-  if (!prefixes_.Wants(slot.published_salt, published)) return;
-  // What all may find holds nothing but what all may know: the rest goes before the snapshot is taken.
-  const auto end = static_cast<llama_pos>(published.size());
-  if (llama_memory_seq_rm(llama_get_memory(context_.get()), index, end, -1)) KeepUnder(slot.published_salt, std::move(published), index);
+  KeepUnder(slot.published_salt, std::move(open), index);
 }
 
-// Keeps the slot's state, which is that of these tokens.
+// Keeps the state of these tokens, the slot's first, or of as many as there can be room for. What the slot has beyond them is cut off.
 void LlamaEngine::KeepUnder(const std::string& salt, std::vector<std::int32_t> tokens, int index) {
+  Slot& slot = *slots_[index];
+  const auto state_bytes = [&] { return static_cast<std::int64_t>(llama_state_seq_get_size(context_.get(), index)); };
+  tokens.resize(static_cast<std::size_t>(std::min<std::int64_t>(std::ssize(tokens), slot.cached)));
   if (!prefixes_.Wants(salt, tokens)) return;
   try {
-    std::vector<std::uint8_t> state(llama_state_seq_get_size(context_.get(), index));
+    std::int64_t bytes = state_bytes();
+    const std::int64_t end = std::min<std::int64_t>(std::ssize(tokens), prefixes_.Fits(salt, slot.cached, bytes));
+    tokens.resize(static_cast<std::size_t>(end));
+    if (end < slot.cached) {
+      if (!prefixes_.Wants(salt, tokens)) return;
+      if (!llama_memory_seq_rm(llama_get_memory(context_.get()), index, static_cast<llama_pos>(end), -1)) return;
+      slot.cached = end;
+      bytes = state_bytes();
+    }
+    if (!prefixes_.MakeRoom(salt, tokens, bytes)) return;
+    std::vector<std::uint8_t> state(static_cast<std::size_t>(bytes));
     if (llama_state_seq_get_data(context_.get(), state.data(), state.size(), index) != state.size()) return;
     prefixes_.Keep(salt, std::move(tokens), std::move(state));
   } catch (const std::exception& e) {
@@ -229,8 +248,11 @@ void LlamaEngine::KeepUnder(const std::string& salt, std::vector<std::int32_t> t
 }
 
 void LlamaEngine::Close(int index) {
-  const bool may_be = slots_[index] && (!slots_[index]->adapters.empty() || info_.kv_tokens > 0);
+  shared_.reset();
+  const bool odd = slots_[index] && slots_[index]->odd;
+  const bool may_be = odd || (slots_[index] && (!slots_[index]->adapters.empty() || info_.kv_tokens > 0));
   const bool spoilt = may_be && !interrupted() && !TurnsOutFinite(index);
+  if (odd) prefixes_.Forget(slots_[index]->salt, slots_[index]->prompt);  // It may have come from there.
   if (slots_[index] && slots_[index]->sound && slots_[index]->aside == nullptr && !interrupted() && !spoilt) Keep(index);
   llama_memory_seq_rm(llama_get_memory(context_.get()), index, -1, -1);
   slots_[index].reset();
@@ -239,6 +261,7 @@ void LlamaEngine::Close(int index) {
 
 absl::Status LlamaEngine::Step(std::span<const EngineWork> work, std::vector<EngineOutput>& outputs) {
   if (work.empty()) return absl::OkStatus();
+  shared_.reset();
   TG_RETURN_IF_ERROR(Fill(work));
   if (info_.kv_tokens > 0 && !spoilt_.empty() && !Cleanse(*spoilt_.begin())) return base::Unavailable("the engine's memory is short");
   cut_.Suit(CutIsEnough());
@@ -326,7 +349,13 @@ absl::Status LlamaEngine::Sample(const Wanted& wanted, Scratch& scratch, std::ve
   const bool proves = info_.kv_tokens > 0;
   slot.finite = (slot.adapters.empty() && !proves) || IsFinite(wanted.logits);
   if (proves && !slot.finite) return Overflowed();
-  TG_ASSIGN(const std::int32_t token, Choose(slot, wanted.cut, logits, scratch));
+  const auto chosen = Choose(slot, wanted.cut, logits, scratch);
+  if (!chosen.ok()) {
+    slot.finite = IsFinite(wanted.logits);  // Of a cut, in which some are always allowed, it was the greatest that is not.
+    slot.odd = !slot.finite;
+    return chosen.status();
+  }
+  const std::int32_t token = *chosen;
   slot.sampler.Accept(token);
   slot.output.push_back(token);
   output.token = token;

@@ -30,7 +30,7 @@ namespace tollgate::inference {
 class LlamaEngine final : public Engine {
  public:
   LlamaEngine(ModelInfo info, GgufHeader header, LlamaModel model, LlamaContext context, LlamaVocab vocab, int step_tokens_max,
-              std::int64_t prefix_cache_bytes, bool device_cuts, bool in_own_process);
+              std::int64_t prefix_cache_bytes, bool device_cuts, bool in_own_process, std::vector<DeviceShare> shares);
   ~LlamaEngine() override;
 
   // Gives the context its threads and puts one token through the model: that pages the weights in, and fails here rather than on the first
@@ -60,9 +60,7 @@ class LlamaEngine final : public Engine {
   std::int64_t cache_bytes() const override { return prefixes_.bytes(); }
   std::int64_t device_sampled() const override { return device_sampled_; }
 
-  void Interrupt() override {
-    if (!interrupted_.exchange(true, std::memory_order_acq_rel)) LlamaInterrupted(true);
-  }
+  void Interrupt() override;
 
  private:
   struct Slot {
@@ -76,7 +74,8 @@ class LlamaEngine final : public Engine {
     std::shared_ptr<LlamaGrammar> grammar{};
     std::vector<int> adapters{};
     std::unique_ptr<LlamaAside> aside{};  // Where it is suspended.
-    bool finite = true;  // With adapters or shared cells: whether the last step gave logits, all finite, and so all that is cached is.
+    bool finite = true;  // Whether the last step gave logits, all finite, and so all that is cached is: looked at where adapters or shared
+    bool odd = false;    // cells are, else taken so if a token was chosen. Odd: some were seen that are not.
     int logprobs = -1;
     bool sound = true;  // No step failed on it: its state may be kept.
     std::int32_t TokenAt(std::int64_t position) const {
@@ -136,6 +135,7 @@ class LlamaEngine final : public Engine {
   std::set<int> spoilt_;  // Empty slots whose cells may hold what is not finite.
   bool keeps_parts_;
   PrefixCache prefixes_;
+  std::optional<LlamaAway> shared_;  // What Share took out of a slot, until the next step: its siblings get it too.
   std::vector<EngineWork> ordered_;
   std::vector<Wanted> wanted_;
   std::vector<Wanted> chunks_;  // Of prompts, where cells are shared.

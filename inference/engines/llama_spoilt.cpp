@@ -5,7 +5,10 @@
 // the states of the other sequences are taken out, all cells set to zero, the states put back. Adapters that made it necessary are used no
 // more.
 //
-// Tested by tests/inference/adapter_model_test.cpp.
+// A model's own numbers may overflow too, on one prompt and not on others. That is looked for only where no token could be chosen, so that
+// it costs good steps nothing; then the slot is cleaned likewise, and nothing of it is kept.
+//
+// Tested by tests/inference/adapter_model_test.cpp, tests/inference/state_model_test.cpp.
 #include <algorithm>
 
 #include "base/diagnostics.h"
@@ -16,7 +19,7 @@ namespace tollgate::inference {
 bool LlamaEngine::TurnsOutFinite(int index) {
   const Slot& slot = *slots_[index];
   if (slot.cached == 0 || slot.aside != nullptr || (slot.sound && slot.finite)) return true;
-  if (info_.kv_tokens > 0) {  // Each step proves.
+  if (slot.odd || info_.kv_tokens > 0) {  // It was seen; or each step proves.
     if (slot.sound && !slot.adapters.empty()) adapters_.GaveNonsense(slot.adapters);
     return false;
   }

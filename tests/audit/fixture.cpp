@@ -26,6 +26,7 @@ JournalOptions AuditFixture::Options(const std::string& state) {
   options.keys_url = keys_url;
   options.state_dir = dir.File(state);
   options.build = "test";
+  options.recovery.settle = [](const OpenRequest&, v1::EndBody&) { return std::vector<base::Companion>(); };
   return options;
 }
 

@@ -161,6 +161,7 @@ TEST_CASE_METHOD(AuditFixture, "A REQUEST that is written after its caller was r
   options.recovery.settle = [&](const OpenRequest& open, v1::EndBody& end) -> absl::StatusOr<std::vector<base::Companion>> {
     ++settled;
     CHECK(open.segments == 0);
+    CHECK(end.reason() == "JOURNAL_TIMEOUT");
     CHECK(end.tokens().output() == 0);
     return std::vector<base::Companion>{Note(base::RequestId(*base::Uuid::FromBytes(open.request.request_id())), 0)};
   };
@@ -202,6 +203,26 @@ TEST_CASE_METHOD(AuditFixture, "While the keys database does not answer, request
               .ok());
   Await("SELECT count(*) FROM audit.record WHERE kind = 5", 1);
   CHECK(Int(kUnterminated) == 0);
+}
+
+TEST_CASE_METHOD(AuditFixture, "A keys database that was read-only for a while takes keys again, unaided") {
+  auto journal = Open();
+  auto keys_sql = cluster.Connect(keys_url);
+  const std::string name = keys_sql->Run("name", "SELECT current_database()")->Text(0, 0);
+  const auto request = [&] {
+    Entry entry = Make(v1::RECORD_KIND_REQUEST, base::RequestId::New());
+    entry.key = KeyRow{base::RequestId(*base::Uuid::FromBytes(entry.record.request_id())), 1, std::string(32, 's'), ""};
+    return entry;
+  };
+  REQUIRE(keys_sql->Run("set", "ALTER DATABASE " + name + " SET default_transaction_read_only = on").ok());
+  REQUIRE(keys_sql
+              ->Run("end sessions",
+                    "SELECT pg_terminate_backend(pid, 30000) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND "
+                    "datname = current_database()")
+              .ok());
+  CHECK(absl::IsUnavailable(Append(*journal, request(), std::chrono::milliseconds(300)).status()));
+  REQUIRE(keys_sql->Run("mend", "ALTER DATABASE " + name + " RESET default_transaction_read_only").ok());
+  CHECK(Append(*journal, request()).ok());
 }
 
 TEST_CASE_METHOD(AuditFixture, "A lock or a full queue sheds new requests, and the terminal records of admitted ones are kept") {

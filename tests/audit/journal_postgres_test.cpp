@@ -187,6 +187,7 @@ TEST_CASE_METHOD(AuditFixture, "Open refuses what would break its promises, and 
   absl::StatusCode code = absl::StatusCode::kFailedPrecondition;
   std::string words;
   std::unique_ptr<PostgresJournal> holder;
+  std::unique_ptr<test::PostgresCluster> other;
   SECTION("a role that may do everything") {
     options.role = "";
     words = "use tollgate_writer";
@@ -205,13 +206,21 @@ TEST_CASE_METHOD(AuditFixture, "Open refuses what would break its promises, and 
     options.keys_url = cluster.NewDatabase();
     words = "tollgate migrate";
   }
+  SECTION("nothing that bills what it would adopt") {
+    options.recovery.settle = nullptr;
+    words = "recovery.settle";
+  }
   SECTION("a directory that another process holds") {
     holder = Open();
     words = "another process holds";
   }
-  SECTION("a setting that loses commits") {
-    Do("ALTER DATABASE " + Text("SELECT current_database()") + " SET synchronous_commit = off");
-    words = "synchronous_commit = off";
+  SECTION("a keys database that loses commits") {
+    other = std::make_unique<test::PostgresCluster>();
+    options.keys_url = other->NewDatabase({"migrations/keys"});
+    REQUIRE(other->Connect(options.keys_url)->Run("weaken", "ALTER SYSTEM SET full_page_writes = off").ok());
+    other->Stop();
+    other->Start();
+    words = "the keys database: Postgres runs with full_page_writes = off";
   }
   SECTION("a database that was rolled back") {
     auto journal = Open();
@@ -225,6 +234,13 @@ TEST_CASE_METHOD(AuditFixture, "Open refuses what would break its promises, and 
   CHECK(refused.status().code() == code);
   INFO(base::Message(refused.status()));
   CHECK(base::Message(refused.status()).find(words) != std::string::npos);
+}
+
+TEST_CASE_METHOD(AuditFixture,
+                 "A database that is set to lose commits is served all the same: the journal's own sessions wait for the disk") {
+  Do("ALTER DATABASE " + Text("SELECT current_database()") + " SET synchronous_commit = off");
+  auto journal = Open();
+  CHECK(Append(*journal, Make(v1::RECORD_KIND_ADMIN, {})).ok());
 }
 
 TEST_CASE_METHOD(AuditFixture, "A request's key is stored with its first record, under its end user") {

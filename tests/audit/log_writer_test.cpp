@@ -22,6 +22,12 @@ struct Bed : AuditFixture {
   EncodedRow row = *Encode(Make(v1::RECORD_KIND_ADMIN, {}), base::SystemClock());
   const EncodedRow* rows[2] = {&row, &row};
 
+  // Of the whole server; returns when new sessions have it.
+  void FullPageWrites(const std::string& value) {
+    REQUIRE(sql().Run("set", "ALTER SYSTEM SET full_page_writes = " + value).ok());
+    REQUIRE(sql().Run("reload", "SELECT pg_reload_conf()").ok());
+    while (cluster.Connect(url)->Run("ask", "SHOW full_page_writes")->Text(0, 0) != value) std::this_thread::yield();
+  }
   LogWriter Writer() { return LogWriter(postgres, std::chrono::seconds(10), claim.head); }
 };
 
@@ -84,6 +90,42 @@ TEST_CASE_METHOD(Bed, "A commit still in flight on the old connection is waited 
   CHECK(told.fate == Fate::kDone);
   CHECK(writer.head().next_index == 1);
   CHECK(Int("SELECT count(*) FROM audit.record") == 1);
+}
+
+TEST_CASE_METHOD(Bed, "No log is written to a server that could lose what it acknowledges, until it is mended") {
+  LogWriter writer = Writer();
+  REQUIRE(writer.Attach().status.ok());
+  REQUIRE(writer.Commit(rows, 0).fate == Fate::kDone);
+  const std::int64_t fence = writer.head().fence;
+  FullPageWrites("off");
+  const auto refused = writer.Attach();
+  FullPageWrites("on");
+  CHECK(refused.fate == Fate::kNothing);
+  CHECK(base::Message(refused.status).find("full_page_writes = off") != std::string::npos);
+  CHECK_FALSE(writer.attached());
+  CHECK(Int("SELECT fence FROM audit.log_head") == fence);
+  REQUIRE(writer.Attach().status.ok());
+  CHECK(writer.Commit(rows, 0).fate == Fate::kDone);
+}
+
+TEST_CASE_METHOD(Bed, "After a reconnect commits are on disk as before, however the database was set meanwhile") {
+  LogWriter writer = Writer();
+  REQUIRE(writer.Attach().status.ok());
+  Do("ALTER DATABASE " + Text("SELECT current_database()") + " SET synchronous_commit = off");
+  REQUIRE(writer.Attach().status.ok());
+  CHECK(writer.session().Run("ask", "SHOW synchronous_commit")->Text(0, 0) == "on");
+}
+
+TEST_CASE_METHOD(Bed, "A server that has become read-only has written nothing, without a doubt, and its session is not kept") {
+  LogWriter writer = Writer();
+  REQUIRE(writer.Attach().status.ok());
+  REQUIRE(writer.session().Run("as a reload does", "SELECT set_config('default_transaction_read_only', 'on', false)").ok());
+  CHECK(writer.Commit(rows, 0).fate == Fate::kNothing);
+  CHECK_FALSE(writer.in_doubt());
+  CHECK_FALSE(writer.attached());
+  REQUIRE(writer.Attach().status.ok());
+  CHECK(writer.Commit(rows, 0).fate == Fate::kDone);
+  CHECK(Int("SELECT count(*) FROM audit.record") == 2);
 }
 
 TEST_CASE_METHOD(Bed, "A bad row rejects the batch, a passing trouble does not") {

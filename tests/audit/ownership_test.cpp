@@ -72,6 +72,22 @@ TEST_CASE_METHOD(AuditFixture, "A log goes only to who may have it, and each tak
     CHECK(taken->head.epoch == first.head.epoch + 2);
     CHECK_FALSE(TakeBack(*session, log, mine, kClaim)->has_value());
   }
+  SECTION("a released log that owes is nobody's to go on with, and somebody's to tell of") {
+    const auto owed = base::InstanceId::New();
+    Do("UPDATE audit.log_head SET released = true, owes_below = 5, owes = '" + owed.ToString() + "'");
+    CHECK(TakeFree(*session, other, kClaim)->head.log_id == log + 1);
+    REQUIRE(*FindLapsed(*session, 0) == lapsed);
+    const auto adopted = *Adopt(*session, lapsed[0], kClaim);
+    REQUIRE(adopted.has_value());
+    CHECK(DeadOf(*adopted) == std::vector<audit::Dead>{{mine, first.head.epoch + 3}, {owed, 5}});
+    CHECK(FindLapsed(*session, 0)->empty());
+    CHECK(Int("SELECT count(*) FROM audit.log_head WHERE released") == 0);
+  }
+  SECTION("a released log is nobody's for who wants none of others") {
+    Do("UPDATE audit.log_head SET released = true");
+    CHECK(TakeFree(*session, other, kClaim, false)->head.log_id == log + 1);
+    CHECK(TakeFree(*session, mine, kClaim, false)->head.log_id == log);
+  }
 }
 
 TEST_CASE_METHOD(AuditFixture, "The database check wants the writer's role and durable settings") {

@@ -278,6 +278,29 @@ TEST_CASE_METHOD(Bed, "A reply is opened with all that it is made of, wherever i
   CHECK(ends->rows[2].state.ok());  // It has nothing to open.
 }
 
+TEST_CASE_METHOD(Bed, "A page of replies ends by the rows they are made of, however little these hold") {
+  for (int i = 0; i < 3; ++i) {
+    Sealed(base::RequestId::New(), "prompt");
+    for (std::uint32_t n = 1; n <= 8; ++n) Said(v1::RECORD_KIND_SEGMENT, n, "a");
+    Said(v1::RECORD_KIND_FINAL, 0, "b");
+  }
+  const std::int64_t contents = Int("SELECT sum(octet_length(content)) FROM audit.record");
+  REQUIRE(contents < 4096);  // By these alone it would be one page.
+  ListFilter filter;
+  filter.team = team;
+  filter.kinds = {v1::RECORD_KIND_FINAL};
+  std::vector<std::size_t> pages;
+  do {
+    const auto page = reader.OpenHistory(all, filter, "replay", 4096);
+    INFO(page.status());
+    REQUIRE(page.ok());
+    pages.push_back(page->rows.size());
+    for (const OpenedRow& row : page->rows) CHECK(row.before.size() == 9);
+    filter.cursor = page->next;
+  } while (!filter.cursor.empty());
+  CHECK(pages == std::vector<std::size_t>{1, 1, 1});
+}
+
 TEST_CASE_METHOD(Bed, "Without its VIEW record no content is shown") {
   const Position position = Sealed(base::RequestId::New(), "secret");
   Do("UPDATE audit.log_head SET epoch = epoch + 1");

@@ -159,6 +159,35 @@ TEST_CASE_METHOD(Dead, "An open request whose usage the database refuses is clos
   CHECK(Int("SELECT count(*) FROM audit.log_head WHERE open_from = next_index") == 2);
 }
 
+TEST_CASE_METHOD(Dead, "An open request that cannot be settled is closed without usage, and all others with theirs") {
+  std::vector<base::RequestId> requests;
+  std::vector<Entry> written;
+  for (int i = 0; i < 3; ++i) {
+    requests.push_back(base::RequestId::New());
+    written.push_back(Make(v1::RECORD_KIND_REQUEST, requests.back()));
+    written.push_back(Segment(requests.back(), 1, 4));
+  }
+  Wrote(std::move(written));
+  JournalOptions options = Quick("b");
+  options.recovery.settle = [&](const OpenRequest& open, v1::EndBody& end) -> absl::StatusOr<std::vector<base::Companion>> {
+    const base::RequestId request(*base::Uuid::FromBytes(open.request.request_id()));
+    end.set_amount_nanos(7);
+    if (request == requests[1]) return base::InvalidArgument("its price is none");
+    return std::vector<base::Companion>{Note(request, end.tokens().output())};
+  };
+  const auto journal = Open(options);
+  Await("SELECT count(*) FROM audit.log_head WHERE released", 1);
+  for (std::size_t i = 0; i < requests.size(); ++i) {
+    INFO(i);
+    const v1::Record abort = AbortOf(requests[i]);
+    CHECK(abort.end().reason() == "RECOVERED");
+    CHECK(abort.end().tokens().output() == (i == 1 ? 0 : 4));
+    CHECK(abort.end().amount_nanos() == (i == 1 ? 0 : 7));
+  }
+  CHECK(Int("SELECT sum(amount) FROM test.note") == 8);
+  CHECK(Int("SELECT count(*) FROM audit.record WHERE kind = 5") == 3);
+}
+
 TEST_CASE_METHOD(Dead, "An open request whose bytes cannot be read is closed by its ids, and all others as ever") {
   std::vector<base::RequestId> requests;
   std::vector<Entry> written;

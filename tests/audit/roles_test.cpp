@@ -82,6 +82,25 @@ TEST_CASE_METHOD(AuditFixture, "Records cannot be changed even by their owner, a
   }
 }
 
+TEST_CASE_METHOD(AuditFixture, "Nothing is added before a log's first record, whenever its partition was made") {
+  const std::string insert =
+      "INSERT INTO audit.record (leaf_index, wall_us, day, segment, attempt, log_id, kind, leaf_hash, message) "
+      "VALUES ($1::int8, 0, (now() AT TIME ZONE 'UTC')::date + $2::int4, 0, 0, 7, 6, '', '')";
+  const auto writer = As("tollgate_writer");
+  // In the default partition, from whose rows others are made beside a new one; then a day that is foreseen, and one that was not when
+  // the check was added.
+  REQUIRE(writer->Run("add", insert, {std::int64_t{0}, std::int64_t{-300}}).ok());
+  CHECK(Int("SELECT audit.move_strays()") == 1);
+  Do("SELECT audit.make_partitions(9)");
+  CHECK(Int("SELECT count(*) FROM pg_inherits WHERE inhparent = 'audit.record'::regclass AND NOT EXISTS (SELECT FROM pg_constraint "
+            "WHERE conrelid = inhrelid AND conname = 'record_leaf_index_check')") == 0);
+  for (const std::int64_t day : {-301, -300, 0, 9}) {
+    INFO(day);
+    CHECK(absl::IsFailedPrecondition(writer->Run("add", insert, {std::int64_t{-1}, day}).status()));
+    CHECK(writer->Run("add", insert, {std::int64_t{1}, day}).ok());
+  }
+}
+
 TEST_CASE_METHOD(AuditFixture, "A reader who says nothing sees nothing; each scope sees its own") {
   auto journal = Open();
   REQUIRE(Append(*journal, Make(v1::RECORD_KIND_ADMIN, {})).ok());

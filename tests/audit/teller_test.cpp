@@ -1,4 +1,5 @@
 #include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
 
 #include <algorithm>
 #include <atomic>
@@ -164,16 +165,52 @@ TEST_CASE_METHOD(Ear, "Whom a released log was taken from is kept in mind until 
     CHECK(Text("SELECT released FROM audit.log_head") == "t");
   }
   SECTION("another one adopts it") {
+    const bool let_go = GENERATE(false, true);
+    CAPTURE(let_go);
+    if (let_go) Do("UPDATE audit.log_head SET released = true");  // As an instance does that knows nothing of what it owes.
     next = Options("c");
     next.adopt_poll = std::chrono::milliseconds(20);
     next.adopt_patience = std::chrono::milliseconds(50);
     next.recovery.taken = Listen();
     const auto c = Open(next);
+    CHECK(c->log_id() == 2);
     Await("SELECT count(*) FROM audit.log_head WHERE released AND owes IS NULL", 1);
     const auto heard = Heard(3);  // Its own beginning, too.
     CHECK(std::count(heard.begin(), heard.end(), Told{first, epoch}) == 1);
     CHECK(std::count_if(heard.begin(), heard.end(), [&](const Told& of) { return of.first == second && of.second > epoch; }) == 1);
   }
+}
+
+TEST_CASE_METHOD(AuditFixture, "A journal that adopts nothing leaves others' logs as they are, and owes what it owed") {
+  auto session = As("tollgate_writer");
+  const Claim free = *TakeFree(*session, base::InstanceId::New(), std::chrono::seconds(10));
+  REQUIRE(TakeFree(*session, base::InstanceId::New(), std::chrono::seconds(10)).ok());
+  Do(fmt::format("UPDATE audit.log_head SET expires_at = now() - interval '1 second', released = (log_id = {})", free.head.log_id));
+  const std::string others =
+      "SELECT string_agg(concat_ws(' ', log_id, instance_id, epoch, released), ', ' ORDER BY log_id) FROM audit.log_head WHERE log_id < 3";
+  const std::string before = Text(others);
+  JournalOptions options = Options();
+  options.adopt = false;
+  options.recovery = {};
+  options.claim = std::chrono::milliseconds(1200);
+  options.adopt_poll = std::chrono::milliseconds(20);
+  options.adopt_patience = std::chrono::milliseconds(50);
+  auto tool = Open(options);
+  CHECK(tool->log_id() == 3);
+  tool.reset();
+  CHECK(Text("SELECT released FROM audit.log_head WHERE log_id = 3") == "t");
+  Do("UPDATE audit.log_head SET owes = gen_random_uuid(), owes_below = 1, released = false WHERE log_id = 3");
+  const std::string owes = Text("SELECT owes FROM audit.log_head WHERE log_id = 3");
+  tool = Open(options);
+  CHECK(Append(*tool, Make(v1::RECORD_KIND_ADMIN, {})).ok());
+  // An adopter would have been at work by the second heartbeat.
+  for (int i = 0; i < 2; ++i) {
+    const std::string now = Text("SELECT expires_at FROM audit.log_head WHERE log_id = 3");
+    Await(fmt::format("SELECT (expires_at > '{}')::int FROM audit.log_head WHERE log_id = 3", now), 1);
+  }
+  tool.reset();
+  CHECK(Text("SELECT concat_ws(' ', owes, released) FROM audit.log_head WHERE log_id = 3") == owes + " f");
+  CHECK(Text(others) == before);
 }
 
 }  // namespace

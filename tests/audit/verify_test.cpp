@@ -2,13 +2,27 @@
 
 #include <algorithm>
 
+#include <fmt/format.h>
+
 #include "audit/merkle.h"
+#include "audit/record_columns.h"
 #include "audit/seal.h"
 #include "audit/verify.h"
+#include "base/encoding.h"
 #include "tests/audit/fixture.h"
 
 namespace tollgate::audit {
 namespace {
+
+// Adds a record like that at `from`, with the values given in the place of its own.
+std::string Copy(int from, const std::string& index, const std::string& day = "day", const std::string& log = "log_id",
+                 const std::string& wall_us = "wall_us", const std::string& leaf = "leaf_hash") {
+  return fmt::format(
+      "INSERT INTO audit.record (leaf_index, wall_us, day, segment, attempt, log_id, kind, request_id, org_id, team_id, project_id, "
+      "key_id, leaf_hash, message, content) SELECT {}, {}, {}, segment, attempt, {}, kind, request_id, org_id, team_id, project_id, "
+      "key_id, {}, message, content FROM audit.record WHERE leaf_index = {}",
+      index, wall_us, day, log, leaf, from);
+}
 
 struct Bed : AuditFixture {
   std::int32_t log = 0;
@@ -68,7 +82,7 @@ TEST_CASE_METHOD(Bed, "An untouched log verifies, and its root is the tree's ove
 
 TEST_CASE_METHOD(Bed, "Every kind of tampering is found at its first index") {
   const struct {
-    const char* statement;
+    std::string statement;
     std::int64_t index;
     const char* problem;
   } rows[] = {
@@ -92,27 +106,118 @@ TEST_CASE_METHOD(Bed, "Every kind of tampering is found at its first index") {
       {"UPDATE audit.record SET leaf_index = 99 WHERE leaf_index = 4; UPDATE audit.record SET leaf_index = 4 WHERE leaf_index = 9; "
        "UPDATE audit.record SET leaf_index = 9 WHERE leaf_index = 99",
        4, "leaf hash differs from the stored row"},
-      {"INSERT INTO audit.record SELECT leaf_index, wall_us, day + 1, segment, attempt, log_id, kind, request_id, org_id, team_id, "
-       "project_id, key_id, leaf_hash, message, content "
-       "FROM audit.record WHERE leaf_index = 6",
-       7, "index appears twice"},
+      {Copy(6, "leaf_index", "day + 1"), 6, "index appears twice"},
+      {Copy(4, "leaf_index", "day + 1"), 4, "index appears twice"},  // The last of a page of five.
+      {Copy(4, "-1"), -1, "record -1 lies before the log's first"},
+      {Copy(4, "-9223372036854775808", "'-infinity'"), INT64_MIN, "record -9223372036854775808 lies before the log's first"},
+      {"DELETE FROM audit.log_head", 0, "its log has no head"},
+      {"DELETE FROM audit.log_head; DELETE FROM audit.record WHERE leaf_index < 3", 3, "its log has no head"},
       {"UPDATE audit.log_head SET next_index = 11, open_from = 0", 11, "a record lies beyond the log's head"},
   };
   const std::string all =
       "CREATE TABLE test.keep AS SELECT * FROM audit.record; CREATE TABLE test.keep_head AS SELECT * FROM audit.log_head";
   Do(all);
+  Do("ALTER TABLE audit.record DROP CONSTRAINT record_leaf_index_check");  // As rows from before it.
   for (const auto& row : rows) {
     INFO(row.statement);
     Tamper(row.statement);
     const auto report = Verify();
     CHECK(report.problem == row.problem);
     CHECK(report.bad_index.value_or(-1) == row.index);
-    CHECK(report.good == (row.index == -1));
+    CHECK(report.good == report.problem.empty());
     Tamper(
         "DELETE FROM audit.record; INSERT INTO audit.record SELECT * FROM test.keep; DELETE FROM audit.log_head; INSERT INTO "
         "audit.log_head SELECT * FROM test.keep_head");
     REQUIRE(Verify().good);
   }
+}
+
+TEST_CASE_METHOD(Bed, "A record that was forged beside a true one is found, wherever a page ends") {
+  // Of the day before and with a leaf that fits, so that by itself it is a record like any other.
+  const auto rows = sql().Run("read", fmt::format("SELECT message, {} FROM audit.record WHERE leaf_index = 4", kColumnNames));
+  REQUIRE(rows.ok());
+  RecordColumns columns = ColumnsOf(*rows, 0, 1);
+  constexpr std::int64_t kDay = 86'400'000'000;
+  columns.wall_us -= kDay;
+  const base::Digest leaf = RecordLeaf(log, 4, columns, {}, rows->Bytes(0, 0));
+  Do(Copy(4, "leaf_index", "day - 1", "log_id", fmt::format("wall_us - {}", kDay),
+          fmt::format("'\\x{}'", base::HexEncode(base::View(leaf)))));
+  const auto verifier = As("tollgate_verifier");
+  for (std::int64_t rows_per_query = 1; rows_per_query <= kSize + 2; ++rows_per_query) {
+    INFO(rows_per_query);
+    VerifyOptions options;
+    options.rows_per_query = rows_per_query;
+    const auto report = VerifyLog(*verifier, log, options);
+    REQUIRE(report.ok());
+    CHECK(report->problem == "index appears twice");
+    CHECK(report->bad_index == 4);
+  }
+  Tamper("DELETE FROM audit.record WHERE leaf_index = 4 AND day < (SELECT max(day) FROM audit.record WHERE leaf_index = 4)");
+  REQUIRE(Verify().good);
+  Do(Copy(11, "leaf_index", "day + 1"));  // The last of the log, which ends a page of four.
+  VerifyOptions four;
+  four.rows_per_query = 4;
+  const auto report = VerifyLog(*verifier, log, four);
+  REQUIRE(report.ok());
+  CHECK(report->problem == "index appears twice");
+  CHECK(report->bad_index == 11);
+}
+
+TEST_CASE_METHOD(Bed, "Pages end by bytes, of messages and contents, and hold one record at least") {
+  std::int64_t size = kSize;
+  {
+    auto journal = Open();
+    for (int i = 0; i < 8; ++i) {
+      Entry entry = Make(v1::RECORD_KIND_ADMIN, {});
+      (i % 2 == 0 ? *entry.record.mutable_admin()->mutable_summary() : entry.content.emplace().stored) = std::string(100'000, 'x');
+      REQUIRE(Append(*journal, std::move(entry)).ok());
+    }
+    size += 1 + 8 + 1;
+  }
+  const auto verifier = As("tollgate_verifier");
+  const auto pages = [&](std::int64_t bytes) {
+    std::vector<std::int64_t> rows;
+    std::int64_t last = 0;
+    VerifyOptions options;
+    options.bytes_per_query = bytes;
+    options.progress = [&](std::int64_t done, std::int64_t) {
+      rows.push_back(done - last);
+      last = done;
+    };
+    const auto report = VerifyLog(*verifier, log, options);
+    REQUIRE(report.ok());
+    CHECK(report->good);
+    CHECK(report->size == size);
+    return rows;
+  };
+  CHECK(pages(8 << 20).size() == 1);
+  // All that is small and three long ones, then three more, then two and STOP.
+  CHECK(pages(250'000) == std::vector<std::int64_t>{kSize + 1 + 3, 3, 3});
+  CHECK(pages(1) == std::vector<std::int64_t>(static_cast<std::size_t>(size), 1));
+}
+
+TEST_CASE_METHOD(Bed, "Records whose log has no head are found wherever they lie, and those of heads made since are none") {
+  const auto verifier = As("tollgate_verifier");
+  VerifyOptions options;
+  options.rows_per_look = 3;
+  CHECK(FindHeadless(*verifier, options)->empty());
+  // Whoever may add records can add these.
+  Do(Copy(4, "57", "day", "999") + ";" + Copy(4, "9223372036854775807", "day", "999") + ";" + Copy(4, "4", "day", "-3"));
+  std::vector<std::pair<std::int32_t, std::int64_t>> found;
+  const auto reports = FindHeadless(*verifier, options);
+  REQUIRE(reports.ok());
+  for (const VerifyReport& report : *reports) {
+    CHECK_FALSE(report.good);
+    CHECK(report.problem == "its log has no head");
+    found.emplace_back(report.log_id, report.bad_index.value());
+  }
+  CHECK(found == std::vector<std::pair<std::int32_t, std::int64_t>>{{-3, 4}, {999, 57}});
+  CHECK(VerifyLog(*verifier, 999, options)->bad_index == 57);
+  CHECK(absl::IsNotFound(VerifyLog(*verifier, 998, options).status()));
+  CHECK(*ListLogs(*verifier) == std::vector<std::int32_t>{log});
+  CHECK(Verify().good);
+  options.keep_going = [] { return base::Unavailable("enough"); };
+  CHECK(absl::IsUnavailable(FindHeadless(*verifier, options).status()));
 }
 
 TEST_CASE_METHOD(Bed, "A tail that was cut with the head moved back verifies by itself, and its root tells") {

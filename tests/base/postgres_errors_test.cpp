@@ -19,6 +19,7 @@ TEST_CASE("Each SQLSTATE has the code that tells a caller what to do") {
                                          {"53300", StatusCode::kUnavailable},
                                          {"53100", StatusCode::kUnavailable},
                                          {"25006", StatusCode::kUnavailable},
+                                         {"25P03", StatusCode::kUnavailable},
                                          {"58030", StatusCode::kUnavailable},
                                          {"40001", StatusCode::kAborted},
                                          {"40P01", StatusCode::kAborted},
@@ -67,6 +68,12 @@ TEST_CASE("A failed connection says what to mend and never where it went") {
        {"… failed: FATAL:  database \"secret\" does not exist", StatusCode::kFailedPrecondition, "no such database"},
        {"… failed: FATAL:  the database system is starting up", StatusCode::kUnavailable, "starting up"},
        {"… failed: FATAL:  sorry, too many clients already", StatusCode::kUnavailable, "connections are taken"},
+       {"… failed: FATAL:  the database system is not yet accepting connections", StatusCode::kUnavailable, "recovering"},
+       {"… failed: FATAL:  the database system is not accepting connections\nDETAIL:  Hot standby mode is disabled.",
+        StatusCode::kUnavailable, "give the primary's address"},
+       {"connection to server at \"db.secret\" (10.0.0.1), port 5432 failed: session is read-only", StatusCode::kUnavailable,
+        "give the primary's address"},
+       {"… failed: session is read-only\n… failed: FATAL:  the database system is starting up", StatusCode::kUnavailable, "starting up"},
        {"… failed: server does not support SSL, but SSL was required", StatusCode::kUnavailable, "speaks no TLS"},
        {"definition of service \"secret\" not found", StatusCode::kInvalidArgument, "service"},
        {"service file \"/tmp/secret\" not found", StatusCode::kInvalidArgument, "PGSERVICEFILE"},
@@ -86,6 +93,13 @@ TEST_CASE("An error of Postgres tells its SQLSTATE to who asks, through annotati
   CHECK(SqlStateOf(BrokenError("store", true)) == "");
   CHECK(SqlStateOf(absl::OkStatus()) == "");
   CHECK(Message(SqlError("store", "53100", "")).find("disk is full; make room") != std::string::npos);
+}
+
+TEST_CASE("Of a server's warnings those leave a commit in doubt that may tell of a standby that was not waited for, in any language") {
+  CHECK(MayLeaveInDoubt("WARNING:  canceling wait for synchronous replication due to user request\n"));
+  CHECK(MayLeaveInDoubt("WARNUNG:  storniere Warten auf synchrone Replikation wegen Benutzeraufforderung\n"));
+  CHECK(MayLeaveInDoubt("WARNING:  ユーザーからの要求により同期レプリケーションの待ち状態をキャンセルしています\n"));
+  CHECK_FALSE(MayLeaveInDoubt("WARNING:  there is no transaction in progress\n"));
 }
 
 TEST_CASE("Only a statement that reads leaves nothing in doubt") {

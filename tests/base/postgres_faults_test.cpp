@@ -1,4 +1,5 @@
 // The session while Postgres is killed, stopped and frozen.
+#include <atomic>
 #include <chrono>
 #include <thread>
 
@@ -84,6 +85,50 @@ TEST_CASE_METHOD(Fixture, "A write that was on its way when Postgres was killed 
     CHECK(victim->broken());
     cluster.Start();
   }
+}
+
+TEST_CASE_METHOD(Fixture, "Who stands still within a transaction loses it and its locks: others go on, and nothing of it is in doubt") {
+  REQUIRE(session->RunScript("schema", "CREATE TABLE h (n int8); INSERT INTO h VALUES (1)").ok());
+  auto options = cluster.Options(url);
+  options.idle_timeout = std::chrono::milliseconds(50);
+  auto paused = *Session::Connect(options);
+  options.lock_timeout = options.statement_timeout = std::chrono::seconds(60);
+  auto other = *Session::Connect(options);
+  const absl::Status outcome = paused->InTransaction("pause", [&](Session& s) -> absl::Status {
+    TG_RETURN_IF_ERROR(s.Run("hold", "UPDATE h SET n = 2").status());
+    CHECK(other->Run("take", "SELECT n FROM h FOR UPDATE")->Int(0, 0) == 1);
+    while (!s.broken()) std::this_thread::yield();
+    return absl::OkStatus();
+  });
+  INFO(Message(outcome));
+  CHECK(outcome.code() == absl::StatusCode::kUnavailable);
+  CHECK(session->Run("read", "SELECT n FROM h")->Int(0, 0) == 1);
+}
+
+TEST_CASE_METHOD(Fixture, "A commit whose wait for a standby was cancelled is in doubt: it may be on this server alone") {
+  REQUIRE(session->RunScript("schema", "CREATE TABLE w (n int8)").ok());
+  auto other = cluster.Connect(url);
+  const auto set = [&](const std::string& how) {
+    CHECK(other->Run("set", "ALTER SYSTEM " + how).ok());
+    CHECK(other->Run("reload", "SELECT pg_reload_conf()").ok());
+  };
+  set("SET synchronous_standby_names = 'nobody'");
+  const std::int64_t backend = session->Run("pid", "SELECT pg_backend_pid()")->Int(0, 0);
+  std::atomic<bool> waited{false};
+  std::thread canceller([&] {
+    while (
+        !other->Run("wait", "SELECT coalesce(wait_event = 'SyncRep', false) FROM pg_stat_activity WHERE pid = $1", {backend})->Bool(0, 0))
+      std::this_thread::yield();
+    waited = true;
+    CHECK(other->Run("cancel", "SELECT pg_cancel_backend($1::int)", {backend}).ok());
+  });
+  absl::Status outcome;
+  while (!waited) outcome = session->Run("write", "INSERT INTO w VALUES (1)").status();  // The server takes the setting up in its own time.
+  canceller.join();
+  set("RESET synchronous_standby_names");
+  INFO(Message(outcome));
+  CHECK(outcome.code() == absl::StatusCode::kUnknown);
+  CHECK_FALSE(session->broken());
 }
 
 TEST_CASE_METHOD(Fixture, "While Postgres is down nothing connects, and the reason names no host") {

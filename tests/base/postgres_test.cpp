@@ -19,6 +19,10 @@ struct Fixture {
     REQUIRE(session->RunScript("schema", "CREATE TABLE t (n int8 PRIMARY KEY, s text, b bytea, CHECK (n < 1000)); CREATE INDEX ON t (s);")
                 .ok());
   }
+  void SetForDatabase(const std::string& setting) {
+    const std::string name = session->Run("name", "SELECT current_database()")->Text(0, 0);
+    REQUIRE(session->Run("set", "ALTER DATABASE " + name + " " + setting).ok());
+  }
   std::int64_t Count() { return session->Run("count", "SELECT count(*) FROM t")->Int(0, 0); }
 };
 
@@ -145,6 +149,64 @@ TEST_CASE_METHOD(Fixture, "A statement over its time limit ends, and the session
   CHECK(limited->Run("sleep", "SELECT pg_sleep(30)").status().code() == absl::StatusCode::kUnavailable);
   CHECK_FALSE(limited->broken());
   CHECK(limited->Run("read", "SELECT 1").ok());
+}
+
+TEST_CASE_METHOD(Fixture, "No session is made where nothing may be written, whatever the URL says, and one is as soon as it may") {
+  SetForDatabase("SET default_transaction_read_only = on");
+  auto options = cluster.Options(url);
+  for (const char* also : {"", "&target_session_attrs=any", "&target_session_attrs=prefer-standby"}) {
+    options.url = url + also;
+    const auto refused = Session::Connect(options);
+    INFO(also << " " << Message(refused.status()));
+    CHECK(refused.status().code() == absl::StatusCode::kUnavailable);
+    CHECK(Message(refused.status()).find("default_transaction_read_only is on there; give the primary's address") != std::string::npos);
+  }
+  SetForDatabase("RESET default_transaction_read_only");
+  CHECK(Session::Connect(options).ok());
+}
+
+TEST_CASE_METHOD(Fixture, "A session that meets a server which has become read-only is broken, so that another one is made") {
+  REQUIRE(session->Run("as a reload does", "SELECT set_config('default_transaction_read_only', 'on', false)").ok());
+  CHECK(session->Run("read", "SELECT count(*) FROM t").ok());
+  CHECK_FALSE(session->broken());
+  SECTION("by itself") {
+    const absl::Status refused = session->Run("write", "INSERT INTO t VALUES (1)").status();
+    CHECK(refused.code() == absl::StatusCode::kUnavailable);
+    CHECK(SqlStateOf(refused) == "25006");
+  }
+  SECTION("in a transaction") {
+    const auto write = [](Session& s) { return s.Run("write", "INSERT INTO t VALUES (1)").status(); };
+    CHECK(session->InTransaction("write", write).code() == absl::StatusCode::kUnavailable);
+  }
+  CHECK(session->broken());
+}
+
+TEST_CASE_METHOD(Fixture, "What a session commits is on disk, however the database is set, and no reload changes that") {
+  struct Row {
+    const char* set;
+    const char* in_session;
+  };
+  const auto row =
+      GENERATE(values<Row>({{"off", "on"}, {"local", "on"}, {"remote_write", "on"}, {"on", "on"}, {"remote_apply", "remote_apply"}}));
+  SetForDatabase(std::string("SET synchronous_commit = ") + row.set);
+  auto fresh = cluster.Connect(url);
+  const auto setting = fresh->Run("ask", "SELECT setting, source FROM pg_settings WHERE name = 'synchronous_commit'");
+  CHECK(setting->Text(0, 0) == row.in_session);
+  CHECK(setting->Text(0, 1) == "session");
+}
+
+TEST_CASE_METHOD(Fixture, "A transaction may be silent for the statement's limit and five seconds, or for as long as is asked for") {
+  auto options = cluster.Options(url);
+  options.statement_timeout = std::chrono::milliseconds(700);
+  options.idle_timeout = std::chrono::milliseconds(0);
+  const auto limit = [&] {
+    return (*Session::Connect(options))
+        ->Run("ask", "SELECT setting FROM pg_settings WHERE name = 'idle_in_transaction_session_timeout'")
+        ->Text(0, 0);
+  };
+  CHECK(limit() == "5700");
+  options.idle_timeout = std::chrono::milliseconds(123);
+  CHECK(limit() == "123");
 }
 
 TEST_CASE_METHOD(Fixture, "A session takes the role it is told to") {

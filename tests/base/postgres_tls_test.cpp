@@ -3,7 +3,10 @@
 #include <fstream>
 #include <thread>
 
+#include <arpa/inet.h>
 #include <fmt/format.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <catch2/catch_test_macros.hpp>
@@ -72,6 +75,28 @@ struct Listening {
   std::string address = fmt::format("127.{}.{}.77", 16 + ::getpid() / 250 % 200, 1 + ::getpid() % 250);
 };
 
+// Of this process's connections to that address: what the kernel is told of them, apart by slashes.
+std::string KeptAlive(const std::string& address) {
+  in_addr wanted{};
+  REQUIRE(::inet_pton(AF_INET, address.c_str(), &wanted) == 1);
+  for (int socket = 3; socket < 1024; ++socket) {
+    sockaddr_in peer{};
+    socklen_t size = sizeof peer;
+    if (::getpeername(socket, reinterpret_cast<sockaddr*>(&peer), &size) != 0 || peer.sin_family != AF_INET) continue;
+    if (peer.sin_addr.s_addr != wanted.s_addr) continue;
+    std::string out;
+    for (const auto& [level, option] : {std::pair(SOL_SOCKET, SO_KEEPALIVE), std::pair(int{IPPROTO_TCP}, TCP_KEEPIDLE),
+                                        std::pair(int{IPPROTO_TCP}, TCP_KEEPINTVL), std::pair(int{IPPROTO_TCP}, TCP_KEEPCNT)}) {
+      int value = 0;
+      size = sizeof value;
+      REQUIRE(::getsockopt(socket, level, option, &value, &size) == 0);
+      out += fmt::format("/{}", value);
+    }
+    return out;
+  }
+  return "no connection";
+}
+
 std::string Refusal(const absl::StatusOr<std::unique_ptr<Session>>& session) {
   return session.ok() ? "accepted" : Message(session.status());
 }
@@ -89,6 +114,13 @@ TEST_CASE("With sslmode=verify-full a session is encrypted, and only with the se
   INFO(Refusal(session));
   REQUIRE(session.ok());
   CHECK((*session)->Run("ask", "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()")->Bool(0, 0));
+  // Either side finds out within a minute that the other was cut off.
+  CHECK(KeptAlive(server.address) == "/1/30/10/3");
+  CHECK((*session)
+            ->Run("ask",
+                  "SELECT concat_ws('/', current_setting('tcp_keepalives_idle'), current_setting('tcp_keepalives_interval'), "
+                  "current_setting('tcp_keepalives_count'), current_setting('tcp_user_timeout'))")
+            ->Text(0, 0) == "30/10/3/60000");
   struct Row {
     const char* host;
     std::string authority;

@@ -172,6 +172,7 @@ int main() {
   audit::JournalOptions options;
   options.postgres_url = url;
   options.state_dir = dir.File("state");
+  options.adopt = false;
   auto journal = audit::PostgresJournal::Open(options);
   TG_CHECK(journal.ok(), base::Message(journal.status()));
   const Load load;

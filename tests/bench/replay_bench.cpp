@@ -56,6 +56,7 @@ class History {
     options.postgres_url = url;
     options.keys_url = keys_url;
     options.state_dir = dir_.File("state");
+    options.adopt = false;
     options.build = "bench";
     journal_ = Must(audit::PostgresJournal::Open(options));
     audit::PostgresKeysOptions keys_options;

@@ -9,6 +9,7 @@
 #include <optional>
 #include <random>
 #include <thread>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -54,6 +55,23 @@ struct World {
   Installation installation;
   std::unique_ptr<Gateway> gateway;
   std::string key;
+};
+
+// A question that is asked on each surface at once.
+struct Everywhere {
+  Everywhere(const World& world, const std::string& prompt) {
+    for (std::size_t i = 0; i < answers.size(); ++i) {
+      Question question{.key = world.key, .prompt = prompt, .patience = milliseconds(120'000)};
+      question.on_text = [this, first = true](const std::string&) mutable {
+        if (std::exchange(first, false)) ++streaming;
+        return true;
+      };
+      asking.emplace_back([this, i, ports = world.ports(), question] { answers[i] = Ask(ports, kSurfaces[i], question); });
+    }
+  }
+  std::vector<Answer> answers{std::size(kSurfaces)};  // Whole once `asking` has ended.
+  std::atomic<int> streaming{0};                      // How many of the two streams have brought text.
+  std::vector<std::jthread> asking;
 };
 
 struct Step {
@@ -257,25 +275,17 @@ TEST_CASE("What a dead instance left open, a living one closes within 30 seconds
   Gateway other(world.installation, {.state = "b"});
   Books books(world.installation);
   const std::int64_t before = books.Requests();
-  std::vector<std::jthread> asking;
-  std::vector<Answer> answers(4);
-  for (int i = 0; i < 4; ++i) {
-    asking.emplace_back([&, i] {
-      answers[i] =
-          Ask(world.ports(), kSurfaces[i], {.key = world.key, .prompt = "!pace_ms 1\n!tokens 20\n!hang", .patience = milliseconds(30'000)});
-    });
-  }
-  REQUIRE(Eventually([&] { return books.Requests() == before + 4; }));
-  std::this_thread::sleep_for(milliseconds(100));
+  Everywhere all(world, "!pace_ms 1\n!tokens 20\n!hang");
+  REQUIRE(Eventually([&] { return books.Requests() == before + 4 && all.streaming == 2; }));
   world.gateway->Kill9();
-  asking.clear();
+  all.asking.clear();
   CHECK(books.Open() == 4);
   CHECK(Ask(PortsOf(other), Surface::kHttpStream, {.key = world.key, .prompt = "hello"}).text == "hello");
   const auto start = std::chrono::steady_clock::now();
   CHECK(Eventually([&] { return books.Open() == 0; }, milliseconds(30'000)));
   WARN(fmt::format("adopted after {:.1f} s", std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count()));
   Admin admin(other, world.installation.owner_key());
-  CHECK(CheckAcknowledged(admin, books, answers) == "");
+  CHECK(CheckAcknowledged(admin, books, all.answers) == "");
   CHECK(books.Check() == "");
   CHECK(Reconcile(other, world.installation.owner_key()) == "");
   CHECK(Eventually([&] { return books.Count("SELECT count(DISTINCT instance_id) FROM metering.lease WHERE NOT closed") <= 1; }));
@@ -288,22 +298,8 @@ TEST_CASE("An instance that was frozen until another took its log releases nothi
   Gateway other(world.installation, {.state = "b"});
   Books books(world.installation);
   const std::int64_t before = books.Requests();
-  std::vector<std::jthread> asking;
-  std::vector<Answer> answers(4);
-  std::atomic<std::size_t> got{0};
-  for (std::size_t i = 0; i < 4; ++i) {
-    asking.emplace_back([&, i] {
-      answers[i] = Ask(world.ports(), kSurfaces[i],
-                       {.key = world.key,
-                        .prompt = "!pace_ms 5\n!tokens 100000",
-                        .patience = milliseconds(120'000),
-                        .on_text = [&](const std::string& text) {
-                          got = got + text.size();
-                          return true;
-                        }});
-    });
-  }
-  REQUIRE(Eventually([&] { return books.Requests() == before + 4 && got > 100; }));
+  Everywhere all(world, "!pace_ms 5\n!tokens 100000");
+  REQUIRE(Eventually([&] { return books.Requests() == before + 4 && all.streaming == 2; }));
   world.gateway->process().Signal(SIGSTOP);
   CHECK(Eventually([&] { return books.Open() == 0; }, milliseconds(30'000)));
   const std::vector<std::string> closed = books.Reasons();
@@ -312,11 +308,11 @@ TEST_CASE("An instance that was frozen until another took its log releases nothi
   const auto code = world.gateway->process().Wait(milliseconds(30'000));
   INFO(world.gateway->process().Err());
   CHECK((code.has_value() && *code != 0));
-  asking.clear();
+  all.asking.clear();
   CHECK(books.Check() == "");
   Admin admin(other, world.installation.owner_key());
-  CHECK(CheckAcknowledged(admin, books, answers) == "");
-  for (const Answer& answer : answers) CHECK_FALSE(answer.done);
+  CHECK(CheckAcknowledged(admin, books, all.answers) == "");
+  for (const Answer& answer : all.answers) CHECK_FALSE(answer.done);
   CHECK(Reconcile(other, world.installation.owner_key()) == "");
   // The same state folder can be used again.
   world.Restart();

@@ -8,6 +8,7 @@
 #include "tests/e2e/support/admin.h"
 #include "tests/e2e/support/ask.h"
 #include "tests/e2e/support/books.h"
+#include "tests/support/grpc_reason.h"
 #include "tests/support/scripted_upstream.h"
 
 namespace {
@@ -224,6 +225,7 @@ TEST_CASE("Explain asks whom rules in force ask, with the text on record before 
   };
   CHECK(explain("a kind word").rules(0).state() == "no match");
   CHECK(second.error_code() == grpc::StatusCode::RESOURCE_EXHAUSTED);
+  CHECK(tollgate::test::ReasonOf(second) == "EXPLAIN_RUNNING");
   world.when_asked = nullptr;
   CHECK(explain("a kind word").rules(0).state() == "no match");
   CHECK(books.Count("SELECT count(*) FROM metering.usage") == usage);

@@ -163,6 +163,31 @@ TEST_CASE("Tenants never share a step, and one with little to do does not wait f
   CHECK(HearAll(*much).end.ended_at > served);
 }
 
+TEST_CASE("What a tenant embedded while nobody else did is not held against it, nor for it") {
+  base::ManualClock clock;
+  ModelOptions model = Embedder();
+  model.queue_timeout = std::chrono::hours(1);
+  model.step_target = std::chrono::seconds(10);
+  const auto pool = MakePool(model, clock);
+  const std::string one_step = std::string(400, 'x');  // None fits beside it.
+  HearAll(*Embed(*pool, std::vector<std::string>(100, one_step), 2));
+  const std::int64_t before = pool->stats()[0].steps;
+  const auto long_job = Embed(*pool, std::vector<std::string>(6, "!pace_ms 60000 " + one_step), 1);
+  Until(*pool, [&](const ReplicaStats& stats) {
+    if (stats.steps == before) clock.Advance(std::chrono::milliseconds(10));
+    return stats.steps > before;
+  });
+  const auto little = Embed(*pool, {"little"}, 2);
+  const base::MonoTime asked = clock.Mono();
+  Until(*pool, [&](const ReplicaStats& stats) {
+    const bool may_wait = stats.opened == 3 || clock.Mono() - asked < std::chrono::minutes(50);  // In the queue for an hour at most.
+    if (may_wait) clock.Advance(std::chrono::milliseconds(10));
+    return stats.sequences == 3;
+  });
+  const base::MonoTime of_little = HearAll(*little).end.ended_at, of_long = HearAll(*long_job).end.ended_at;
+  CHECK(of_long - of_little > std::chrono::minutes(2));
+}
+
 TEST_CASE("A reranker gives one number a document, by its query") {
   const auto pool = MakePool(Embedder(Pooling::kRank));
   CHECK(pool->models()[0].reranks());

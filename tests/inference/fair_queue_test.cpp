@@ -235,6 +235,33 @@ TEST_CASE("Where all ask in one band, waiting long changes no order") {
   CHECK(f.Serve(4) == "1232");
 }
 
+TEST_CASE("A job starts about where the others are, or the last step was; what its tenant's last step was ahead by counts") {
+  Fixture f;
+  for (const int team : {1, 2, 3}) f.Push(team);
+  std::vector<std::unique_ptr<Sequence>> jobs;
+  while (auto job = f.Pop()) jobs.push_back(std::move(job));
+  REQUIRE(jobs.size() == 3);
+  Sequence &a = *jobs[0], &b = *jobs[1], &c = *jobs[2];
+  const auto step = [&](Sequence& job, std::int64_t tokens) {
+    job.end.started_at = f.now;
+    std::vector<Sequence*> alone{&job};
+    f.queue.OrderPrompts(alone);
+    FairQueue::WorkedPrompt(job, tokens);
+  };
+  f.queue.BringsJob(*a.account, std::nullopt);
+  for (int i = 0; i < 100; ++i) step(a, 1000);
+  CHECK(a.account->worked == 100'000);
+  f.queue.BringsJob(*b.account, std::nullopt);  // While nobody has one.
+  CHECK(b.account->worked == 99'000);
+  f.queue.BringsJob(*c.account, b.account->worked);
+  CHECK(c.account->worked == 99'000 - 512);
+  step(c, 8000);
+  f.queue.BringsJob(*c.account, b.account->worked);
+  CHECK(c.account->worked == 99'000 - 512 + 8000);  // Else large inputs, one after another, would each pass for a short prompt.
+  f.queue.BringsJob(*c.account, 1'000'000);
+  CHECK(c.account->worked == 1'000'000 - 512);
+}
+
 TEST_CASE("The kept slot is not for a tenant that is far ahead of one that waits") {
   Fixture f;
   f.Push(2, 10, {.output_limit = 5});

@@ -3,8 +3,10 @@
 
 #include <array>
 #include <map>
+#include <optional>
 #include <vector>
 
+#include "inference/door.h"
 #include "inference/fair_queue.h"
 #include "tests/inference/support.h"
 
@@ -18,23 +20,35 @@ struct Mix {
   int prompt_max;
   int output_max;
   double weight = 1;
+  int group = 1;  // Sequences that come together or not at all.
 };
 
 // Each step decodes one token of each running sequence; a prompt takes a step for each 64 tokens. A tenant has as many sequences waiting as
-// it wants.
+// it wants; with a door, as many of them as that lets in, and visitors come last.
 class Simulation {
  public:
   Simulation(int slots, std::uint64_t seed) : slots_(slots), random_(seed) {}
+  Simulation(int slots, std::uint64_t seed, int queue_max) : Simulation(slots, seed) { door_.emplace(slots, queue_max); }
 
   void Offer(int team, const Mix& mix, int waiting) {
     mixes_[team] = mix;
     wanted_[team] = waiting;
   }
 
+  // It asks for one sequence whenever it has none inside. With a door.
+  void Visit(int team, const Mix& mix) {
+    mixes_[team] = mix;
+    visitors_.push_back(team);
+  }
+
   void Step() {
     now_ += milliseconds(50);
     for (const auto& [team, wanted] : wanted_) {
-      while (waiting_[team] < wanted) Push(team);
+      while (waiting_[team] < wanted && Ask(team)) {
+      }
+    }
+    for (const int team : visitors_) {
+      if (door_->inside(Team(team)) == 0) Ask(team);
     }
     const int slots = slots_;
     while (static_cast<int>(running_.size()) < slots) {
@@ -53,6 +67,8 @@ class Simulation {
 
   const FairQueue& queue() const { return queue_; }
   double served(int team) const { return served_.at(team); }  // Weighted tokens that were worked through.
+  int refused(int team) { return refused_[team]; }            // By the door.
+  std::int64_t inside(int team) const { return door_->inside(Team(team)); }
 
  private:
   struct Running {
@@ -60,6 +76,17 @@ class Simulation {
     std::int64_t ends_after;  // Tokens, if the limit does not come first.
   };
   static int TeamOf(const Sequence& s) { return s.request.tenant.value.raw()[15]; }
+
+  bool Ask(int team) {
+    const int group = mixes_[team].group;
+    if (door_ && door_->Ask(Team(team), group) != Door::Answer::kIn) {
+      ++refused_[team];
+      return false;
+    }
+    if (door_) door_->Enter(Team(team), group);
+    for (int i = 0; i < group; ++i) Push(team);
+    return true;
+  }
 
   void Push(int team) {
     const Mix& mix = mixes_[team];
@@ -88,12 +115,16 @@ class Simulation {
     FairQueue::ChargeOutput(s, 1);
     if (s.decoded < s.output_limit && s.decoded < running.ends_after) return false;
     FairQueue::Release(s);
+    if (door_) door_->Leave(s.request.tenant);
     return true;
   }
 
   int slots_;
   std::mt19937_64 random_;
   FairQueue queue_;
+  std::optional<Door> door_;
+  std::vector<int> visitors_;
+  std::map<int, int> refused_;
   base::MonoTime now_{std::chrono::seconds(1)};
   std::map<int, Mix> mixes_;
   std::map<int, int> wanted_;
@@ -150,6 +181,33 @@ TEST_CASE("Two tenants at ten to one offered load are served alike in every wind
       }
       INFO("slots " << slots << " window " << window << ": " << shares[0] << " and " << shares[1]);
       CHECK(Jain(shares) >= 0.98);
+    }
+  }
+}
+
+TEST_CASE("With the default queue a tenant that has nothing inside is let in, beside any number of tenants that ask without end") {
+  const std::uint64_t seed = test::Seed();
+  INFO("TOLLGATE_SEED=" << seed);
+  constexpr int kVisitor = 99;
+  const int queue_max = ModelOptions().queue_sequences_max;
+  for (const int slots : {2, 8}) {
+    for (const int greedy : {1, 2, 3, 9}) {
+      for (const int group : {1, 2}) {
+        INFO("slots " << slots << ", " << greedy << " greedy, in groups of " << group);
+        Simulation simulation(slots, seed, queue_max);
+        for (int team = 1; team <= greedy; ++team) simulation.Offer(team, {200, 100, 1, group}, 1000);
+        simulation.Visit(kVisitor, {200, 100});
+        // Where many come in the same moment, those before them have two thirds of the queue: it is full until they have what they may.
+        for (int step = 0; step < 4000; ++step) simulation.Step();
+        if (greedy <= 3) CHECK(simulation.refused(kVisitor) == 0);
+        const int before = simulation.refused(kVisitor);
+        const double served = simulation.served(kVisitor);
+        for (int step = 0; step < 4000; ++step) simulation.Step();
+        CHECK(simulation.refused(kVisitor) == before);
+        CHECK(simulation.served(kVisitor) > served);
+        CHECK(simulation.refused(1) > 1000);
+        if (greedy == 1) CHECK(simulation.inside(1) > queue_max / 2);
+      }
     }
   }
 }

@@ -153,6 +153,22 @@ TEST_CASE("Calls, thoughts and text are told apart, and what is no sound call is
   }
 }
 
+TEST_CASE("What is there of a call that is not over can be looked at before it becomes text") {
+  using enum ToolStyle;
+  const auto open = [](const OutputSyntax& syntax, const std::string& raw) {
+    inference::OutputParser parser(syntax);
+    std::vector<OutputPart> parts;
+    parser.Push(raw, parts);
+    return std::string(parser.open_call());
+  };
+  CHECK(open(Syntax(kHermes), "text <tool_call>\n{\"name\": \"fi") == "\n{\"name\": \"fi");
+  CHECK(open(Syntax(kHermes), "<tool_call>{\"name\": \"find\", \"arguments\": {}}") == "{\"name\": \"find\", \"arguments\": {}}");
+  CHECK(open(Syntax(kLlama), " {\"name\": ") == "{\"name\": ");
+  CHECK(open(Syntax(kHermes), "<tool_call>{\"name\": \"find\", \"arguments\": {}}</tool_call>").empty());
+  CHECK(open(Syntax(kHermes), "<tool_call>no call").empty());
+  CHECK(open(Syntax(kNone, true), "<think>{").empty());
+}
+
 TEST_CASE("However an output is cut, the same comes of it, and every byte has its place") {
   const std::uint64_t seed = test::Seed();
   INFO("TOLLGATE_SEED=" << seed);

@@ -66,6 +66,29 @@ TEST_CASE("Something is always left free: a sixteenth, at least 512 MiB") {
   CHECK_FALSE(Place({8 * kGiB - 256 * kMiB, 0, 0, 1}, Rooms({8})).ok());
 }
 
+TEST_CASE("Beside a model there is the room of the fullest GPU that it lies on, less what is always left free") {
+  struct Row {
+    const char* what;
+    std::vector<std::size_t> devices;  // That it has shares of.
+    std::vector<std::int64_t> free_mib;
+    std::int64_t room_mib;
+  };
+  for (const Row& row : std::vector<Row>{{"one", {0}, {16 * 1024}, 15 * 1024},
+                                         {"an empty one that it does not lie on", {0}, {600, 80 * 1024}, 88},
+                                         {"the second alone", {1}, {600, 16 * 1024}, 15 * 1024},
+                                         {"the fuller of two", {1, 0}, {2048, 16 * 1024}, 1536},
+                                         {"less than is left free", {0, 1}, {16 * 1024, 500}, 0},
+                                         {"one that is gone", {1}, {16 * 1024}, 0},
+                                         {"none", {}, {16 * 1024}, 0}}) {
+    INFO(row.what);
+    std::vector<DeviceShare> shares;
+    for (const std::size_t device : row.devices) shares.push_back({device, 16, kGiB});
+    std::vector<DeviceRoom> rooms;
+    for (const std::int64_t mib : row.free_mib) rooms.push_back({"GPU", mib * kMiB});
+    CHECK(RoomBeside(shares, rooms) == row.room_mib * kMiB);
+  }
+}
+
 TEST_CASE("Whatever is placed fits everywhere, is complete, and is on no more devices than it needs") {
   const std::uint64_t seed = test::Seed();
   INFO("TOLLGATE_SEED=" << seed);

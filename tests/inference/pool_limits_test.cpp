@@ -1,5 +1,6 @@
 // The pool's limits with the scripted engine: the queue, deadlines, draining, and what is refused.
 #include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
 
 #include <algorithm>
 #include <array>
@@ -19,24 +20,102 @@ using test::Heard;
 using test::MakePool;
 using test::Scripted;
 using test::Submit;
+using test::Team;
 using test::Until;
+
+SequenceRequest Of(int tenant, SequenceRequest request) {
+  request.tenant = Team(tenant);
+  return request;
+}
 
 TEST_CASE("The queue is bounded; a refusal says when to try again and the room comes back") {
   ModelOptions model = Scripted(1);
   model.queue_sequences_max = 2;
   const auto pool = MakePool(model);
   std::vector<std::shared_ptr<TokenStream>> streams;
-  for (int i = 0; i < 3; ++i) streams.push_back(Submit(*pool, Ask(*pool, "!hang")));
-  const auto refused = pool->Submit(Ask(*pool, "!hang"));
+  for (int i = 0; i < 3; ++i) streams.push_back(Submit(*pool, Of(i, Ask(*pool, "!hang"))));
+  CHECK(pool->stats()[0].full);
+  const auto refused = pool->Submit(Of(3, Ask(*pool, "!hang")));
   CHECK(refused.status().code() == absl::StatusCode::kResourceExhausted);
   const auto detail = base::DetailOf(refused.status());
   REQUIRE(detail.has_value());
   CHECK(detail->reason == "QUEUE_FULL");
   CHECK(detail->retry_after_ms.value_or(0) > 0);
+  CHECK(base::Message(refused.status()).find("1 sequences running and 2 waiting, all it may hold; try again in") != std::string::npos);
   CHECK(pool->stats()[0].refused == 1);
   streams[0]->Cancel();
   CHECK(HearAll(*streams[0]).end.reason == EndReason::kCancelled);
-  CHECK(pool->Submit(Ask(*pool, "!hang")).ok());
+  CHECK(pool->Submit(Of(3, Ask(*pool, "!hang"))).ok());
+}
+
+TEST_CASE("However much one tenant asks for, another's first sequence is let in and runs at once in the kept slot") {
+  ModelOptions model = Scripted(4);
+  model.queue_sequences_max = 8;
+  const auto pool = MakePool(model);
+  const std::vector<std::uint64_t> two(2, 1);
+  std::vector<std::shared_ptr<TokenStream>> streams;
+  const bool groups = GENERATE(false, true);
+  absl::Status refused;
+  while (refused.ok()) {
+    if (groups) {
+      auto both = pool->SubmitGroup(Of(1, Ask(*pool, "!hang")), two);
+      refused = both.status();
+      if (both.ok()) streams.insert(streams.end(), both->begin(), both->end());
+    } else {
+      auto one = pool->Submit(Of(1, Ask(*pool, "!hang")));
+      refused = one.status();
+      if (one.ok()) streams.push_back(*one);
+    }
+  }
+  CHECK(streams.size() == (groups ? 8 : 9));  // The slots, and two thirds of the queue: 5 of 8.
+  const auto detail = base::DetailOf(refused);
+  REQUIRE(detail.has_value());
+  CHECK(detail->reason == "QUEUE_FULL");
+  CHECK(detail->retry_after_ms.value_or(0) > 0);
+  CHECK(base::Message(refused).find(groups ? "8 sequences of this team inside" : "9 sequences of this team inside") != std::string::npos);
+  CHECK_FALSE(pool->stats()[0].full);
+  CHECK_FALSE(pool->Takes("script", Team(1), groups ? 2 : 1));
+  CHECK(pool->Takes("script", Team(2), 3));
+  CHECK_FALSE(pool->Takes("script", Team(2), 5));
+  CHECK_FALSE(pool->Takes("none", Team(2), 1));
+  CHECK(HearAll(*Submit(*pool, Of(2, Ask(*pool, "at once")))).text == "at once");
+
+  for (const auto& stream : streams) stream->Cancel();
+  for (const auto& stream : streams) HearAll(*stream);
+  CHECK(pool->Takes("script", Team(1), 12));  // What ended is forgotten.
+}
+
+TEST_CASE("A job of a tenant with nothing inside is let in beside one that brings jobs without end") {
+  ModelOptions model = Scripted(4);
+  model.pooling = Pooling::kMean;
+  model.queue_sequences_max = 8;
+  const auto pool = MakePool(model);
+  const auto bring = [&](int tenant, const char* text) {
+    EmbedJob job;
+    job.model = "script";
+    job.tenant = Team(tenant);
+    job.inputs = {*pool->EmbedTokens("script", {text, {}})};
+    return pool->Embed(std::move(job));
+  };
+  std::vector<std::shared_ptr<TokenStream>> streams;
+  for (auto job = bring(1, "!pace_ms 60000"); job.ok(); job = bring(1, "!pace_ms 60000")) streams.push_back(*job);
+  CHECK(streams.size() == 9);
+  CHECK(bring(2, "another's").ok());
+}
+
+TEST_CASE("Without a queue slots are filled all the same, the kept one by another tenant") {
+  for (const int slots : {2, 4}) {
+    ModelOptions model = Scripted(slots);
+    model.queue_sequences_max = 0;
+    const auto pool = MakePool(model);
+    const int of_one = slots == 4 ? 3 : slots;
+    std::vector<std::shared_ptr<TokenStream>> streams;
+    for (int i = 0; i < of_one; ++i) streams.push_back(Submit(*pool, Of(1, Ask(*pool, "!hang"))));
+    Until(*pool, [&](const ReplicaStats& s) { return s.running == of_one; });
+    CHECK(absl::IsResourceExhausted(pool->Submit(Of(1, Ask(*pool, "!hang"))).status()));
+    if (slots == 4) CHECK(HearAll(*Submit(*pool, Of(2, Ask(*pool, "in the kept slot")))).text == "in the kept slot");
+    if (slots == 2) CHECK(absl::IsResourceExhausted(pool->Submit(Of(2, Ask(*pool, "x"))).status()));
+  }
 }
 
 TEST_CASE("A group is queued whole or not at all") {

@@ -97,6 +97,118 @@ TEST_CASE("When it is full, who uses the most gives up what it used least recent
   CHECK(none.entries() == 0);
 }
 
+TEST_CASE("What comes counts as its tenant's: a long one takes nothing from who keeps less than its share") {
+  PrefixCache cache(10'000);
+  const auto has = [&](const char* salt, std::int32_t from) { return Found(cache, salt, Run(kBlock + 1, from)) > 0; };
+  cache.Keep("small", Run(kBlock, 1), State(1000));
+  cache.Keep("other", Run(kBlock, 1), State(1000));
+  cache.Keep("big", Run(kBlock, 1000), State(3000));
+  cache.Keep("big", Run(kBlock, 2000), State(9000));  // More than the two leave: not kept, and nothing of its own is lost for it.
+  CHECK_FALSE(has("big", 2000));
+  CHECK((has("small", 1) && has("other", 1) && has("big", 1000)));
+  cache.Keep("big", Run(kBlock, 3000), State(4000));
+  cache.Keep("big", Run(kBlock, 4000), State(4000));
+  CHECK((has("small", 1) && has("other", 1)));
+  CHECK((has("big", 4000) && !has("big", 1000)));
+  cache.Keep("late", Run(kBlock, 1), State(3000));  // Less than its share: who has more gives way.
+  CHECK((has("small", 1) && has("other", 1) && has("late", 1) && !has("big", 4000)));
+}
+
+TEST_CASE("One that fills it alone gives way to who comes for its half, and gets no more than the other half back") {
+  PrefixCache cache(10'000);
+  cache.Keep("all", Run(kBlock, 1), State(9000));
+  cache.Keep("late", Run(kBlock, 1), State(4000));
+  CHECK(cache.entries() == 1);
+  cache.Keep("all", Run(kBlock, 1), State(9000));
+  CHECK(Found(cache, "late", Run(kBlock + 1, 1)) > 0);
+  CHECK(Found(cache, "all", Run(kBlock + 1, 1)) == 0);
+  cache.Keep("all", Run(kBlock, 1), State(4000));
+  CHECK(cache.entries() == 2);
+}
+
+TEST_CASE("Whatever comes, nobody loses anything to who then uses as much, and nothing is lost for what is not kept") {
+  const std::uint64_t seed = test::Seed();
+  INFO("TOLLGATE_SEED=" << seed);
+  std::mt19937_64 random(seed);
+  constexpr std::int64_t kMax = 50'000;
+  PrefixCache cache(kMax);
+  struct Kept {
+    std::string salt;
+    std::int32_t from = 0;
+    std::int64_t bytes = 0;
+  };
+  std::vector<Kept> kept;
+  const auto used = [&] {
+    std::map<char, std::int64_t> bytes;
+    for (const Kept& one : kept) bytes[one.salt[0]] += one.bytes;
+    return bytes;
+  };
+  int lost = 0, refused = 0;
+  for (std::int32_t round = 1; round < 2000; ++round) {
+    const std::string salt = std::string(1, static_cast<char>('a' + random() % 5)) + (random() % 3 == 0 ? "|x" : "");
+    const auto bytes = static_cast<std::int64_t>(100 + random() % (random() % 4 == 0 ? 40'000 : 4'000));
+    const auto before = used();
+    const std::int64_t held = cache.bytes();
+    cache.Keep(salt, Run(kBlock, round * 100), State(static_cast<std::size_t>(bytes)));
+    kept.push_back({salt, round * 100, bytes + 256 + static_cast<std::int64_t>(kBlock) * 4});
+    std::erase_if(kept, [&](const Kept& one) { return Found(cache, one.salt, Run(kBlock + 1, one.from)) == 0; });
+    const auto after = used();
+    REQUIRE(cache.bytes() <= kMax);
+    if (kept.empty() || kept.back().from != round * 100) {
+      ++refused;
+      REQUIRE(cache.bytes() == held);
+      continue;
+    }
+    for (const auto& [tenant, had] : before) {
+      const std::int64_t has = after.contains(tenant) ? after.at(tenant) : 0;
+      if (tenant == salt[0] || has == had) continue;
+      ++lost;
+      REQUIRE(had > after.at(salt[0]));
+      REQUIRE(had > kMax / 5);
+    }
+  }
+  CHECK(lost > 20);
+  CHECK(refused > 20);
+}
+
+TEST_CASE("What fits of a long one is told to the block, and then is kept") {
+  PrefixCache none(0);
+  CHECK(none.Fits("a", 100, 1000) == 0);
+  PrefixCache cache(100'000);
+  cache.Keep("b", Run(kBlock), State(30'000));
+  CHECK(cache.Fits("a", 100, 50'000) == 100);
+  CHECK(cache.Fits("a", 5, 200'000) == 0);
+  for (const std::int64_t each : {100, 520, 3000}) {  // Bytes of a token, beside some that are there for any number of them.
+    const std::int64_t tokens = 5000, fits = cache.Fits("a", tokens, 200 + tokens * each);
+    INFO(each);
+    CHECK(fits % PrefixCache::kBlockTokens == 0);
+    CHECK(fits * (each + 4) <= 70'000);
+    CHECK((fits + 3 * PrefixCache::kBlockTokens) * (each + 4) > 69'000);
+    const auto made = Run(static_cast<std::size_t>(fits));
+    CHECK(cache.MakeRoom("a", made, 200 + fits * each));
+    cache.Keep("a", made, State(static_cast<std::size_t>(200 + fits * each)));
+    CHECK_FALSE(cache.Wants("a", made));
+    CHECK(Found(cache, "b", Run(2 * kBlock)) == PrefixCache::kBlockTokens);
+  }
+}
+
+TEST_CASE("What is forgotten is what would be found, and no more") {
+  PrefixCache cache(1 << 20);
+  auto other = Run(3 * kBlock);
+  other[2 * kBlock] = 9999;
+  cache.Keep("a", Run(3 * kBlock), State(1));
+  cache.Keep("a", other, State(1));
+  cache.Keep("b", Run(3 * kBlock), State(1));
+  cache.Forget("a", Run(4 * kBlock));
+  CHECK(Found(cache, "a", Run(4 * kBlock)) == 2 * PrefixCache::kBlockTokens);
+  CHECK(Found(cache, "b", Run(4 * kBlock)) == 3 * PrefixCache::kBlockTokens);
+  cache.Forget("a", Run(4 * kBlock));
+  cache.Forget("a", Run(4 * kBlock));
+  cache.Forget("a", {});
+  CHECK(Found(cache, "a", Run(4 * kBlock)) == 0);
+  CHECK(cache.entries() == 1);
+}
+
 TEST_CASE("A tenant's prefixes under all its adapters count together: none loses anything to one that brings many sets") {
   PrefixCache cache(10'000);
   cache.Keep("a", Run(kBlock), State(3000));

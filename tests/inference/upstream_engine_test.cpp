@@ -37,6 +37,7 @@ TEST_CASE("An answer comes token by token, counted by ids or by our own tokenize
   const ModelInfo info = replica->info();
   CHECK(info.engine == "openai");
   CHECK(info.engine_build == "openai 1, vllm upstream-words");
+  CHECK(replica->stats().kv_tokens_total == 0);  // Its context is there.
 }
 
 TEST_CASE("What goes out is token ids, our own salt and our own priority, the secret in its header, and nothing else of the caller") {

@@ -63,6 +63,20 @@ TEST_CASE("A result of a tool that nobody knows is under the rules of every tool
   for (const auto& [message, action] : cases) CHECK(policies->Inspect({}, std::vector<Message>{message})->verdict.action == action);
 }
 
+TEST_CASE("Whether a result's tool is known is asked of each result, whatever stands before it") {
+  const auto policies =
+      MustCompile(kRule + "  - {id: mail, where: {tool: mail, parts: tool_results}, detect: {keywords: x}, do: redact, replacement: M}\n");
+  const auto used = [&](const Message& first, const Message& second) {
+    const auto inspection = policies->Inspect({}, std::vector<Message>{first, second});
+    REQUIRE(inspection.ok());
+    return TextOf(inspection->prompt[0]) + " " + TextOf(inspection->prompt[1]);
+  };
+  CHECK(used(Result("search", "ok"), Result("", "x")) == "ok M");
+  CHECK(used(Result("", "ok"), Result("search", "x")) == "ok x");
+  CHECK(used(Result("", "x"), Result("search", "x")) == "M x");
+  CHECK(used(Result("search", "x"), Result("other", "x")) == "x x");
+}
+
 TEST_CASE("A rule for an end user acts on nobody else's requests") {
   Subject ann;
   ann.end_user = "ann";

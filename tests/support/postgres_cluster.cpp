@@ -94,7 +94,7 @@ PostgresCluster::PostgresCluster() {
   ::waitpid(made, &status, 0);
   if (status != 0) Fail("initdb failed", log);
   // Here and not on the command line, so that a test may set another (ALTER SYSTEM).
-  std::ofstream(dir_.File("data/postgresql.conf"), std::ios::app) << "listen_addresses = ''\n";
+  std::ofstream(dir_.File("data/postgresql.conf"), std::ios::app) << "listen_addresses = ''\nfull_page_writes = on\n";
   Start();
 }
 
@@ -110,7 +110,7 @@ void PostgresCluster::Start() {
   std::vector<std::string> command = {std::string(kBinaries) + "postgres", "-D", dir_.File("data"), "-k", dir_.path()};
   for (const char* setting :
        {"shared_buffers=32MB", "max_connections=60", "autovacuum=off", "max_wal_size=256MB", "log_min_messages=warning",
-        "log_min_error_statement=panic", "fsync=on", "full_page_writes=on", "synchronous_commit=on", "recovery_init_sync_method=syncfs"}) {
+        "log_min_error_statement=panic", "fsync=on", "synchronous_commit=on", "recovery_init_sync_method=syncfs"}) {
     command.insert(command.end(), {"-c", setting});
   }
   pid_ = Spawn(command, dir_.File("log"));
@@ -188,6 +188,7 @@ base::PostgresOptions PostgresCluster::Options(const std::string& url) const {
   base::PostgresOptions options;
   options.url = url;
   options.application_name = "tollgate-test";
+  options.idle_timeout = std::chrono::minutes(10);  // Tests do much while they hold a lock.
   return options;
 }
 

@@ -3,6 +3,7 @@
 #include "policy/bundle.h"
 #include "tests/gateway/admin/served.h"
 #include "tests/support/ed25519_pair.h"
+#include "tests/support/grpc_reason.h"
 
 using namespace tollgate;
 using grpc::StatusCode;
@@ -61,6 +62,12 @@ std::string Bundle(const std::string& yaml, std::int64_t number, const test::Ed2
   return test::Must(policy::AddSignature(text, "security", test::Must(base::Ed25519Sign(key->private_pem, bundle.signed_bytes))));
 }
 
+// Its reason. What refuses a bundle is what stands, never how it was asked for.
+std::string Refusal(const grpc::Status& status) {
+  CHECK(status.error_code() == StatusCode::FAILED_PRECONDITION);
+  return test::ReasonOf(status);
+}
+
 }  // namespace
 
 TEST_CASE("An org that wants signatures lets nothing act that nobody it trusts has signed") {
@@ -78,16 +85,16 @@ TEST_CASE("An org that wants signatures lets nothing act that nobody it trusts h
   changed.replace(changed.find("falcon"), 6, "raven ");
   for (const std::string& bad : {Yaml("falcon"), Bundle(Yaml("falcon"), 1, nullptr), Bundle(Yaml("falcon"), 1, &stranger), changed,
                                  Bundle(Yaml("falcon"), 1, &key, "home")}) {
-    CHECK(world.Put(bad).error_code() == StatusCode::FAILED_PRECONDITION);
+    CHECK(Refusal(world.Put(bad)) == "POLICY_SIGNATURE");
   }
-  CHECK(world.Put(Yaml("falcon"), true).ok());                               // A draft does not act …
-  CHECK(world.Activate(2).error_code() == StatusCode::FAILED_PRECONDITION);  // … and may not.
+  CHECK(world.Put(Yaml("falcon"), true).ok());              // A draft does not act …
+  CHECK(Refusal(world.Activate(2)) == "POLICY_SIGNATURE");  // … and may not.
   const grpc::Status good = world.Put(Bundle(Yaml("falcon"), 1, &key));
   INFO(good.error_message());
   REQUIRE(good.ok());
   CHECK(world.stored.version_in_force() == 3);
-  CHECK(world.Activate(1).error_code() == StatusCode::FAILED_PRECONDITION);  // From before, unsigned.
-  CHECK(world.Rollback().error_code() == StatusCode::FAILED_PRECONDITION);
+  CHECK(Refusal(world.Activate(1)) == "POLICY_SIGNATURE");  // From before, unsigned.
+  CHECK(Refusal(world.Rollback()) == "POLICY_SIGNATURE");
 }
 
 TEST_CASE("A bundle goes forward only, but for one step back") {
@@ -96,10 +103,10 @@ TEST_CASE("A bundle goes forward only, but for one step back") {
   REQUIRE(world.Trust("owner", "security", key.public_pem, true).ok());
   REQUIRE(world.Put(Bundle(Yaml("eagle"), 5, &key)).ok());
   REQUIRE(world.Put(Bundle(Yaml("falcon"), 7, &key)).ok());
-  CHECK(world.Put(Bundle(Yaml("raven"), 6, &key)).error_code() == StatusCode::FAILED_PRECONDITION);
-  CHECK(world.Put(Bundle(Yaml("raven"), 7, &key)).error_code() == StatusCode::FAILED_PRECONDITION);
+  CHECK(Refusal(world.Put(Bundle(Yaml("raven"), 6, &key))) == "POLICY_BUNDLE_OLD");
+  CHECK(Refusal(world.Put(Bundle(Yaml("raven"), 7, &key))) == "POLICY_BUNDLE_OLD");
   CHECK(world.Put(Bundle(Yaml("falcon"), 7, &key)).ok());  // It is there already.
-  CHECK(world.Activate(1).error_code() == StatusCode::FAILED_PRECONDITION);
+  CHECK(Refusal(world.Activate(1)) == "POLICY_BUNDLE_OLD");
   REQUIRE(world.Rollback().ok());
   CHECK(world.stored.version_in_force() == 1);
   REQUIRE(world.Activate(2).ok());
@@ -113,7 +120,7 @@ TEST_CASE("Where signatures are not demanded, one that is there must hold") {
   const test::Ed25519Pair key = test::MakeEd25519Pair(), stranger = test::MakeEd25519Pair();
   CHECK(world.Put(Bundle(Yaml("eagle"), 1, &stranger)).ok());  // The org knows nobody.
   REQUIRE(world.Trust("owner", "security", key.public_pem).ok());
-  CHECK(world.Put(Bundle(Yaml("falcon"), 2, &stranger)).error_code() == StatusCode::FAILED_PRECONDITION);
+  CHECK(Refusal(world.Put(Bundle(Yaml("falcon"), 2, &stranger))) == "POLICY_SIGNATURE");
   CHECK(world.Put(Bundle(Yaml("falcon"), 2, &key)).ok());
   CHECK(world.Put(Yaml("raven")).ok());
 }
@@ -128,6 +135,6 @@ TEST_CASE("What nobody trusted has signed numbers no signed bundle out") {
   const grpc::Status put = world.Put(Bundle(Yaml("owl"), 2, &key));
   INFO(put.error_message());
   CHECK(put.ok());
-  CHECK(world.Put(Bundle(Yaml("heron"), 2, &key)).error_code() == StatusCode::FAILED_PRECONDITION);
+  CHECK(Refusal(world.Put(Bundle(Yaml("heron"), 2, &key))) == "POLICY_BUNDLE_OLD");
   CHECK(world.Put(Yaml("heron") + "--- # bundle: house 9223372036854775807\n", true).error_code() == StatusCode::INVALID_ARGUMENT);
 }

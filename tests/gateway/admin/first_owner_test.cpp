@@ -21,16 +21,25 @@ TEST_CASE("The first owner's key is on record in a log that verifies") {
   options.actor = "cli:root";
   options.owner = "root@example";
   options.build = "test";
+  const auto session = cluster.Connect(options.postgres_url);
+  REQUIRE(session
+              ->RunScript("another's log, released",
+                          "INSERT INTO audit.log_head (log_id, instance_id, epoch, fence, next_index, open_from, expires_at, released) "
+                          "VALUES (1, gen_random_uuid(), 1, 1, 0, 0, now(), true)")
+              .ok());
   const auto made = migrate::MakeFirstOwner(options);
   INFO(made.status());
   REQUIRE(made.ok());
   REQUIRE(made->has_value());
   CHECK((*made)->starts_with("tg_live_"));
+  CHECK(session->Run("look", "SELECT epoch FROM audit.log_head WHERE log_id = 1")->Int(0, 0) == 1);
+  const auto records = [&] { return session->Run("look", "SELECT count(*) FROM audit.record")->Int(0, 0); };
+  const std::int64_t before = records();
   const auto again = migrate::MakeFirstOwner(options);
   REQUIRE(again.ok());
   CHECK_FALSE(again->has_value());
+  CHECK(records() == before);  // Not even a START.
 
-  const auto session = cluster.Connect(options.postgres_url);
   CHECK(session->Run("look", "SELECT count(*) FROM audit.record WHERE kind = 7")->Int(0, 0) == 4);
   const auto logs = audit::ListLogs(*session);
   REQUIRE(logs.ok());

@@ -45,6 +45,7 @@ struct Served {
     options.postgres_url = in.url;
     options.keys_url = keys_url;
     options.state_dir = dir.File("state");
+    options.adopt = false;
     options.build = "test";
     journal = Must(audit::PostgresJournal::Open(options));
     in.changes = in.MakeChanges(*journal);

@@ -42,6 +42,27 @@ TEST_CASE("The audit log is read within one's org, and verifies") {
   REQUIRE(world.Call("operator", stub(), &v1::Audit::Stub::Verify, v1::VerifyLogRequest(), verified).ok());
   CHECK(verified.ok());
   CHECK(verified.logs_size() == 1);
+
+  // A record of a log that nobody began.
+  REQUIRE(test::PostgresCluster::Shared()
+              .Connect(world.in.url)
+              ->RunScript("add",
+                          "INSERT INTO audit.record (leaf_index, wall_us, day, segment, attempt, log_id, kind, leaf_hash, message) "
+                          "SELECT 57, wall_us, day, segment, attempt, 999, kind, leaf_hash, message FROM audit.record WHERE leaf_index = 0")
+              .ok());
+  REQUIRE(world.Call("operator", stub(), &v1::Audit::Stub::Verify, v1::VerifyLogRequest(), verified).ok());
+  CHECK_FALSE(verified.ok());
+  REQUIRE(verified.logs_size() == 2);
+  CHECK(verified.logs(0).problem().empty());
+  CHECK(verified.logs(1).log_id() == 999);
+  CHECK(verified.logs(1).problem() == "its log has no head");
+  CHECK(verified.logs(1).first_bad_index() == 57);
+  v1::VerifyLogRequest one;
+  one.set_log_id(999);
+  REQUIRE(world.Call("operator", stub(), &v1::Audit::Stub::Verify, one, verified).ok());
+  CHECK_FALSE(verified.ok());
+  one.set_log_id(verified.logs(0).log_id() - 1);
+  CHECK(world.Call("operator", stub(), &v1::Audit::Stub::Verify, one, verified).error_code() == StatusCode::NOT_FOUND);
 }
 
 TEST_CASE("Content is shown to who may read it, with a reason, and that is on record") {

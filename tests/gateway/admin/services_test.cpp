@@ -1,4 +1,5 @@
 #include "tests/gateway/admin/served.h"
+#include "tests/support/grpc_reason.h"
 
 using namespace tollgate;
 using grpc::StatusCode;
@@ -11,15 +12,18 @@ TEST_CASE("Every admin call wants a credential and a role that fits") {
   CHECK(world.Directory("", &v1::Directory::Stub::ListTeams, v1::ListTeamsRequest(), teams).error_code() == StatusCode::UNAUTHENTICATED);
   CHECK(world.Directory("tg_live_nonsense", &v1::Directory::Stub::ListTeams, v1::ListTeamsRequest(), teams).error_code() ==
         StatusCode::UNAUTHENTICATED);
-  CHECK(world.Directory("member", &v1::Directory::Stub::ListTeams, v1::ListTeamsRequest(), teams).error_code() ==
-        StatusCode::PERMISSION_DENIED);
+  const grpc::Status member = world.Directory("member", &v1::Directory::Stub::ListTeams, v1::ListTeamsRequest(), teams);
+  CHECK(member.error_code() == StatusCode::PERMISSION_DENIED);
+  CHECK(test::ReasonOf(member) == "ROLE_LACKS_PERMISSION");
   CHECK(world.Directory("admin", &v1::Directory::Stub::ListTeams, v1::ListTeamsRequest(), teams).ok());
   CHECK(teams.teams_size() == 1);
 
   v1::Org org;
   v1::CreateOrgRequest create;
   create.set_name("initech");
-  CHECK(world.Directory("admin", &v1::Directory::Stub::CreateOrg, create, org).error_code() == StatusCode::PERMISSION_DENIED);
+  const grpc::Status admin = world.Directory("admin", &v1::Directory::Stub::CreateOrg, create, org);
+  CHECK(admin.error_code() == StatusCode::PERMISSION_DENIED);  // Over the whole installation, that is.
+  CHECK(test::ReasonOf(admin) == "ROLE_LACKS_PERMISSION");
   CHECK(world.Directory("first", &v1::Directory::Stub::CreateOrg, create, org).ok());
   CHECK(org.name() == "initech");
   CHECK(world.Directory("first", &v1::Directory::Stub::CreateOrg, create, org).error_code() == StatusCode::ALREADY_EXISTS);

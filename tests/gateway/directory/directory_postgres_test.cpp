@@ -9,6 +9,7 @@
 
 #include "gateway/directory/row_postgres.h"
 #include "tests/gateway/admin/installation.h"
+#include "tests/support/reason.h"
 
 using namespace tollgate;
 using namespace std::chrono_literals;
@@ -123,6 +124,7 @@ TEST_CASE("A running store keeps the last good snapshot until it is too old, the
   clock.Advance(5s + 1us);
   const auto stale = store->InForce();
   CHECK(absl::IsUnavailable(stale.status()));
+  CHECK(test::ReasonOf(stale.status()) == "DIRECTORY_STALE");
   CHECK(base::Message(stale.status()).find("does not verify") != std::string::npos);
   in.Sql("UPDATE directory.head SET version = (SELECT version FROM saved)");
   while (!store->health().ok()) std::this_thread::yield();
@@ -210,10 +212,32 @@ TEST_CASE("With Postgres away the snapshot serves until it is too old; when Post
   clock.Advance(6s);
   const auto stale = store->InForce();
   CHECK(absl::IsUnavailable(stale.status()));
+  CHECK(test::ReasonOf(stale.status()) == "DIRECTORY_STALE");
   CHECK(base::Message(stale.status()).find("check Postgres") != std::string::npos);
   PostgresCluster::Shared().Start();
   while (!store->health().ok()) std::this_thread::yield();
   CHECK(store->InForce().ok());
+}
+
+TEST_CASE(
+    "No snapshot is confirmed by a server that cannot be written to, for it may be a standby which lags; the primary confirms it again") {
+  Installation in;
+  in.MakeOrg("acme");
+  auto options = in.DirectoryOptions();
+  options.poll_interval = 20ms;
+  base::ManualClock clock;
+  const auto store = Must(PostgresDirectory::Open(options, clock));
+  const auto admin = PostgresCluster::Shared().Connect(in.url);
+  const std::string name = Must(admin->Run("name", "SELECT current_database()")).Text(0, 0);
+  Must(admin->Run("set", "ALTER DATABASE " + name + " SET default_transaction_read_only = on"));
+  Must(admin->Run("end sessions",
+                  "SELECT pg_terminate_backend(pid, 30000) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = "
+                  "current_database()"));
+  clock.Advance(6s);
+  CHECK(absl::IsDeadlineExceeded(store->WaitFor(in.last_version + 1, 300ms)));  // Many rounds.
+  CHECK(absl::IsUnavailable(store->InForce().status()));
+  Must(admin->Run("mend", "ALTER DATABASE " + name + " RESET default_transaction_read_only"));
+  while (!store->InForce().ok()) std::this_thread::yield();
 }
 
 TEST_CASE("A database without the schema says what to run") {

@@ -3,15 +3,16 @@
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
 
-#include "base/error_detail.h"
 #include "gateway/directory/shard.h"
 #include "gateway/directory/snapshot_builder.h"
 #include "tests/gateway/directory/rows_of.h"
+#include "tests/support/reason.h"
 
 using namespace tollgate;
 using namespace tollgate::directory;
 using tollgate::directory::test::Company;
 using tollgate::directory::test::kMacKey;
+using tollgate::test::ReasonOf;
 
 namespace {
 
@@ -42,8 +43,6 @@ struct World {
   SnapshotBuilder builder{kMacKey};
   Row acme, search, web, key, globex, other;
 };
-
-std::string Reason(const absl::Status& status) { return status.ok() ? "" : base::DetailOf(status)->reason; }
 
 void Set(World& world, Row row, const std::string& column, base::Value value) {
   row.Set(column, std::move(value));
@@ -113,7 +112,7 @@ TEST_CASE("What ends a key's authority is named") {
   INFO(row.what);
   CHECK(before->MayRun(*before->FindKey("acmekey1"), "smollm2", kNow).ok());
   const absl::Status now = after->MayRun(*after->FindKey("acmekey1"), "smollm2", kNow);
-  CHECK(Reason(now) == row.reason);
+  CHECK(ReasonOf(now) == row.reason);
   if (row.reason == "EMERGENCY_STOP") CHECK(base::Message(now).find("a leak") != std::string::npos);
 }
 
@@ -185,7 +184,7 @@ TEST_CASE("Policies in force are compiled for their org alone; one that no longe
   CHECK(snapshot->Policies(acme)->Describe().size() == 1);
   CHECK(snapshot->MayRun(acme, "smollm2", kNow).ok());
   CHECK(absl::IsUnavailable(snapshot->MayRun(globex, "smollm2", kNow)));
-  CHECK(Reason(snapshot->MayRun(globex, "smollm2", kNow)) == "POLICY_UNUSABLE");
+  CHECK(ReasonOf(snapshot->MayRun(globex, "smollm2", kNow)) == "POLICY_UNUSABLE");
 }
 
 TEST_CASE("A canary acts on its share of requests or tenants, and always on the same tenants") {

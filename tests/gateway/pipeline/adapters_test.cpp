@@ -11,6 +11,7 @@ using namespace tollgate;
 using pipeline::Failure;
 using pipeline::Outcome;
 using pipeline::Reply;
+using test::ReasonOf;
 using test::ReplyOf;
 using test::World;
 namespace v1 = tollgate::v1;
@@ -20,11 +21,6 @@ namespace {
 const absl::Status& StatusOf(const Outcome<Reply>& outcome) {
   REQUIRE(std::holds_alternative<Failure>(outcome));
   return std::get<Failure>(outcome).status;
-}
-
-std::string ReasonOf(const Outcome<Reply>& outcome) {
-  const auto detail = base::DetailOf(StatusOf(outcome));
-  return detail ? detail->reason : "";
 }
 
 v1::RequestBody LastRequest(const World& world) {

@@ -4,6 +4,7 @@
 
 #include <catch2/catch_test_macros.hpp>
 
+#include <map>
 #include <random>
 
 #include "tests/support/random.h"
@@ -20,12 +21,27 @@ rules:
   - { id: fish, detect: { keywords: [swordfish] }, do: block }
 )";
 
-pipeline::OutputPlan Plan(std::vector<std::string> stops = {}) {
-  const std::vector<policy::PolicySource> sources = {{"house.yaml", kRules}};
-  static const auto policies = policy::PolicySet::Compile(sources);
-  if (!policies.ok()) FAIL(base::Message(policies.status()));
+constexpr const char* kMoreRules = R"(version: 1
+name: house
+rules:
+  - { id: code, detect: { regex: 'ZQ~[A-Z]{2,8}~[0-9]{2}' }, do: redact }
+  - { id: fish, detect: { keywords: [swordfish] }, do: block }
+  - { id: accent, detect: { regex: 'é' }, do: mask }
+  - { id: see, detect: { keywords: [plain, END] }, do: flag }
+  - { id: later, detect: { regex: 'E[A-Z]{1,3} [a-z~0-9]{1,12}!' }, do: flag }
+)";
+
+pipeline::OutputPlan Plan(std::vector<std::string> stops = {}, const char* rules = kRules) {
+  static std::map<std::string, std::shared_ptr<const policy::PolicySet>> all;
+  std::shared_ptr<const policy::PolicySet>& policies = all[rules];
+  if (policies == nullptr) {
+    const std::vector<policy::PolicySource> sources = {{"house.yaml", rules}};
+    auto compiled = policy::PolicySet::Compile(sources);
+    if (!compiled.ok()) FAIL(base::Message(compiled.status()));
+    policies = *std::move(compiled);
+  }
   return {.syntax = {.tools = inference::ToolStyle::kHermes, .names = {"find"}, .thinks = true},
-          .open = [](const policy::Channel& its) { return (*policies)->OpenOutput({}, its); },
+          .open = [its = policies](const policy::Channel& channel) { return its->OpenOutput({}, channel); },
           .stops = std::move(stops)};
 }
 
@@ -33,6 +49,7 @@ struct Left {
   std::string text, thought, calls;
   bool blocked = false, stopped = false;
   std::int64_t reasoning = 0;
+  std::string rules{};  // That hit, and how often.
   bool operator==(const Left&) const = default;
 };
 
@@ -46,8 +63,8 @@ void Take(pipeline::ChoiceOutput& output, Left& left) {
 }
 
 // Each code point a token; pieces of random length.
-Left Run(const std::string& raw, std::mt19937_64* random, const std::vector<std::string>& stops = {}) {
-  const pipeline::OutputPlan plan = Plan(stops);
+Left Run(const std::string& raw, std::mt19937_64* random, const std::vector<std::string>& stops = {}, const char* rules = kRules) {
+  const pipeline::OutputPlan plan = Plan(stops, rules);
   pipeline::ChoiceOutput output(0, plan);
   Left left;
   std::int64_t tokens = 0;
@@ -72,6 +89,8 @@ Left Run(const std::string& raw, std::mt19937_64* random, const std::vector<std:
   left.blocked = output.blocked();
   left.stopped = output.stopped();
   left.reasoning = output.reasoning_tokens();
+  const v1::Verdict verdict = output.Verdict();
+  for (const v1::RuleOutcome& rule : verdict.rules()) left.rules += rule.rule_id() + " " + std::to_string(rule.count()) + ", ";
   if (!left.blocked && !left.stopped) CHECK(output.delivered_tokens() == tokens);
   if (left.stopped) CHECK(output.delivered_tokens() < tokens);
   return left;
@@ -143,6 +162,34 @@ TEST_CASE("A stop string is looked for in what leaves: however the reply is cut 
     if (!want.blocked) CHECK(cut.thought == want.thought);
     CHECK(cut.stopped == (first != std::string::npos));
   }
+}
+
+TEST_CASE("Whether a stop string ended a reply or a block, and what is told of rules, does not depend on how it was cut") {
+  const std::uint64_t seed = test::Seed();
+  INFO("TOLLGATE_SEED=" << seed);
+  std::mt19937_64 random(seed);
+  const std::vector<std::string> words = {"plain ", "ZQ~ABC~12 ", "ZQ~AB", "é", "~12! ", "EN", "D", "END ", "E", "swordfish ", "code]"};
+  const std::vector<std::string> stops = {"END", "~AB", "[REDA", "in E", "**", "[REDACTED]"};
+  int both = 0;
+  for (int i = 0; i < 1500; ++i) {
+    std::string raw;
+    if (random() % 4 == 0) raw += "<think>END ZQ~ABC~12</think>";
+    for (std::uint64_t n = random() % 12; n > 0; --n) raw += words[random() % words.size()];
+    const std::vector<std::string> some = {stops[random() % stops.size()], stops[random() % stops.size()]};
+    INFO(raw << " | " << some[0] << " | " << some[1]);
+    const Left whole = Run(raw, nullptr, some, kMoreRules);
+    CHECK_FALSE((whole.blocked && whole.stopped));
+    if (whole.stopped && raw.find("swordfish") != std::string::npos) ++both;
+    for (int times = 0; times < 2; ++times) CHECK(Run(raw, &random, some, kMoreRules) == whole);
+  }
+  CHECK(both > 100);
+  const Left stopped = Run("one END two swordfish", nullptr, {"END"});
+  CHECK(stopped.text == "one ");
+  CHECK_FALSE(stopped.blocked);
+  CHECK(stopped.rules.empty());
+  const Left blocked = Run("one swordfish END", nullptr, {"END"});
+  CHECK(blocked.blocked);
+  CHECK(blocked.rules == "fish 1, ");
 }
 
 TEST_CASE("When a call is blocked, what other channels held back is on record all the same") {

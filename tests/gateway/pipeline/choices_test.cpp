@@ -14,19 +14,6 @@ using test::ReplyOf;
 
 namespace {
 
-constexpr const char* kPolicy = R"(version: 1
-name: house
-rules:
-  - id: code
-    where: { direction: output }
-    detect: { regex: 'ZQ~[A-Z]{2,8}~[0-9]{2}' }
-    do: redact
-  - id: fish
-    where: { direction: output }
-    detect: { keywords: [swordfish] }
-    do: block
-)";
-
 v1::ChatRequest AskFor(const test::World& world, int choices, const std::string& script) {
   v1::ChatRequest request = world.Ask(script);
   request.set_choices(choices);
@@ -75,7 +62,7 @@ TEST_CASE("On a stream each reply's pieces carry its number") {
 }
 
 TEST_CASE("Each reply has a filter of its own") {
-  test::World world(kPolicy);
+  test::World world(test::CodeAndFish("output"));
   const auto redacted = world.Chat(AskFor(world, 2, "!say see ZQ~\\|AB~12 now"));
   CHECK(ReplyOf(redacted).text == "see [REDACTED] now");
   CHECK(ReplyOf(redacted).more[0].text == "see [REDACTED] now");
@@ -95,7 +82,7 @@ TEST_CASE("Of each of several replies the record says what was out when it was b
   for (const bool streamed : {false, true}) {
     for (const char* script : {"!say sword\\|fish it is", "!say it is a sword\\|fish b", "!pace_ms 2\n!tokens 20\n!say a sword\\|fish b"}) {
       INFO(script << streamed);
-      test::World world(kPolicy);
+      test::World world(test::CodeAndFish("output"));
       world.options.segment = std::chrono::milliseconds(0);
       test::RecordingWriter writer;
       const auto outcome = world.Chat(AskFor(world, 3, script), streamed ? &writer : nullptr);
@@ -123,7 +110,7 @@ TEST_CASE("Of each of several replies the record says what was out when it was b
       world.CheckBooks();
     }
   }
-  test::World world(kPolicy);
+  test::World world(test::CodeAndFish("output"));
   world.Chat(AskFor(world, 2, "!say one two"));
   const v1::EndBody end = world.journal.entries().back().record.end();
   CHECK(end.choices(1).delivered_bytes() == 7);

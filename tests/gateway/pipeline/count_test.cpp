@@ -3,22 +3,17 @@
 
 #include <catch2/catch_test_macros.hpp>
 
-#include "base/error_detail.h"
 #include "gateway/directory/chat_defaults.h"
 #include "tests/gateway/pipeline/world.h"
 
 using namespace tollgate;
+using test::ReasonOf;
 using test::World;
 
 namespace {
 
 const std::string kRedact =
     "version: 1\nname: house\nrules:\n  - id: p.word\n    where: { direction: input }\n    detect: { keywords: secret }\n    do: ";
-
-std::string ReasonOf(const absl::Status& status) {
-  const auto detail = base::DetailOf(status);
-  return detail ? detail->reason : "";
-}
 
 }  // namespace
 

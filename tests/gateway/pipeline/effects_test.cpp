@@ -1,24 +1,17 @@
 // What rules ask of a request beside hiding or blocking: another model, a longer system prompt, a justification.
 #include <catch2/catch_test_macros.hpp>
 
-#include "base/error_detail.h"
 #include "base/status.h"
 #include "tests/gateway/pipeline/world.h"
 
 using namespace tollgate;
 using pipeline::Failure;
 using pipeline::Reply;
+using test::ReasonOf;
 
 namespace {
 
 std::string Policy(const std::string& rules) { return "version: 1\nname: house\nrules:\n" + rules; }
-
-std::string ReasonOf(const pipeline::Outcome<Reply>& outcome) {
-  const auto* failure = std::get_if<Failure>(&outcome);
-  if (failure == nullptr) return "answered";
-  const auto detail = base::DetailOf(failure->status);
-  return detail ? detail->reason : base::Message(failure->status);
-}
 
 const std::string kRoute = Policy("  - {id: long, detect: {length: {characters: 40}}, do: {route: big}}\n");
 

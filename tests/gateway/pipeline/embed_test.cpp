@@ -178,7 +178,7 @@ TEST_CASE("A model does what it is for and nothing else, and says where to go") 
   const auto chatted = world.Chat(chat);
   CHECK(ReasonOf(std::get<Failure>(chatted)) == "MODEL_DOES_NOT_CHAT");
   CHECK_THAT(base::Message(std::get<Failure>(chatted).status), ContainsSubstring("/v1/embeddings"));
-  CHECK(base::DetailOf(world.Count(world.NewCaller(), "rank").status())->reason == "MODEL_DOES_NOT_CHAT");
+  CHECK(ReasonOf(world.Count(world.NewCaller(), "rank").status()) == "MODEL_DOES_NOT_CHAT");
   CHECK(world.journal.entries().empty());
   std::map<std::string, std::string> serves;
   const v1::ListModelsReply listed = world.List();

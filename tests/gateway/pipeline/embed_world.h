@@ -63,10 +63,7 @@ struct EmbedWorld : World {
   }
 };
 
-inline std::string ReasonOf(const pipeline::Failure& failure) {
-  const auto detail = base::DetailOf(failure.status);
-  return detail ? detail->reason : "";
-}
+inline std::string ReasonOf(const pipeline::Failure& failure) { return ReasonOf(failure.status); }
 
 inline std::string ParamOf(const pipeline::Failure& failure) {
   const auto detail = base::DetailOf(failure.status);

@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <thread>
 
-#include "base/error_detail.h"
 #include "tests/gateway/pipeline/embed_world.h"
 #include "tests/gateway/pipeline/world.h"
 
@@ -16,6 +15,7 @@ using Catch::Matchers::ContainsSubstring;
 using pipeline::Failure;
 using pipeline::Outcome;
 using pipeline::Reply;
+using test::ReasonOf;
 using test::World;
 namespace v1 = tollgate::v1;
 
@@ -32,13 +32,6 @@ struct Led : World {
 };
 
 std::string Policy(const std::string& rules) { return "version: 1\nname: house\nrules:\n" + rules; }
-
-std::string ReasonOf(const Outcome<Reply>& outcome) {
-  const auto* failure = std::get_if<Failure>(&outcome);
-  if (failure == nullptr) return "answered";
-  const auto detail = base::DetailOf(failure->status);
-  return detail && !detail->reason.empty() ? detail->reason : std::string(absl::StatusCodeToString(failure->status.code()));
-}
 
 std::string MessageOf(const Outcome<Reply>& outcome) {
   const auto* failure = std::get_if<Failure>(&outcome);

@@ -52,7 +52,7 @@ std::shared_ptr<const policy::PolicySet> Compile(const std::string& yaml) {
 // a token's text come with the piece before it, as where a stop string begins inside of it.
 Left Through(const policy::PolicySet& policies, const std::vector<Part>& parts, std::size_t per_piece, std::size_t early = 0) {
   const auto open = [&] { return policies.OpenOutput({}); };
-  pipeline::LogprobFilter logprob_filter(open);
+  pipeline::LogprobFilter logprob_filter(true);
   const auto filter = open();
   Left out;
   const auto take = [&] {
@@ -156,6 +156,22 @@ TEST_CASE("While a capped redaction is swallowed no alternative leaves, nor at t
   }
 }
 
+TEST_CASE("An alternative is judged behind the whole reply, however far back stands what names it, or opens a string") {
+  const auto identifiers = Compile("version: 1\nname: house\nrules:\n  - {id: id, detect: {personal_data: all}, do: redact}\n");
+  std::vector<Part> list = {{"German passport numbers:"}};
+  for (int i = 0; i < 16; ++i) list.push_back({fmt::format(" C{:08},", 41939071 + 3141593 * i)});
+  list.push_back({" unknown ", {" C414", " C41451369, ", " none, "}});
+  const auto codes = Compile(kPolicy);
+  std::string opened = "{\"a\": \"";
+  for (int i = 0; i < 60; ++i) opened += "plain ";
+  const std::vector<Part> string = {{opened}, {"word ", {"\\u005aQ~AB~12 ", "\\u005", "\\u005aQ ", "other "}}};
+  for (const std::size_t per_piece : {1, 3, 1000}) {
+    INFO(per_piece);
+    CHECK(Through(*identifiers, list, per_piece).alternatives == " none, |");
+    CHECK(Through(*codes, string, per_piece).alternatives == "\\u005aQ |other |");
+  }
+}
+
 TEST_CASE("Without rules everything leaves") {
   const Left all = Through(*Compile(""), {{"a", {"b", "c"}}, {"ZQ~AB~73", {"bluebird"}}}, 1);
   CHECK(all.tokens == "a|ZQ~AB~73|");
@@ -167,15 +183,15 @@ TEST_CASE("A LogprobFilter says how many alternatives it would judge") {
   inference::Piece piece;
   piece.tokens = {token, token, token};
   const auto policies = Compile(kPolicy);
-  CHECK(pipeline::LogprobFilter([&] { return policies->OpenOutput({}); }).AlternativesToJudge(piece) == 6);
-  CHECK(pipeline::LogprobFilter(nullptr).AlternativesToJudge(piece) == 0);
+  CHECK(pipeline::LogprobFilter(true).AlternativesToJudge(piece) == 6);
+  CHECK(pipeline::LogprobFilter(false).AlternativesToJudge(piece) == 0);
 }
 
 TEST_CASE("Tokens that share a code point leave together, or not at all") {
   const auto policies = Compile(kPolicy);
   for (const bool secret : {false, true}) {
     const auto open = [&] { return policies->OpenOutput({}); };
-    pipeline::LogprobFilter logprob_filter(open);
+    pipeline::LogprobFilter logprob_filter(true);
     const auto filter = open();
     inference::Piece piece;
     piece.text = std::string(".") + (secret ? "\xCF\x9E" : "\xCF\xA0") + "!";
@@ -195,7 +211,7 @@ TEST_CASE("Tokens that share a code point leave together, or not at all") {
 
 TEST_CASE("What leaves is rounded to what is stored, and never infinite") {
   const auto policies = Compile("");
-  pipeline::LogprobFilter logprob_filter([&] { return policies->OpenOutput({}); });
+  pipeline::LogprobFilter logprob_filter(true);
   const auto filter = policies->OpenOutput({});
   inference::Piece piece;
   piece.text = "ab";

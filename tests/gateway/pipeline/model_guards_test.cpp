@@ -4,7 +4,6 @@
 
 #include <algorithm>
 
-#include "base/error_detail.h"
 #include "gateway/pipeline/breaker.h"
 #include "tests/gateway/pipeline/world.h"
 
@@ -12,6 +11,7 @@ using namespace tollgate;
 using Catch::Matchers::ContainsSubstring;
 using pipeline::Failure;
 using pipeline::Reply;
+using test::ReasonOf;
 
 namespace {
 
@@ -64,7 +64,7 @@ TEST_CASE("A prompt goes on or ends by what a guard model says of it, and its to
   CHECK(fine.tokens().output() == 3);
 
   const absl::Status refused = world.Refused("an evil word for bob@example.com");
-  CHECK(base::DetailOf(refused)->reason == "POLICY_BLOCKED");
+  CHECK(ReasonOf(refused) == "POLICY_BLOCKED");
   CHECK_THAT(base::Message(refused), ContainsSubstring("Be kind."));
   const audit::Entry last = world.journal.entries().back();
   CHECK(last.record.end().tokens().output() == 0);
@@ -118,7 +118,7 @@ TEST_CASE("The score of a verdict's word is held against the rule's threshold, w
 
 TEST_CASE("What is no verdict acts as a hit, or not at all where the rule says so, and is on record as not scanned") {
   Bed closed(Rule("input", kEchoed));
-  CHECK(base::DetailOf(closed.Refused("mumble"))->reason == "POLICY_BLOCKED");
+  CHECK(ReasonOf(closed.Refused("mumble")) == "POLICY_BLOCKED");
   CHECK_THAT(closed.End().guards(0).failure(), ContainsSubstring("cannot be read"));
   Bed open(Rule("input", kEchoed, ", on_error: allow"));
   CHECK(std::get<Reply>(open.Chat(open.Ask("mumble"))).text == "mumble");
@@ -129,7 +129,7 @@ TEST_CASE("What is no verdict acts as a hit, or not at all where the rule says s
   CHECK_THAT(long_text.journal.entries().back().record.end().guards(0).failure(), ContainsSubstring("it takes 80 in all"));
   long_text.CheckBooks();
   Bed cut(Rule("input", "prompt: '{{text}}', answer: {hit_regex: evil, pass_regex: kind}, answer_tokens: 2"));
-  CHECK(base::DetailOf(cut.Refused("a kind word"))->reason == "POLICY_BLOCKED");
+  CHECK(ReasonOf(cut.Refused("a kind word")) == "POLICY_BLOCKED");
   for (const Bed* world : {&closed, &open, &cut}) world->CheckBooks();
 }
 
@@ -179,7 +179,7 @@ TEST_CASE("An alias leads to its guard, or to a fallback where that is not loade
 TEST_CASE("A guard's tokens are the caller's quota's before it runs, and what the quota does not have is no verdict") {
   Bed world(Rule("input", kEchoed));
   world.SetQuota("tokens", "day", 60);
-  CHECK(base::DetailOf(world.Refused("a kind word"))->reason == "POLICY_BLOCKED");
+  CHECK(ReasonOf(world.Refused("a kind word")) == "POLICY_BLOCKED");
   const v1::EndBody end = world.End();
   CHECK_THAT(end.guards(0).failure(), ContainsSubstring("quota of team search"));
   CHECK(end.guard_usage_size() == 0);
@@ -206,11 +206,11 @@ TEST_CASE("A guard's tokens are the caller's quota's before it runs, and what th
 TEST_CASE("A guard that hangs is late by its own deadline, is left alone after some failures, and its tokens are counted") {
   Bed world(Rule("input", "prompt: \"!say well \\n!hang\\n{{text}}\", answer: {hit: bad, pass: good}, deadline_ms: 20"));
   for (int i = 0; i < pipeline::kGuardFailuresMax; ++i) {
-    CHECK(base::DetailOf(world.Refused("hello"))->reason == "POLICY_BLOCKED");
+    CHECK(ReasonOf(world.Refused("hello")) == "POLICY_BLOCKED");
     CHECK_THAT(world.End().guards(0).failure(), ContainsSubstring("did not answer in time"));
     CHECK(world.End().guard_usage(0).tokens().output() == 1);
   }
-  CHECK(base::DetailOf(world.Refused("hello"))->reason == "POLICY_BLOCKED");
+  CHECK(ReasonOf(world.Refused("hello")) == "POLICY_BLOCKED");
   CHECK_THAT(world.End().guards(0).failure(), ContainsSubstring("left alone for a while"));
   CHECK(world.End().guard_usage_size() == 0);
   world.CheckBooks();

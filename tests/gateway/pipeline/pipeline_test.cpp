@@ -8,6 +8,7 @@ using namespace tollgate;
 namespace v1 = tollgate::v1;
 using pipeline::Failure;
 using pipeline::Reply;
+using test::ReasonOf;
 
 TEST_CASE("Once admission is stopped the pipeline refuses newcomers, lets those inside finish, and says when it is empty") {
   test::World world;
@@ -20,7 +21,7 @@ TEST_CASE("Once admission is stopped the pipeline refuses newcomers, lets those 
   CHECK(emptied.wait_for(std::chrono::milliseconds(5)) == std::future_status::timeout);
   const auto refused = world.Chat(world.Ask("hello"));
   CHECK(std::get<Failure>(refused).status.code() == absl::StatusCode::kUnavailable);
-  CHECK(base::DetailOf(std::get<Failure>(refused).status)->reason == "SHUTTING_DOWN");
+  CHECK(ReasonOf(refused) == "SHUTTING_DOWN");
 
   world.pipe().EndAll();
   const auto outcome = running.get();
@@ -55,7 +56,7 @@ TEST_CASE("A front end learns before it reads a request whether its caller may a
   caller.bearer = "tg_live_wrong";
   const auto refused = world.pipe().Refuses(caller);
   REQUIRE(refused);
-  CHECK(base::DetailOf(refused->status)->reason == "INVALID_API_KEY");
+  CHECK(ReasonOf(refused->status) == "INVALID_API_KEY");
   CHECK(world.pipe().counts().requests == 1);
   CHECK(world.pipe().counts().failed == 1);
   world.pipe().FlushRefusals();

@@ -2,7 +2,6 @@
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/matchers/catch_matchers_string.hpp>
 
-#include "base/error_detail.h"
 #include "gateway/pipeline/questions.h"
 #include "tests/gateway/pipeline/world.h"
 
@@ -12,6 +11,7 @@ using pipeline::Failure;
 using pipeline::QuestionAnswer;
 using pipeline::QuestionAsk;
 using pipeline::Reply;
+using test::ReasonOf;
 
 namespace {
 
@@ -60,7 +60,7 @@ TEST_CASE("A prompt is asked about behind its record, as it will be used, and a 
   const absl::Status status = std::get<Failure>(outcome).status;
   CHECK(absl::IsPermissionDenied(status));
   CHECK_THAT(base::Message(status), ContainsSubstring("guard") && ContainsSubstring("Not kind."));
-  CHECK(base::DetailOf(status)->reason == "POLICY_BLOCKED");
+  CHECK(ReasonOf(status) == "POLICY_BLOCKED");
   REQUIRE(world.fake.asks.size() == 1);
   CHECK(world.fake.asks[0].messages->front().parts[0] == "evil for [EMAIL]");
   CHECK(world.Kinds() == "REQUEST FINAL");

@@ -1,4 +1,5 @@
 #include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
 
 #include "base/error_detail.h"
 #include "tests/gateway/pipeline/world.h"
@@ -7,6 +8,7 @@ using namespace tollgate;
 namespace v1 = tollgate::v1;
 using pipeline::Failure;
 using pipeline::Reply;
+using test::ReasonOf;
 using test::ReplyOf;
 
 namespace {
@@ -25,10 +27,7 @@ rules:
     do: redact
 )";
 
-std::string ReasonOf(const absl::Status& status) {
-  const auto detail = base::DetailOf(status);
-  return detail ? detail->reason : "";
-}
+absl::Status Stale() { return base::WithDetail(base::Unavailable("last confirmed long ago"), {.reason = "DIRECTORY_STALE"}); }
 
 }  // namespace
 
@@ -167,9 +166,9 @@ TEST_CASE("A quota ends the output at its exact token") {
   CHECK(reply.end.usage().output() == 100);
   CHECK(reply.end.finish_reason() == v1::FINISH_REASON_LENGTH);
   CHECK(reply.end.quota_reached() == "team search");
-  const auto again = world.Chat(world.Ask("!tokens 500"));
-  CHECK(std::get<Failure>(again).status.code() == absl::StatusCode::kResourceExhausted);
-  CHECK(ReasonOf(std::get<Failure>(again).status) == "QUOTA_SPENT");
+  const absl::Status again = std::get<Failure>(world.Chat(world.Ask("!tokens 500"))).status;
+  CHECK(again.code() == absl::StatusCode::kResourceExhausted);
+  CHECK(ReasonOf(again) == "QUOTA_SPENT");
   world.CheckBooks();
 }
 
@@ -196,8 +195,8 @@ TEST_CASE("Who may not, is refused by name before anything is kept") {
        absl::StatusCode::kInvalidArgument, "INVALID_REQUEST"},
       {"a long id of the caller's own", [](auto&, auto& caller, auto&) { caller.client_request_id.assign(129, 'a'); },
        absl::StatusCode::kInvalidArgument, "INVALID_REQUEST"},
-      {"a stale directory", [](auto& world, auto&, auto&) { world.directory.Set(base::Unavailable("stale")); },
-       absl::StatusCode::kUnavailable, ""},
+      {"a stale directory", [](auto& world, auto&, auto&) { world.directory.Set(Stale()); }, absl::StatusCode::kUnavailable,
+       "DIRECTORY_STALE"},
   };
   for (const Row& row : rows) {
     DYNAMIC_SECTION(row.name) {
@@ -221,10 +220,12 @@ TEST_CASE("Authority that ends while a request is on its way is seen before anyt
     const char* name;
     std::function<void(test::World&)> end;
     const char* reason;
+    const char* kinds = "REQUEST FINAL";
   };
   const Row rows[] = {{"the key is revoked", [](auto& world) { world.RevokeKey(); }, "KEY_REVOKED"},
                       {"the model is stopped", [](auto& world) { world.StopModel(); }, "EMERGENCY_STOP"},
-                      {"the team is blocked", [](auto& world) { world.BlockTeam(); }, "TEAM_BLOCKED"}};
+                      {"the team is blocked", [](auto& world) { world.BlockTeam(); }, "TEAM_BLOCKED"},
+                      {"nobody can say", [](auto& world) { world.directory.Set(Stale()); }, "DIRECTORY_STALE", "REQUEST ABORT"}};
   for (const Row& row : rows) {
     DYNAMIC_SECTION(row.name << ", before it is on record") {
       test::World world(std::string(kPolicy) +
@@ -242,7 +243,7 @@ TEST_CASE("Authority that ends while a request is on its way is seen before anyt
       row.end(world);
       world.journal.Release();
       CHECK(ReasonOf(std::get<Failure>(running.get()).status) == row.reason);
-      CHECK(world.Kinds() == "REQUEST FINAL");
+      CHECK(world.Kinds() == row.kinds);
       CHECK(world.journal.entries()[1].record.end().reason() == row.reason);
       CHECK(world.journal.entries()[1].record.end().tokens().output() == 0);
       world.CheckBooks();
@@ -259,20 +260,21 @@ TEST_CASE("A client that went away while its prompt waited to be judged is not o
   world.CheckBooks();
 }
 
-TEST_CASE("A stream ends with a record when its authority ends") {
+TEST_CASE("A stream ends with a record when its authority ends, or cannot be confirmed any more") {
+  const bool stale = GENERATE(false, true);
+  const std::string reason = stale ? "DIRECTORY_STALE" : "KEY_REVOKED";
   test::World world;
   world.options.authority_check = std::chrono::milliseconds(1);
   test::RecordingWriter writer;
   writer.on_write = [&](int write) {
-    if (write == 0) world.RevokeKey();
+    if (write == 0 && stale) world.directory.Set(Stale());
+    if (write == 0 && !stale) world.RevokeKey();
   };
-  const auto outcome = world.Chat(world.Ask("!pace_ms 2\n!tokens 4000"), &writer);
-  const Failure& failure = std::get<Failure>(outcome);
-  CHECK(ReasonOf(failure.status) == "KEY_REVOKED");
-  const auto final = world.journal.Of(v1::RECORD_KIND_FINAL);
-  REQUIRE(final.size() == 1);
-  CHECK(final[0].record.end().reason() == "KEY_REVOKED");
-  CHECK(final[0].record.end().tokens().output() < 4000);
+  CHECK(ReasonOf(world.Chat(world.Ask("!pace_ms 2\n!tokens 4000"), &writer)) == reason);
+  const auto last = world.journal.Of(stale ? v1::RECORD_KIND_ABORT : v1::RECORD_KIND_FINAL);
+  REQUIRE(last.size() == 1);
+  CHECK(last[0].record.end().reason() == reason);
+  CHECK(last[0].record.end().tokens().output() < 4000);
   world.CheckBooks();
 }
 
@@ -284,8 +286,7 @@ TEST_CASE("A stream whose client takes nothing any more ends with a record when 
   writer.on_write = [&](int write) {
     if (write == 1) world.RevokeKey();
   };
-  const auto outcome = world.Chat(world.Ask("!pace_ms 2\n!tokens 4000"), &writer);
-  CHECK(ReasonOf(std::get<Failure>(outcome).status) == "KEY_REVOKED");
+  CHECK(ReasonOf(world.Chat(world.Ask("!pace_ms 2\n!tokens 4000"), &writer)) == "KEY_REVOKED");
   const auto final = world.journal.Of(v1::RECORD_KIND_FINAL);
   REQUIRE(final.size() == 1);
   CHECK(final[0].record.end().reason() == "KEY_REVOKED");
@@ -386,10 +387,9 @@ TEST_CASE("A prompt that does not fit the context is refused with the numbers") 
   test::World world;
   std::string long_text;
   for (int i = 0; i < 5000; ++i) long_text += "word ";
-  const auto outcome = world.Chat(world.Ask(long_text));
-  const Failure& failure = std::get<Failure>(outcome);
-  CHECK(ReasonOf(failure.status) == "CONTEXT_LENGTH_EXCEEDED");
-  CHECK(base::Message(failure.status).find("4096") != std::string::npos);
+  const absl::Status status = std::get<Failure>(world.Chat(world.Ask(long_text))).status;
+  CHECK(ReasonOf(status) == "CONTEXT_LENGTH_EXCEEDED");
+  CHECK(base::Message(status).find("4096") != std::string::npos);
 }
 
 TEST_CASE("A long prompt takes the same way on the CPU pool") {

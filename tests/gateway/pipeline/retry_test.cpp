@@ -3,7 +3,11 @@
 #include <catch2/catch_test_macros.hpp>
 
 #include <algorithm>
+#include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/io_context.hpp>
+#include <thread>
 
+#include "gateway/pipeline/choice_output.h"
 #include "tests/gateway/pipeline/watched_pool.h"
 #include "tests/gateway/pipeline/world.h"
 
@@ -40,6 +44,31 @@ Said Say(test::World& world, const v1::ChatRequest& ask, bool streamed) {
   world.CheckBooks();
   return out;
 }
+
+// Counts what it is asked.
+class AskedFilter final : public policy::StreamFilter {
+ public:
+  AskedFilter(std::unique_ptr<policy::StreamFilter> inner, int& asked) : inner_(std::move(inner)), asked_(asked) {}
+  absl::StatusOr<std::string> Push(std::string_view raw) override { return inner_->Push(raw); }
+  absl::StatusOr<std::string> Finish() override { return inner_->Finish(); }
+  bool acts() const override { return inner_->acts(); }
+  bool blocked() const override { return inner_->blocked(); }
+  const policy::Verdict& verdict() const override { return inner_->verdict(); }
+  policy::Verdict VerdictBefore(std::int64_t before) const override { return inner_->VerdictBefore(before); }
+  const std::vector<policy::RawSpan>& raw() const override { return inner_->raw(); }
+  const std::vector<std::pair<std::int64_t, std::int64_t>>& replaced() const override { return inner_->replaced(); }
+  std::size_t held_bytes() const override { return inner_->held_bytes(); }
+  std::int64_t pushed_bytes() const override { return inner_->pushed_bytes(); }
+  std::int64_t decided_bytes() const override { return inner_->decided_bytes(); }
+  bool LetsOut(std::string_view next) const override {
+    ++asked_;
+    return inner_->LetsOut(next);
+  }
+
+ private:
+  const std::unique_ptr<policy::StreamFilter> inner_;
+  int& asked_;
+};
 
 // However the span is cut into tokens, and wherever it stands.
 const char* const kScripts[] = {"!say call 555-1234 now", "!say call 55\\|5-1\\|234 now", "!say call 555-\\|1234", "!say 555-1234 now",
@@ -132,6 +161,70 @@ TEST_CASE(
     CHECK(tokens == said.text);
     CHECK(all.find("555") == std::string::npos);
   }
+}
+
+TEST_CASE("What is taken back is made anew on the executor for large work where each of its tokens is judged by itself") {
+  for (const bool logprobs : {false, true}) {
+    boost::asio::io_context cpu;
+    auto guard = boost::asio::make_work_guard(cpu);
+    int works = 0;
+    std::thread thread([&] {
+      while (cpu.run_one() > 0) ++works;
+    });
+    {
+      test::World world(Rule(kNumber, "block", 3));
+      world.cpu = cpu.get_executor();
+      v1::ChatRequest ask = world.Ask("!say call me at 555-1234 now");
+      ask.set_logprobs(logprobs);  // Without alternatives, which would be work of their own.
+      CHECK(Say(world, ask, /*streamed=*/false).text == "call me at other now");
+    }
+    guard.reset();
+    thread.join();
+    CHECK((works > 0) == logprobs);
+  }
+}
+
+TEST_CASE("Of a reply that is made anew no alternative is judged again, and the same are listed") {
+  const std::vector<policy::PolicySource> sources = {{"house", Rule(kNumber, "block", 3)}};
+  const auto policies = policy::PolicySet::Compile(sources);
+  REQUIRE(policies.ok());
+  int asked = 0;
+  pipeline::OutputPlan plan{
+      .open = [&](const policy::Channel& channel) { return std::make_unique<AskedFilter>((*policies)->OpenOutput({}, channel), asked); }};
+  plan.logprobs = true;
+  plan.retries = {{"number", 3}};
+  pipeline::ChoiceOutput output(0, plan);
+  inference::Piece all;
+  for (const std::string word : {"call ", "me ", "at ", "55", "5-12", "34 ", "now"}) {
+    all.text += word;
+    inference::OutputToken token{.id = static_cast<std::int32_t>(all.tokens.size()), .bytes = word, .logprob = -1, .top = {}};
+    for (const char* other : {"555-1234", "555", "you ", "5"}) token.top.push_back({1000, other, -2});
+    token.text_end = static_cast<std::int64_t>(all.text.size());
+    all.tokens.push_back(std::move(token));
+  }
+  REQUIRE(output.Push(all).ok());
+  REQUIRE(output.NextFound());
+  CHECK(asked == 28);
+  inference::Piece kept = all;
+  kept.tokens.resize(3);
+  kept.text.resize(11);
+  auto anew = output.TakenBack(kept);
+  REQUIRE(anew != nullptr);
+  CHECK(asked == 28);
+  inference::Piece rest;
+  rest.text = "home ";
+  rest.tokens = {{.id = 9, .bytes = rest.text, .logprob = -1, .top = {{1000, "555", -2}, {1001, "work ", -2}}, .text_end = 16}};
+  REQUIRE(anew->Push(rest).ok());
+  CHECK(asked == 30);
+  REQUIRE(anew->Finish().ok());
+  std::string tokens;
+  const pipeline::OutputPiece piece = anew->Take();
+  for (const v1::TokenLogprob& token : piece.logprobs) {
+    tokens += token.token() + "(";
+    for (const v1::TokenLogprob& top : token.top()) tokens += top.token();
+    tokens += ")";
+  }
+  CHECK(tokens == "call (you )me (you )at (you )home (work )");
 }
 
 TEST_CASE("A reply in a form that has ended is not written anew from its middle, where the form would begin again: the rule acts") {

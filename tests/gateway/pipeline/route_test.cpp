@@ -1,27 +1,25 @@
 // Aliases: where requests are led, what is on record, and what may not be led around.
 #include <catch2/catch_test_macros.hpp>
 
+#include <algorithm>
+#include <future>
 #include <map>
+#include <memory>
 #include <set>
 #include <thread>
+#include <utility>
+#include <vector>
 
-#include "base/error_detail.h"
 #include "tests/gateway/pipeline/world.h"
 
 using namespace tollgate;
-using pipeline::Failure;
 using pipeline::Outcome;
 using pipeline::Reply;
+using test::ReasonOf;
 using test::World;
 namespace v1 = tollgate::v1;
 
 namespace {
-
-std::string ReasonOf(const Outcome<Reply>& outcome) {
-  const auto* failure = std::get_if<Failure>(&outcome);
-  const auto detail = failure == nullptr ? std::nullopt : base::DetailOf(failure->status);
-  return detail ? detail->reason : "";
-}
 
 std::string RouteOf(const Outcome<Reply>& outcome) {
   const auto* reply = std::get_if<Reply>(&outcome);
@@ -88,6 +86,47 @@ TEST_CASE("A target that is not loaded, or whose queue is full, gives way to the
   CHECK(ReasonOf(world.Chat(world.Ask("hello", "both"))) == "QUEUE_FULL");
   cancellation->Cancel();
   hung.get();
+  world.CheckBooks();
+}
+
+TEST_CASE("A team that has its part of a queue is led to the fallback, another team is not; several replies want room for all") {
+  World world;
+  const std::string of_another = world.AddTeam("sales");
+  world.LoadModel("small", 4, 3);  // Of 7 places one team alone has 6.
+  world.LoadModel("spare");
+  world.SetAlias("busy", "small=1", "spare");
+  const auto ask = [&](const std::string& key, int choices) {
+    pipeline::Caller caller = world.NewCaller();
+    caller.bearer = key;
+    v1::ChatRequest request = world.Ask("hello", "busy");
+    request.set_choices(choices);
+    return RouteOf(world.ChatAs(caller, request));
+  };
+  const auto inside = [&] {
+    const auto stats = world.pool().stats();
+    const auto small = std::find_if(stats.begin(), stats.end(), [](const auto& s) { return s.model == "small"; });
+    return small->running + small->waiting;
+  };
+  std::vector<std::pair<std::shared_ptr<pipeline::Cancellation>, std::future<Outcome<Reply>>>> hung;
+  const auto hang = [&](int sequences) {
+    while (inside() < sequences) {
+      const int before = inside();
+      const auto cancellation = std::make_shared<pipeline::Cancellation>();
+      hung.emplace_back(cancellation, world.Start(world.Ask("!hang", "small"), nullptr, cancellation));
+      while (inside() == before) std::this_thread::yield();
+    }
+  };
+  const std::string to_small = "alias=busy; model=small; share=1/1", to_spare = "alias=busy; model=spare; fallback=1";
+  hang(5);
+  CHECK(ask(world.key_text, 2) == to_spare);
+  hang(6);
+  CHECK(ask(world.key_text, 1) == to_spare);
+  CHECK(ReasonOf(world.Chat(world.Ask("hello", "small"))) == "QUEUE_FULL");
+  CHECK(ask(of_another, 1) == to_small);
+  CHECK(ask(of_another, 2) == to_spare);
+  CHECK(world.journal.Of(v1::RECORD_KIND_ABORT).size() == 1);  // Of the one that was asked for by its name: others knew before.
+  for (auto& [cancellation, call] : hung) cancellation->Cancel();
+  for (auto& [cancellation, call] : hung) call.get();
   world.CheckBooks();
 }
 

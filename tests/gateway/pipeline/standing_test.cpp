@@ -7,7 +7,6 @@
 #include <catch2/matchers/catch_matchers.hpp>
 #include <catch2/matchers/catch_matchers_string.hpp>
 
-#include "base/error_detail.h"
 #include "gateway/directory/chat_defaults.h"
 #include "gateway/pipeline/defaults.h"
 #include "tests/gateway/pipeline/embed_world.h"
@@ -18,6 +17,7 @@ using namespace tollgate;
 using Catch::Matchers::ContainsSubstring;
 using directory::ChatDefaults;
 using pipeline::Failure;
+using test::ReasonOf;
 using test::ReplyOf;
 using test::WatchedWork;
 
@@ -239,7 +239,7 @@ TEST_CASE("Under a cap on thoughts a form has none to close, and what lets none 
   CHECK(base::Message(status) ==
         "tool_choice: a call that is forced cannot have its thought closed, and m thinks; team search allows at most 7 tokens of thought "
         "(version 4 of its defaults)");
-  CHECK(base::DetailOf(status)->reason == "CAP_EXCEEDED");
+  CHECK(ReasonOf(status) == "CAP_EXCEEDED");
   model.opens_thinking = false;
   CHECK(pipeline::CheckThoughtCap(chain, forced, model).ok());
   model.opens_thinking = true;

@@ -61,26 +61,13 @@ struct Strict : test::World {
   }
 };
 
-constexpr const char* kPolicy = R"(version: 1
-name: house
-rules:
-  - id: code
-    where: { direction: output }
-    detect: { regex: 'ZQ~[A-Z]{2,8}~[0-9]{2}' }
-    do: redact
-  - id: fish
-    where: { direction: output }
-    detect: { keywords: [swordfish] }
-    do: block
-)";
-
 }  // namespace
 
 TEST_CASE(
     "A strict answer, whole or streamed, has on record all that it was made with, sealed what is content; the record alone makes it "
     "again") {
   for (const bool streamed : {false, true}) {
-    Strict world(kPolicy);
+    Strict world(test::CodeAndFish("output"));
     v1::ChatRequest request = world.AskStrictly("!say one two ZQ~AB~12 three four");
     request.mutable_sampling()->set_temperature(0.123456789);
     request.mutable_sampling()->set_seed(77);
@@ -119,7 +106,7 @@ TEST_CASE(
 
 TEST_CASE("An answer that policy or a quota cut off is on record as far as it came, and is made again so far") {
   SECTION("policy") {
-    Strict world(kPolicy);
+    Strict world(test::CodeAndFish("output"));
     const auto outcome = world.Chat(world.AskStrictly("!say a big swordfish swims on and on"));
     CHECK(ReplyOf(outcome).end.finish_reason() == v1::FINISH_REASON_CONTENT_FILTER);
     const std::vector<std::int32_t> again = world.Again(), recorded = world.Recorded();

@@ -6,6 +6,7 @@
 #include <functional>
 
 #include "base/error_detail.h"
+#include "policy/policy_set.h"
 
 using namespace tollgate;
 namespace v1 = tollgate::v1;
@@ -49,6 +50,23 @@ inference::ModelInfo Model(ToolStyle tools, bool grammars = true, bool thinks = 
 std::string ParamOf(const absl::Status& status) {
   const auto detail = base::DetailOf(status);
   return status.ok() ? "" : detail ? detail->param : "?";
+}
+
+// A prompt as a policy of one rule leaves it.
+std::vector<policy::Message> Judged(const std::string& detect, const std::string& action, const std::vector<policy::Message>& prompt) {
+  const policy::PolicySource source{"t.yaml", "version: 1\nname: t\nrules:\n  - {id: r, detect: " + detect + ", do: " + action + "}\n"};
+  const auto policies = policy::PolicySet::Compile({&source, 1});
+  REQUIRE(policies.ok());
+  const auto inspection = (*policies)->Inspect({}, prompt);
+  REQUIRE(inspection.ok());
+  return inspection->prompt;
+}
+
+// The grammar of forced calls, of tools that policy let be.
+std::string Calls(const v1::ChatRequest& request, const inference::ModelInfo& model) {
+  const auto calls = pipeline::ForcedCalls(request, pipeline::PolicyPrompt(request), model);
+  REQUIRE(calls.ok());
+  return *calls;
 }
 
 }  // namespace
@@ -148,7 +166,7 @@ TEST_CASE("A result that is JSON with escapes is judged decoded, and given on as
   CHECK(prompt[5].role == policy::Role::kTool);
   CHECK(prompt[5].parts == std::vector<std::string>{"{\"", "name", "\":\"", "M\u00FCller", "\"}"});
   CHECK(pipeline::TurnsOf(request, prompt)[2].text == result);
-  prompt[5].parts[3] = "[\"GONE\"]";
+  prompt = Judged("{keywords: \"M\u00FCller\"}", "replace, replacement: '[\"GONE\"]'", prompt);
   CHECK(pipeline::TurnsOf(request, prompt)[2].text == R"({"name":"[\"GONE\"]"})");
   v1::SealedContent content;
   pipeline::FillUsed(request, prompt, content);
@@ -158,19 +176,57 @@ TEST_CASE("A result that is JSON with escapes is judged decoded, and given on as
   CHECK(pipeline::PolicyPrompt(request).size() == 5);
 }
 
+TEST_CASE("What a rule hides in either reading of a result is not in what the model gets") {
+  v1::ChatRequest request = Sound();
+  request.mutable_messages(2)->set_parts(0, R"({"id":7,"diagnosis":"so-called \"carcinoma in situ\", stage 0","by":"Dr. X"})");
+  const auto used = Judged(R"({regex: '"diagnosis":\s{0,4}"(?:[^"\\]|\\.)*"', cap: 4096})", "redact", pipeline::PolicyPrompt(request));
+  CHECK(pipeline::TurnsOf(request, used)[2].text == R"({"id":7,[REDACTED],"by":"Dr. X"})");
+  v1::SealedContent content;
+  pipeline::FillUsed(request, used, content);
+  CHECK(content.prompt_used(2).parts(0) == R"({"id":7,[REDACTED],"by":"Dr. X"})");
+}
+
 TEST_CASE("Who names a function gets one call, as who allows no others beside it") {
   v1::ChatRequest request = Sound();
   request.mutable_tool_choice()->set_required(true);
   CHECK_FALSE(pipeline::OneCall(request));
-  const std::string several = pipeline::ForcedCalls(request, Model(ToolStyle::kHermes));
+  const std::string several = Calls(request, Model(ToolStyle::kHermes));
   request.set_parallel_tool_calls(false);
   CHECK(pipeline::OneCall(request));
-  const std::string one = pipeline::ForcedCalls(request, Model(ToolStyle::kHermes));
+  const std::string one = Calls(request, Model(ToolStyle::kHermes));
   CHECK(one != several);
   request.clear_parallel_tool_calls();
   request.mutable_tool_choice()->set_function("find");
   CHECK(pipeline::OneCall(request));
-  CHECK(pipeline::ForcedCalls(request, Model(ToolStyle::kHermes)) == one);
+  CHECK(Calls(request, Model(ToolStyle::kHermes)) == one);
+}
+
+TEST_CASE("A forced call is held to the tools as policy left them") {
+  v1::ChatRequest request = Sound();
+  request.mutable_tools(0)->set_parameters(R"({"type":"object","properties":{"client":{"enum":["Ada Lovelace","Grace Hopper"]}}})");
+  request.mutable_tool_choice()->set_required(true);
+  const inference::ModelInfo model = Model(ToolStyle::kHermes);
+  const auto with = [&](const std::string& detect, const std::string& action) {
+    return pipeline::ForcedCalls(request, Judged(detect, action, pipeline::PolicyPrompt(request)), model);
+  };
+  const auto calls = with("{keywords: [Ada Lovelace]}", "replace, replacement: SOMEBODY");
+  REQUIRE(calls.ok());
+  CHECK(calls->find("Grace Hopper") != std::string::npos);
+  CHECK(calls->find("Ada") == std::string::npos);
+  CHECK(calls->find("SOMEBODY") != std::string::npos);
+  const auto reason = [](const absl::Status& status) { return status.ok() ? "" : base::DetailOf(status)->reason; };
+  // A name that is another one, a type that is none, a text where a schema was.
+  CHECK(ParamOf(with("{keywords: find}", "redact").status()) == "tools[0].function.name");
+  CHECK(reason(with("{keywords: find}", "redact").status()) == "POLICY_NOT_APPLICABLE");
+  CHECK(reason(with("{keywords: object}", "redact").status()) == "POLICY_NOT_APPLICABLE");
+  CHECK(reason(with("{regex: 'Ada.{1,9}Grace'}", "redact").status()).empty());
+  CHECK(reason(with("{regex: 'Ada.{1,16}Grace'}", "redact").status()) == "POLICY_NOT_APPLICABLE");
+  // Where the model decides, what it is shown is all.
+  request.mutable_tool_choice()->clear_required();
+  CHECK(with("{keywords: object}", "redact").value() == "");
+  CHECK(reason(with("{keywords: find}", "redact").status()) == "POLICY_NOT_APPLICABLE");
+  request.mutable_tool_choice()->set_none(true);
+  CHECK(with("{keywords: find}", "redact").value() == "");
 }
 
 TEST_CASE("How an output is read depends on what was asked and on the model") {
@@ -178,10 +234,10 @@ TEST_CASE("How an output is read depends on what was asked and on the model") {
   auto syntax = pipeline::SyntaxOf(request, Model(ToolStyle::kDeepSeek));
   CHECK(syntax.tools == ToolStyle::kDeepSeek);
   CHECK(syntax.names == std::vector<std::string>{"find"});
-  CHECK(pipeline::ForcedCalls(request, Model(ToolStyle::kDeepSeek)).empty());
+  CHECK(Calls(request, Model(ToolStyle::kDeepSeek)).empty());
   request.mutable_tool_choice()->set_function("find");
   CHECK(pipeline::SyntaxOf(request, Model(ToolStyle::kDeepSeek)).tools == ToolStyle::kLlama);
-  CHECK(pipeline::ForcedCalls(request, Model(ToolStyle::kDeepSeek)).starts_with("root ::= call"));
+  CHECK(Calls(request, Model(ToolStyle::kDeepSeek)).starts_with("root ::= call"));
   request.mutable_tool_choice()->set_none(true);
   CHECK(pipeline::SyntaxOf(request, Model(ToolStyle::kDeepSeek)).plain());
   CHECK(pipeline::TurnsOf(request, pipeline::PolicyPrompt(request))[0].tools.empty());

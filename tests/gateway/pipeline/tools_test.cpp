@@ -1,29 +1,20 @@
 // Calls of tools and thoughts on their way out: told apart, filtered each by itself, on record before they leave.
+#include <algorithm>
 #include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
 
 #include "base/error_detail.h"
+#include "tests/gateway/pipeline/watched_pool.h"
 #include "tests/gateway/pipeline/world.h"
 
 using namespace tollgate;
 namespace v1 = tollgate::v1;
 using pipeline::Failure;
 using pipeline::Reply;
+using test::ReasonOf;
 using test::ReplyOf;
 
 namespace {
-
-constexpr const char* kPolicy = R"(version: 1
-name: house
-rules:
-  - id: code
-    where: { direction: both }
-    detect: { regex: 'ZQ~[A-Z]{2,8}~[0-9]{2}' }
-    do: redact
-  - id: fish
-    where: { direction: both }
-    detect: { keywords: [swordfish] }
-    do: block
-)";
 
 v1::ChatRequest AskWithTools(const test::World& world, const std::string& script) {
   v1::ChatRequest request = world.Ask(script);
@@ -102,7 +93,7 @@ TEST_CASE("On a stream a call is on record before it leaves") {
 }
 
 TEST_CASE("Arguments are filtered with their escapes decoded, and what is redacted is on record") {
-  test::World world(kPolicy);
+  test::World world(test::CodeAndFish("both"));
   const auto outcome = world.Chat(AskWithTools(world, R"(!call find {"q": "see Z\\u0051~A\|B~12!", "n": 1})"));
   const Reply& reply = ReplyOf(outcome);
   REQUIRE(reply.calls.size() == 1);
@@ -118,7 +109,7 @@ TEST_CASE("Arguments are filtered with their escapes decoded, and what is redact
 }
 
 TEST_CASE("A call whose arguments are blocked does not leave, and ends the reply") {
-  test::World world(kPolicy);
+  test::World world(test::CodeAndFish("both"));
   const auto outcome = world.Chat(AskWithTools(world, R"(!say before
 !call now {}
 !call find {"q": "sword\\u0066i\|sh"}
@@ -133,7 +124,7 @@ TEST_CASE("A call whose arguments are blocked does not leave, and ends the reply
 }
 
 TEST_CASE("What is no sound call is text, under the text's rules") {
-  test::World world(kPolicy);
+  test::World world(test::CodeAndFish("both"));
   CHECK(ReplyOf(world.Chat(AskWithTools(world, "!call other {}"))).text ==
         "<tool_call>\n{\"name\": \"other\", \"arguments\": {}}\n</tool_call>");
   const auto redacted = world.Chat(AskWithTools(world, R"(!call other {"q": "ZQ~AB~12"})"));
@@ -142,6 +133,41 @@ TEST_CASE("What is no sound call is text, under the text's rules") {
   v1::ChatRequest none = AskWithTools(world, "!call find {}");
   none.mutable_tool_choice()->set_none(true);
   CHECK(ReplyOf(world.Chat(none)).text.find("<tool_call>") == 0);
+}
+
+TEST_CASE("What the rules of calls hide is hidden in a call that the reply's end cuts off, and only that") {
+  const std::string where = GENERATE(as<std::string>(), "parts: tool_calls", "tool: find");
+  const std::string action = GENERATE(as<std::string>(), "redact", "block");
+  CAPTURE(where, action);
+  test::World world("version: 1\nname: house\nrules:\n  - { id: code, where: { " + where +
+                    " }, detect: { regex: 'ZQ~[A-Z]{2,8}~[0-9]{2}' }, do: " + action + " }\n");
+  const std::string script = "!say I look. \n!call find {\"q\": \"it is ZQ~AB~12 or so, one two three\"}";
+  bool reached = false;
+  for (int tokens = 1; tokens < 24; ++tokens) {
+    v1::ChatRequest request = AskWithTools(world, script);
+    request.set_max_tokens(tokens);
+    const auto outcome = world.Chat(request);
+    const Reply& reply = ReplyOf(outcome);
+    CAPTURE(tokens, reply.text);
+    CHECK(reply.text.find("ZQ~AB~12") == std::string::npos);
+    CHECK(Released(world).find("ZQ~AB~12") == std::string::npos);
+    if (reply.end.finish_reason() == v1::FINISH_REASON_TOOL_CALLS) break;
+    const auto end = world.journal.Of(v1::RECORD_KIND_FINAL).back();
+    if (end.record.end().output_verdict().rules().empty()) continue;
+    reached = true;
+    CHECK(reply.text == "I look.");
+    CHECK(reply.end.finish_reason() == (action == "block" ? v1::FINISH_REASON_CONTENT_FILTER : v1::FINISH_REASON_LENGTH));
+    REQUIRE(end.record.end().output_verdict().rules_size() == 1);
+    CHECK(end.record.end().output_verdict().rules(0).spans(0).field() == "tool_calls");
+    const v1::SealedContent content = world.Content(end);
+    const auto kept = [](const v1::RawSpan& its) { return its.text().starts_with("find{"); };
+    CHECK(std::any_of(content.raw().begin(), content.raw().end(), kept));
+  }
+  CHECK(reached);
+  v1::ChatRequest request = AskWithTools(world, "!call now {\"q\": \"it is ZQ~AB~12 or so, one two three\"}");
+  request.set_max_tokens(10);
+  if (where == "tool: find") CHECK(ReplyOf(world.Chat(request)).text.find("ZQ~AB~12") != std::string::npos);
+  world.CheckBooks();
 }
 
 TEST_CASE("Without parallel calls the first one is all that is given") {
@@ -155,7 +181,7 @@ TEST_CASE("Without parallel calls the first one is all that is given") {
 }
 
 TEST_CASE("Descriptions, arguments and results are judged on their way in, and the model gets what policy left") {
-  test::World world(kPolicy);
+  test::World world(test::CodeAndFish("both"));
   v1::ChatRequest request = AskWithTools(world, "hello");
   SECTION("a description") { request.mutable_tools(0)->set_description("swordfish"); }
   SECTION("a schema, escaped") { request.mutable_tools(0)->set_parameters(R"({"description":"sword\u0066ish"})"); }
@@ -174,12 +200,12 @@ TEST_CASE("Descriptions, arguments and results are judged on their way in, and t
   }
   const auto outcome = world.Chat(request);
   REQUIRE(std::holds_alternative<Failure>(outcome));
-  CHECK(base::DetailOf(std::get<Failure>(outcome).status)->reason == "POLICY_BLOCKED");
+  CHECK(ReasonOf(outcome) == "POLICY_BLOCKED");
   CHECK(world.Kinds() == "DENY");
 }
 
 TEST_CASE("A redacted description is on record as it came and as it was used") {
-  test::World world(kPolicy);
+  test::World world(test::CodeAndFish("both"));
   v1::ChatRequest request = AskWithTools(world, "hello");
   request.mutable_tools(0)->set_description("about ZQ~AB~12");
   ReplyOf(world.Chat(request));
@@ -189,7 +215,7 @@ TEST_CASE("A redacted description is on record as it came and as it was used") {
 }
 
 TEST_CASE("A thought is told apart, filtered by itself, counted, and on record") {
-  test::World world(kPolicy);
+  test::World world(test::CodeAndFish("both"));
   world.options.segment = std::chrono::milliseconds(0);
   test::RecordingWriter writer;
   const auto outcome = world.Chat(world.Ask("!pace_ms 1\n!think it was ZQ~\\|AB~12 I think\n!say four is the answer"), &writer);
@@ -205,7 +231,7 @@ TEST_CASE("A thought is told apart, filtered by itself, counted, and on record")
 }
 
 TEST_CASE("A blocked thought ends the reply") {
-  test::World world(kPolicy);
+  test::World world(test::CodeAndFish("both"));
   const auto outcome = world.Chat(world.Ask("!think of sword\\|fish now\n!say four"));
   CHECK(ReplyOf(outcome).end.finish_reason() == v1::FINISH_REASON_CONTENT_FILTER);
   CHECK(ReplyOf(outcome).thought == "of ");
@@ -237,6 +263,65 @@ TEST_CASE("A call that is forced is refused by name where the model cannot be he
   request.mutable_tool_choice()->set_required(true);
   CHECK(ParamOf(world.Chat(request)) == "tool_choice");
   CHECK(world.Kinds().empty());
+}
+
+TEST_CASE("What a rule hides of a tool is not in the grammar of a forced call,") {
+  test::World world(R"(version: 1
+name: house
+rules:
+  - { id: names, detect: { keywords: [Ada Lovelace] }, do: pseudonymise }
+)");
+  test::WatchedPool pool;
+  pool.inner = &world.pool();
+  pool.forms = true;
+  world.pool_between = &pool;
+  v1::ChatRequest request = AskWithTools(world, "!call find {}");
+  request.mutable_tools(0)->set_parameters(R"({"type":"object","properties":{"client":{"enum":["Ada Lovelace","Grace Hopper"]}}})");
+  request.mutable_tool_choice()->set_required(true);
+  CHECK(ReplyOf(world.Chat(request)).calls.size() == 1);
+  const auto work = pool.Take();
+  REQUIRE(work.size() == 1);
+  CHECK(work[0].grammar.find("Grace Hopper") != std::string::npos);
+  CHECK(work[0].grammar.find("Ada") == std::string::npos);
+  CHECK(world.Content(world.journal.entries()[0]).tools_used(0).parameters().find("Ada") == std::string::npos);
+  world.CheckBooks();
+}
+
+TEST_CASE("A tool whose name policy changes is refused by name") {
+  test::World world(R"(version: 1
+name: house
+rules:
+  - { id: names, detect: { keywords: [find] }, do: redact }
+)");
+  const auto outcome = world.Chat(AskWithTools(world, "hello"));
+  CHECK(ParamOf(outcome) == "tools[0].function.name");
+  CHECK(base::DetailOf(std::get<Failure>(outcome).status)->reason == "POLICY_NOT_APPLICABLE");
+  CHECK(world.Kinds().empty());
+  world.CheckBooks();
+}
+
+TEST_CASE("A result of a tool that another one's result stands before is under the rules of every tool, where nobody knows its own") {
+  test::World world(R"(version: 1
+name: house
+rules:
+  - { id: mail, where: { tool: read_mail, parts: tool_results }, detect: { keywords: [swordfish] }, do: redact }
+)");
+  v1::ChatRequest request = AskWithTools(world, "hello");
+  v1::ChatMessage* called = request.add_messages();
+  called->set_role(v1::ROLE_ASSISTANT);
+  called->add_tool_calls()->set_id("call_1");
+  called->mutable_tool_calls(0)->set_name("find");
+  called->mutable_tool_calls(0)->set_arguments("{}");
+  for (const char* id : {"call_1", "call_0"}) {
+    v1::ChatMessage* result = request.add_messages();
+    result->set_role(v1::ROLE_TOOL);
+    result->set_tool_call_id(id);
+    result->add_parts(std::string(id) + " swordfish");
+  }
+  ReplyOf(world.Chat(request));
+  const v1::SealedContent content = world.Content(world.journal.entries()[0]);
+  CHECK(content.prompt_used(2).parts(0) == "call_1 swordfish");
+  CHECK(content.prompt_used(3).parts(0) == "call_0 [REDACTED]");
 }
 
 TEST_CASE("A grammar needs a role that may send one") {

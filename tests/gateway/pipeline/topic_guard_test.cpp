@@ -5,7 +5,6 @@
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/matchers/catch_matchers_string.hpp>
 
-#include "base/error_detail.h"
 #include "tests/gateway/pipeline/world.h"
 
 using namespace tollgate;
@@ -14,6 +13,7 @@ using Catch::Matchers::ContainsSubstring;
 using pipeline::Failure;
 using pipeline::Reply;
 using pipeline::TopicExamples;
+using test::ReasonOf;
 
 namespace {
 
@@ -58,7 +58,7 @@ TEST_CASE(
   CHECK(second.guard_usage(0).tokens().input() < first.guard_usage(0).tokens().input());
 
   const absl::Status refused = world.Refused("Shall I sue?");
-  CHECK(base::DetailOf(refused)->reason == "POLICY_BLOCKED");
+  CHECK(ReasonOf(refused) == "POLICY_BLOCKED");
   CHECK_THAT(base::Message(refused), ContainsSubstring("No legal advice."));
   const audit::Entry last = world.journal.entries().back();
   CHECK(last.record.end().guards(0).hit());
@@ -75,8 +75,7 @@ TEST_CASE("One sentence of the topic in a long text is found; what is unlike the
   Bed world(Rule("input"));
   const std::string filler = "This sentence is about nothing in particular, and it is long enough for a piece. ";
   CHECK(std::holds_alternative<Reply>(world.Chat(world.Ask(filler + filler))));
-  CHECK(base::DetailOf(world.Refused(filler + filler + "Can my landlord evict me?" + std::string(40, ' ') + "\n" + filler))->reason ==
-        "POLICY_BLOCKED");
+  CHECK(ReasonOf(world.Refused(filler + filler + "Can my landlord evict me?" + std::string(40, ' ') + "\n" + filler)) == "POLICY_BLOCKED");
   CHECK(world.End().guards(0).category() == "example 1");
   world.CheckBooks();
   Bed unlike(Rule("input", "", ", unlike: ['Shall I sue?']"));
@@ -125,11 +124,11 @@ TEST_CASE("What cannot be compared acts as a hit, or not at all where the rule s
   for (int i = 0; i < 100; ++i) words += "word ";
   Bed quota(Rule("input", "", ", unlike: ['" + words + "']"));
   quota.SetQuota("tokens", "day", 60);
-  CHECK(base::DetailOf(quota.Refused("lunch"))->reason == "POLICY_BLOCKED");
+  CHECK(ReasonOf(quota.Refused("lunch")) == "POLICY_BLOCKED");
   CHECK_THAT(quota.End().guards(0).failure(), ContainsSubstring("quota of team search"));
   CHECK(quota.End().guard_usage_size() == 0);
   Bed failing(Rule("input"));
-  CHECK(base::DetailOf(failing.Refused("!fail"))->reason == "POLICY_BLOCKED");
+  CHECK(ReasonOf(failing.Refused("!fail")) == "POLICY_BLOCKED");
   CHECK_FALSE(failing.End().guards(0).failure().empty());
   for (test::World* world : {&none, &chats, &open, static_cast<test::World*>(&quota), static_cast<test::World*>(&failing)})
     world->CheckBooks();

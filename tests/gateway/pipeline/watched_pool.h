@@ -22,6 +22,7 @@ struct WatchedWork {
   base::KeyId key;
   int band = 0;
   double weight = 0;
+  std::string grammar = {};
 };
 
 class WatchedPool final : public inference::Pool {
@@ -64,7 +65,10 @@ class WatchedPool final : public inference::Pool {
   }
   absl::StatusOr<std::shared_ptr<inference::TokenStream>> Submit(inference::SequenceRequest request) override {
     See(request, false);
-    if (forms) request.json = false;
+    if (forms) {
+      request.json = false;
+      request.grammar.clear();
+    }
     return inner->Submit(std::move(request));
   }
   absl::StatusOr<std::vector<std::shared_ptr<inference::TokenStream>>> SubmitGroup(inference::SequenceRequest request,
@@ -83,6 +87,9 @@ class WatchedPool final : public inference::Pool {
     See(job, true);
     return inner->Embed(std::move(job));
   }
+  bool Takes(std::string_view model, const base::TeamId& tenant, int sequences) const override {
+    return inner->Takes(model, tenant, sequences);
+  }
   std::vector<inference::ReplicaStats> stats() const override { return inner->stats(); }
   void Drain(base::MonoTime deadline) override { inner->Drain(deadline); }
 
@@ -95,6 +102,7 @@ class WatchedPool final : public inference::Pool {
   void See(const Work& work, bool embeds) {
     std::lock_guard lock(mu_);
     seen_.push_back({work.model, embeds, work.tenant, work.key, work.band, work.weight});
+    if constexpr (requires { work.grammar; }) seen_.back().grammar = work.grammar;
   }
 
   std::mutex mu_;

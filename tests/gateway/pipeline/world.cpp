@@ -125,6 +125,7 @@ World::~World() {
   io_.stop();
   if (thread_.joinable()) thread_.join();
   cpu_.join();
+  pool_.reset();  // Before io_: its thread may still be telling a request that its stream has ended.
 }
 
 void World::Add(directory::Row row) {
@@ -328,7 +329,7 @@ pipeline::Pipeline& World::pipe() {
                                  .pool = pool_between != nullptr ? pool_between : pool_.get(),
                                  .answerers = answerers,
                                  .io = io_.get_executor(),
-                                 .cpu = cpu_.get_executor(),
+                                 .cpu = cpu ? cpu : cpu_.get_executor(),
                                  .options = options,
                                  .gates = &gates,
                                  .breakers = breakers,
@@ -378,6 +379,11 @@ void World::CheckBooks() const {
 const pipeline::Reply& ReplyOf(const pipeline::Outcome<pipeline::Reply>& outcome) {
   if (const auto* failure = std::get_if<pipeline::Failure>(&outcome)) FAIL(base::Message(failure->status));
   return std::get<pipeline::Reply>(outcome);
+}
+
+std::string ReasonOf(const pipeline::Outcome<pipeline::Reply>& outcome) {
+  const auto* failure = std::get_if<pipeline::Failure>(&outcome);
+  return failure == nullptr ? "answered" : ReasonOf(failure->status);
 }
 
 }  // namespace tollgate::test

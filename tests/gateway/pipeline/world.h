@@ -1,6 +1,7 @@
 // A small company in memory with everything the pipeline works with, and a caller: tests of the pipeline say what they change about it.
 #pragma once
 
+#include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/strand.hpp>
@@ -27,6 +28,7 @@
 #include "tests/support/fake_gates.h"
 #include "tests/support/fake_journal.h"
 #include "tests/support/fake_leases.h"
+#include "tests/support/reason.h"
 #include "tests/support/temp_dir.h"
 #include "tollgate/v1/defaults.pb.h"
 
@@ -115,6 +117,7 @@ class World {
   pipeline::Answerers* answerers = nullptr;  // Before the first call, as
   pipeline::Breakers* breakers = nullptr;    // this.
   std::set<std::string, std::less<>> configured_models;
+  boost::asio::any_io_executor cpu;         // Before the first call: another than its own for work that is large.
   inference::Pool* pool_between = nullptr;  // Before the first call: one that stands before pool().
   pipeline::Pipeline& pipe();               // Built over what is there by the first Chat.
 
@@ -142,5 +145,7 @@ class World {
 };
 
 const pipeline::Reply& ReplyOf(const pipeline::Outcome<pipeline::Reply>& outcome);  // Fails the test where it is a failure.
+std::string ReasonOf(const pipeline::Outcome<pipeline::Reply>& outcome);            // Of a refusal; "answered" where it is none.
+std::string CodeAndFish(const std::string& direction);  // A policy that redacts codes, ZQ~AB~12, and blocks swordfish.
 
 }  // namespace tollgate::test

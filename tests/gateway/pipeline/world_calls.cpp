@@ -116,4 +116,11 @@ std::future<pipeline::Outcome<pipeline::Reply>> World::Start(const v1::ChatReque
                     [this, request, writer, cancellation] { return ChatAs(NewCaller(), request, writer, cancellation); });
 }
 
+std::string CodeAndFish(const std::string& direction) {
+  const std::string where = "where: {direction: " + direction + "}, ";
+  return "version: 1\nname: house\nrules:\n  - {id: code, " + where +
+         "detect: {regex: 'ZQ~[A-Z]{2,8}~[0-9]{2}'}, do: redact}\n  - {id: fish, " + where +
+         "detect: {keywords: [swordfish]}, do: block}\n";
+}
+
 }  // namespace tollgate::test

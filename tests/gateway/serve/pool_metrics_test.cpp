@@ -3,6 +3,8 @@
 #include <catch2/catch_test_macros.hpp>
 
 #include <cstdlib>
+#include <string>
+#include <vector>
 
 #include <fmt/format.h>
 
@@ -49,18 +51,40 @@ inference::ModelOptions Script() {
 
 }  // namespace
 
+TEST_CASE("What jobs have worked through, and what lies on other servers, is in no context here: its use stays between 0 and 1") {
+  base::ManualClock clock;
+  inference::ModelOptions vectors = Script(), chats = Script();
+  vectors.name = "vectors";
+  vectors.pooling = inference::Pooling::kMean;
+  const auto pool = MakePool(vectors, chats, clock);
+  std::vector<std::string> texts(100, std::string(900, 'x'));  // Of 300 tokens each; each model has slots for 2,000.
+  texts.resize(120, "!pace_ms 60000");
+  const auto job = inference::test::Embed(*pool, texts);
+  inference::test::Until(*pool, [&](const ReplicaStats& s) {
+    clock.Advance(std::chrono::milliseconds(10));
+    return s.prompt_tokens > 10'000 && s.running == 1;
+  });
+  CHECK(OfModel(*pool, "kv_tokens", "vectors") == 0);
+  CHECK(OfModel(*pool, "kv_tokens_max", "vectors") == 0);
+  CHECK(OfModel(*pool, "kv_tokens_max", "script") == 2000);
+  CHECK(Value(*pool, "vllm:kv_cache_usage_perc") == 0);
+  job->Cancel();
+}
+
 TEST_CASE("What runs, waits, is in context and was worked through is told to the token, by model and for endpoint pickers") {
   base::ManualClock clock;
   const test::TempDir folder;
   const auto pool = MakePool(Script(), inference::test::TinyModel("llama").WriteTo(folder, 2, 512), clock);
   const auto speaks = inference::test::Ask(*pool, "!say one two three\n!hang"), hangs = inference::test::Ask(*pool, "!hang"),
              waits = inference::test::Ask(*pool, "later");
+  auto of_another = waits;  // One team alone may not fill the queue.
+  of_another.tenant = inference::test::Team(2);
   const auto prompts = static_cast<std::int64_t>(speaks.prompt_tokens.size() + hangs.prompt_tokens.size());
   CHECK(OfModel(*pool, "running") == 0);
   CHECK(Value(*pool, "vllm:kv_cache_usage_perc") == 0);
   const auto first = inference::test::Submit(*pool, speaks), second = inference::test::Submit(*pool, hangs);
   inference::test::Until(*pool, [&](const ReplicaStats& s) { return s.prompt_tokens == prompts && s.output_tokens == 3; });
-  const auto third = inference::test::Submit(*pool, waits), fourth = inference::test::Submit(*pool, waits);
+  const auto third = inference::test::Submit(*pool, waits), fourth = inference::test::Submit(*pool, of_another);
   inference::test::Until(*pool, [](const ReplicaStats& s) { return s.waiting == 2; });
   CHECK(pool->Submit(waits).status().code() == absl::StatusCode::kResourceExhausted);
 
