@@ -51,8 +51,8 @@ absl::StatusOr<bool> ChoiceOutput::HoldsBackCut(std::string_view cut) {
     raw->set_channel(channel);
     raw->set_text(tool + std::string(cut.substr(std::min(cut.find('{'), cut.size()))));
     TG_ASSIGN(const std::string clear, logprobs_.Flush(*text_));
-    Give(clear);
-    blocked_ = filter->blocked() || text_->blocked();
+    GiveText(clear);
+    blocked_ = blocked_ || (filter->blocked() && !stopped_);
     judged_ = raw_bytes_;
     mixed_ = true;
     if (!blocked_) places_.push_back({raw_bytes_, Kind::kNone, 0});
