@@ -86,7 +86,7 @@ TEST_CASE("What is taken out of either reading is taken out of the text as it is
 TEST_CASE("A span that one reading alone shows whole is hidden whole, whatever the other one finds") {
   const std::string member =
       "  - {id: diagnosis, where: {parts: tool_results}, "
-      R"(detect: {regex: '"diagnosis":\s{0,4}"(?:[^"\\]|\\.)*"', cap: 4096}, do: redact})";
+      R"(detect: {regex: '"diagnosis":\s{0,4}"(?:[^"\\]|\\.)*"'}, cap: 4096, do: redact})";
   CHECK(ResultUsed(member + "\n", R"({"id":7,"diagnosis":"so-called \"carcinoma in situ\", stage 0","by":"Dr. X"})") ==
         R"({"id":7,[REDACTED],"by":"Dr. X"})");
   const std::string lines =

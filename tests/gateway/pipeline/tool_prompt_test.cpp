@@ -179,7 +179,7 @@ TEST_CASE("A result that is JSON with escapes is judged decoded, and given on as
 TEST_CASE("What a rule hides in either reading of a result is not in what the model gets") {
   v1::ChatRequest request = Sound();
   request.mutable_messages(2)->set_parts(0, R"({"id":7,"diagnosis":"so-called \"carcinoma in situ\", stage 0","by":"Dr. X"})");
-  const auto used = Judged(R"({regex: '"diagnosis":\s{0,4}"(?:[^"\\]|\\.)*"', cap: 4096})", "redact", pipeline::PolicyPrompt(request));
+  const auto used = Judged(R"({regex: '"diagnosis":\s{0,4}"(?:[^"\\]|\\.)*"'})", "redact, cap: 4096", pipeline::PolicyPrompt(request));
   CHECK(pipeline::TurnsOf(request, used)[2].text == R"({"id":7,[REDACTED],"by":"Dr. X"})");
   v1::SealedContent content;
   pipeline::FillUsed(request, used, content);
