@@ -99,8 +99,7 @@ class World {
   absl::StatusOr<tollgate::v1::CountTokensReply> Count(const pipeline::Caller& caller, const std::string& model);
   tollgate::v1::ListModelsReply List();
   // Starts a call.
-  std::future<pipeline::Outcome<pipeline::Reply>> Start(const tollgate::v1::ChatRequest& request, pipeline::StreamWriter* writer,
-                                                        Cancel stop);
+  std::future<pipeline::Outcome<pipeline::Reply>> Start(const tollgate::v1::ChatRequest& request, pipeline::StreamWriter* to, Cancel stop);
 
   tollgate::v1::SealedContent Content(const audit::Entry& entry) const;  // What was sealed with an entry.
   std::string Kinds() const;                                             // The journal's in order: "REQUEST SEGMENT FINAL".
