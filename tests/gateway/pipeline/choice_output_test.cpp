@@ -96,6 +96,16 @@ Left Run(const std::string& raw, std::mt19937_64* random, const std::vector<std:
   return left;
 }
 
+// What stands before the stop string that is complete first, the longest of those that are so at the same byte.
+std::string Before(const std::vector<std::string>& stops, const std::string& text) {
+  for (std::size_t end = 1; end <= text.size(); ++end) {
+    std::size_t longest = 0;
+    for (const std::string& stop : stops) longest = std::max(longest, text.substr(0, end).ends_with(stop) ? stop.size() : 0);
+    if (longest > 0) return text.substr(0, end - longest);
+  }
+  return text;
+}
+
 }  // namespace
 
 TEST_CASE("A reply of text, thought and calls is the same however it is cut, and what rules hide is in none of it") {
@@ -178,6 +188,7 @@ TEST_CASE("Whether a stop string ended a reply or a block, and what is told of r
     const std::vector<std::string> some = {stops[random() % stops.size()], stops[random() % stops.size()]};
     INFO(raw << " | " << some[0] << " | " << some[1]);
     const Left whole = Run(raw, nullptr, some, kMoreRules);
+    CHECK(whole.text == Before(some, Run(raw, nullptr, {}, kMoreRules).text));
     CHECK_FALSE((whole.blocked && whole.stopped));
     if (whole.stopped && raw.find("swordfish") != std::string::npos) ++both;
     for (int times = 0; times < 2; ++times) CHECK(Run(raw, &random, some, kMoreRules) == whole);
