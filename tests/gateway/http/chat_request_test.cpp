@@ -236,7 +236,7 @@ TEST_CASE("What cannot be honoured is refused by name") {
        "messages[0].tool_calls[0].type"},
       {WithMessages(R"([{"role":"assistant","tool_calls":[{"type":"function","function":{"x":1}}]}])"), "UNKNOWN_PARAMETER",
        "messages[0].tool_calls[0].function.x"},
-      {WithMessages(R"([{"role":"assistant","tool_calls":[{"type":"function","function":{"arguments":{}}}]}])"), "INVALID_TYPE",
+      {WithMessages(R"([{"role":"assistant","tool_calls":[{"type":"function","function":{"arguments":[]}}]}])"), "INVALID_TYPE",
        "messages[0].tool_calls[0].function.arguments"},
       {WithMessages(R"([{"role":"assistant","content":"x","function_call":{}}])"), "UNSUPPORTED_PARAMETER", "messages[0].function_call"},
       {WithMessages(R"([{"role":"assistant","content":"x","reasoning_content":1}])"), "INVALID_TYPE", "messages[0].reasoning_content"},
