@@ -122,7 +122,7 @@ absl::Status VerifyLogs(const Caller& caller, const v1::VerifyLogRequest& reques
       out.set_size(report.size);
       out.set_root(std::string(base::View(report.root)));
       out.set_problem(report.problem);
-      out.set_first_bad_index(report.bad_index.value_or(-1));
+      out.set_first_bad_index(report.bad_index ? std::max<std::int64_t>(*report.bad_index, 0) : -1);
       if (!report.good) reply.set_ok(false);
     };
     std::vector<std::int32_t> logs;

@@ -163,11 +163,7 @@ absl::StatusOr<std::int64_t> Changer::Run(const Actor& actor, const std::functio
   const auto once = [&](base::Session& session) -> absl::Status {
     return session.InTransaction("change the directory", [&](base::Session& s) -> absl::Status {
       TG_ASSIGN(const directory::Head head, directory::ReadHead(s, true));
-      const base::Digest mac = directory::HeadMac(options_.mac_key, head.version, head.set);
-      if (head.version > 0 && !base::ConstantTimeEqual(base::View(mac), base::View(head.mac))) {
-        return base::DataLoss(
-            "directory.head does not verify: it was changed outside Tollgate, or the root key is another one; nothing was changed");
-      }
+      TG_RETURN_IF_ERROR(directory::CheckHead(options_.mac_key, head));
       Transaction transaction(s, head, options_, journal_, clock_, actor, deadline);
       TG_RETURN_IF_ERROR(body(transaction));
       version = transaction.version();

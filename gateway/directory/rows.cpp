@@ -222,6 +222,13 @@ base::Digest HeadMac(std::string_view key, std::int64_t version, const base::Dig
   return base::HmacSha256(key, bytes);
 }
 
+absl::Status CheckHead(std::string_view key, const Head& head) {
+  const base::Digest mac = HeadMac(key, head.version, head.set);
+  if (head.version == 0 || base::ConstantTimeEqual(base::View(mac), base::View(head.mac))) return absl::OkStatus();
+  return base::DataLoss(
+      "directory.head does not verify: it was changed outside Tollgate, or the root key is another one; nothing was changed");
+}
+
 void Toggle(base::Digest& set, const base::Digest& row_mac) {
   for (std::size_t i = 0; i < set.size(); ++i) set[i] ^= row_mac[i];
 }

@@ -15,6 +15,7 @@
 
 #include "base/companion.h"
 #include "base/crypto.h"
+#include "base/status.h"
 #include "base/uuid.h"
 
 namespace tollgate::directory {
@@ -84,6 +85,8 @@ struct Head {
   bool operator==(const Head&) const = default;
 };
 base::Digest HeadMac(std::string_view key, std::int64_t version, const base::Digest& set);
+// DATA_LOSS unless its MAC is what the key makes of it; version 0 has none.
+absl::Status CheckHead(std::string_view key, const Head& head);
 void Toggle(base::Digest& set, const base::Digest& row_mac);  // Adds the row, or takes it out again.
 
 }  // namespace tollgate::directory

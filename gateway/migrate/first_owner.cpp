@@ -5,13 +5,17 @@
 
 #include "audit/journal_postgres.h"
 #include "gateway/admin/changes.h"
+#include "gateway/directory/row_postgres.h"
 
 namespace tollgate::migrate {
 namespace {
 
-// A look: keys are never deleted, so what it finds stays true. What it does not find is decided under the directory's lock.
-absl::StatusOr<bool> HasKeys(const base::PostgresOptions& postgres) {
+// A look: keys are never deleted, so what it finds stays true. What it does not find is decided under the directory's lock. DATA_LOSS: the
+// directory is not of this root key.
+absl::StatusOr<bool> HasKeys(const base::PostgresOptions& postgres, const std::string& mac_key) {
   TG_ASSIGN(const std::unique_ptr<base::Session> session, base::Session::Connect(postgres));
+  TG_ASSIGN(const directory::Head head, directory::ReadHead(*session, false));
+  TG_RETURN_IF_ERROR(directory::CheckHead(mac_key, head));
   TG_ASSIGN(const base::Rows any, session->Run("look for keys", "SELECT EXISTS (SELECT FROM directory.key)"));
   return any.Bool(0, 0);
 }
@@ -24,7 +28,7 @@ absl::StatusOr<std::optional<std::string>> MakeFirstOwner(const FirstOwnerOption
   changes_options.postgres.role = "tollgate_directory";
   changes_options.mac_key = options.mac_key;
   changes_options.pepper = options.pepper;
-  TG_ASSIGN(const bool has_keys, HasKeys(changes_options.postgres));
+  TG_ASSIGN(const bool has_keys, HasKeys(changes_options.postgres, options.mac_key));
   if (has_keys) return std::optional<std::string>();
   audit::JournalOptions journal_options;
   journal_options.postgres_url = options.postgres_url;

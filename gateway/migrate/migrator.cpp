@@ -30,6 +30,7 @@ constexpr std::chrono::milliseconds kFirstPause{1000};
 constexpr std::chrono::milliseconds kLongestPause{10'000};
 constexpr std::chrono::milliseconds kLook{100};
 constexpr std::chrono::milliseconds kTurnPause{200};
+constexpr std::chrono::seconds kIdleMax{30};  // Nothing of ours lies between a script and its COMMIT.
 
 // Of rows with pid, application_name, xact_start and backend_start; what they run would show content. Of other logins' sessions the owner
 // of tables may see no times.
@@ -106,6 +107,13 @@ absl::Status TakeTurn(base::Session& session, std::chrono::milliseconds patience
     }
     std::this_thread::sleep_for(kTurnPause);
   }
+}
+
+// Who interrupts this program interrupts the script too: else Postgres would end it first, hours later, holding its locks, and undo it
+// then. Before Postgres 14, and where the server's system cannot tell, it stays so.
+void LookForClient(base::Session& session) {
+  const auto asked = session.Run("have the client looked for", "SELECT set_config('client_connection_check_interval', '5s', false)");
+  if (!asked.ok()) base::Warn("migrate", "this Postgres does not notice when `migrate` is interrupted: what runs then goes on in it");
 }
 
 // What applies migrations, and what looks at it.
@@ -188,7 +196,9 @@ absl::StatusOr<Report> Migrate(const base::PostgresOptions& postgres, std::span<
   base::PostgresOptions options = postgres;
   options.application_name = "tollgate migrate";
   options.role.clear();
+  options.idle_timeout = kIdleMax;
   TG_ASSIGN(const std::unique_ptr<base::Session> session, base::Session::Connect(options));
+  LookForClient(*session);
   TG_RETURN_IF_ERROR(TakeTurn(*session, options.statement_timeout));
   return ApplyAll(*session, options, migrations);  // The lock goes with the session.
 }

@@ -39,6 +39,9 @@ TEST_CASE("The first owner's key is on record in a log that verifies") {
   REQUIRE(again.ok());
   CHECK_FALSE(again->has_value());
   CHECK(records() == before);  // Not even a START.
+  migrate::FirstOwnerOptions other = options;
+  other.mac_key = std::string(32, 'x');
+  CHECK(absl::IsDataLoss(migrate::MakeFirstOwner(other).status()));
 
   CHECK(session->Run("look", "SELECT count(*) FROM audit.record WHERE kind = 7")->Int(0, 0) == 4);
   const auto logs = audit::ListLogs(*session);

@@ -42,6 +42,8 @@ TEST_CASE("The audit log is read within one's org, and verifies") {
   REQUIRE(world.Call("operator", stub(), &v1::Audit::Stub::Verify, v1::VerifyLogRequest(), verified).ok());
   CHECK(verified.ok());
   CHECK(verified.logs_size() == 1);
+  v1::VerifyLogRequest first;
+  first.set_log_id(verified.logs(0).log_id());
 
   // A record of a log that nobody began.
   REQUIRE(test::PostgresCluster::Shared()
@@ -61,7 +63,19 @@ TEST_CASE("The audit log is read within one's org, and verifies") {
   one.set_log_id(999);
   REQUIRE(world.Call("operator", stub(), &v1::Audit::Stub::Verify, one, verified).ok());
   CHECK_FALSE(verified.ok());
-  one.set_log_id(verified.logs(0).log_id() - 1);
+  REQUIRE(
+      test::PostgresCluster::Shared()
+          .Connect(world.in.url)
+          ->RunScript("add one that the check would refuse",
+                      "ALTER TABLE audit.record DROP CONSTRAINT record_leaf_index_check;"
+                      "INSERT INTO audit.record (leaf_index, wall_us, day, segment, attempt, log_id, kind, leaf_hash, message) "
+                      "SELECT -1, wall_us, day, segment, attempt, log_id, kind, leaf_hash, message FROM audit.record WHERE leaf_index = 0")
+          .ok());
+  REQUIRE(world.Call("operator", stub(), &v1::Audit::Stub::Verify, first, verified).ok());
+  CHECK_FALSE(verified.ok());
+  CHECK(verified.logs(0).problem() == "record -1 lies before the log's first");
+  CHECK(verified.logs(0).first_bad_index() == 0);  // -1 would say that none is wrong.
+  one.set_log_id(1000);
   CHECK(world.Call("operator", stub(), &v1::Audit::Stub::Verify, one, verified).error_code() == StatusCode::NOT_FOUND);
 }
 

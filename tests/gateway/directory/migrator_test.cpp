@@ -190,9 +190,12 @@ TEST_CASE("A migration may take as long as its caller says, and asks for locks f
   const auto session = ConnectAs(options, "test");
   options.statement_timeout = std::chrono::minutes(90);
   const Migration tells = {
-      "0001_a.sql", "CREATE TABLE limits AS SELECT current_setting('statement_timeout') || ' ' || current_setting('lock_timeout') AS t;"};
+      "0001_a.sql",
+      "CREATE TABLE limits AS SELECT current_setting('statement_timeout') || ' ' || current_setting('lock_timeout') AS t, "
+      "current_setting('idle_in_transaction_session_timeout') || ' ' || current_setting('client_connection_check_interval') AS u;"};
   REQUIRE(migrate::Migrate(options, std::vector<Migration>{tells}).ok());
   CHECK(Ask(*session, "SELECT t FROM limits") == "90min 500ms");
+  CHECK(Ask(*session, "SELECT u FROM limits") == "30s 5s");  // Whoever interrupts or pauses it holds nobody up for long.
   options.statement_timeout = std::chrono::seconds(2);
   const absl::Status late = migrate::Migrate(options, std::vector<Migration>{tells, {"0002_b.sql", "SELECT pg_sleep(60);"}}).status();
   INFO(base::Message(late));
