@@ -253,7 +253,8 @@ TEST_CASE(
   for (const bool streamed : {false, true}) {
     test::World world(Rule(kNumber, "block", 3));
     test::RecordingWriter writer;
-    const auto thought = world.Chat(world.Ask("!think ring 555-1234 then\n!say done"), streamed ? &writer : nullptr);
+    // No blank before it: one that has left, and is the last of what would be kept, lets nothing be taken back.
+    const auto thought = world.Chat(world.Ask("!think ring:\\|555-1234 then\n!say done"), streamed ? &writer : nullptr);
     REQUIRE(std::holds_alternative<Reply>(thought));
     const std::string thinks = writer.thought + std::get<Reply>(thought).thought;
     CHECK(thinks.find("other") != std::string::npos);
