@@ -280,14 +280,14 @@ TEST_CASE_METHOD(Dead, "A takeover that cannot get on ends when the journal stop
   Wrote(std::move(written));
   JournalOptions options = Quick("b");
   options.stop_timeout = std::chrono::milliseconds(500);
-  std::promise<void> reached;
+  std::promise<absl::Status> reached;
+  const auto owner = cluster.Connect(url);
   options.recovery.settle = [&](const OpenRequest&, v1::EndBody&) -> absl::StatusOr<std::vector<base::Companion>> {
-    Do("REVOKE INSERT ON audit.record FROM tollgate_writer");
-    reached.set_value();
+    reached.set_value(owner->RunScript("revoke", "REVOKE INSERT ON audit.record FROM tollgate_writer"));
     return std::vector<base::Companion>();
   };
   auto journal = Open(options);
-  reached.get_future().wait();
+  REQUIRE(reached.get_future().get().ok());
   const auto began = std::chrono::steady_clock::now();
   journal->Stop();
   CHECK(std::chrono::steady_clock::now() - began < std::chrono::seconds(30));  // Not the minute that a takeover may take.

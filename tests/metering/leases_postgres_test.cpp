@@ -249,8 +249,8 @@ TEST_CASE("Sessions that are killed at random lose and double nothing") {
   for (int i = 0; i < 4 * test::Loops(); ++i) {
     std::thread killer;
     if (random() % 2 == 0) {
-      killer = std::thread([&] {
-        std::this_thread::sleep_for(std::chrono::microseconds(random() % 2000));
+      killer = std::thread([&admin, after = std::chrono::microseconds(random() % 2000)] {
+        std::this_thread::sleep_for(after);
         (void)admin->Run(
             "kill",
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()");
