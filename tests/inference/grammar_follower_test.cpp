@@ -302,7 +302,7 @@ TEST_CASE("Schemas of every day cost little, with every token of a large vocabul
                 Times(
                     100,
                     [](int i) {
-                      return fmt::format(R"("n{0}":{{"type":"{1}","minimum":-{0}7,"maximum":90071992547409{0}}})", i,
+                      return fmt::format(R"("n{0}":{{"type":"{1}","minimum":-7{0},"maximum":90071992547409{0}}})", i,
                                          i % 2 == 0 ? "integer" : "number");
                     },
                     ",") +

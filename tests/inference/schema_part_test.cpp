@@ -168,7 +168,7 @@ TEST_CASE("Any schema has a part or is refused, and none hurts") {
     return out;
   };
   int parts = 0;
-  for (int round = 0; round < 5'000; ++round) {
+  for (int round = 0; round < 2'000; ++round) {
     json::object schema = {{"type", leaves[random() % 4]}};
     for (std::uint64_t n = random() % 4; n > 0; --n) schema[names[random() % std::size(names)]] = draw(4);
     const auto held = HoldToSchema(json::serialize(schema), false);
@@ -177,7 +177,7 @@ TEST_CASE("Any schema has a part or is refused, and none hurts") {
     ++parts;
     CHECK(ReadGrammar(held->gbnf).ok());
   }
-  CHECK(parts > 100);
+  CHECK(parts > 40);
 }
 
 }  // namespace tollgate::inference
