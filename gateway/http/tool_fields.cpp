@@ -3,6 +3,7 @@
 // Tested by tests/gateway/http/chat_request_test.cpp.
 #include "gateway/http/tool_fields.h"
 
+#include <algorithm>
 #include <boost/json/serialize.hpp>
 #include <string_view>
 
@@ -73,6 +74,12 @@ absl::Status NoMore(const std::string& param, std::string_view key, const json::
   return IsCacheHint(key) ? CheckCacheHint(param, value) : UnknownField(param);
 }
 
+bool HoldsFraction(const json::value& value) {
+  if (value.is_array()) return std::any_of(value.get_array().begin(), value.get_array().end(), HoldsFraction);
+  if (!value.is_object()) return value.is_double();
+  return std::any_of(value.get_object().begin(), value.get_object().end(), [](const auto& field) { return HoldsFraction(field.value()); });
+}
+
 absl::Status ReadCalled(const std::string& at, const json::value& value, v1::ToolCall& call) {
   if (!value.is_object()) return WrongType(at, "an object", value);
   for (const auto& field : value.get_object()) {
@@ -80,7 +87,12 @@ absl::Status ReadCalled(const std::string& at, const json::value& value, v1::Too
     if (field.key() == "name") {
       TG_ASSIGN(*call.mutable_name(), ReadString(param, field.value()));
     } else if (field.key() == "arguments" && field.value().is_object()) {
-      call.set_arguments(json::serialize(field.value()));  // Some clients send the JSON itself where its text belongs.
+      // Some clients send the JSON itself where its text belongs. What policy reads must be what they sent.
+      if (HoldsFraction(field.value())) {
+        return Refuse("INVALID_TYPE", param,
+                      fmt::format("Invalid '{}': send it as a string: of a fraction the digits would not be kept.", param));
+      }
+      call.set_arguments(json::serialize(field.value()));
     } else if (field.key() == "arguments") {
       TG_ASSIGN(*call.mutable_arguments(), ReadString(param, field.value()));
     } else if (field.key() != "parsed_arguments") {  // The SDKs' reading of `arguments`.

@@ -205,7 +205,7 @@ TEST_CASE("Other servers' spellings mean what Tollgate's own do") {
     return read->chat.messages(0).tool_calls(0).arguments();
   };
   CHECK(arguments("{}") == "{}");
-  CHECK(arguments(R"({"q":"a"})") == R"({"q":"a"})");
+  CHECK(arguments(R"({"q":"a","n":[12345678901234567890,-1]})") == R"({"q":"a","n":[12345678901234567890,-1]})");
 }
 
 TEST_CASE("What cannot be honoured is refused by name") {
@@ -268,6 +268,12 @@ TEST_CASE("What cannot be honoured is refused by name") {
       {WithMessages(R"([{"role":"user","content":[{"type":"text","text":"hi","cache_control":"x"}]}])"), "INVALID_TYPE",
        "messages[0].content[0].cache_control"},
       {WithMessages(R"([{"role":"assistant","tool_calls":[{"id":"a","type":"function","function":{"name":"f","arguments":1}}]}])"),
+       "INVALID_TYPE", "messages[0].tool_calls[0].function.arguments"},
+      {WithMessages(
+           R"([{"role":"assistant","tool_calls":[{"id":"a","type":"function","function":{"name":"f","arguments":{"a":[{"b":1.5}]}}}]}])"),
+       "INVALID_TYPE", "messages[0].tool_calls[0].function.arguments"},
+      {WithMessages(R"([{"role":"assistant","tool_calls":[{"id":"a","type":"function","function":{"name":"f","arguments":)"
+                    R"({"id":12345678901234567890123}}}]}])"),
        "INVALID_TYPE", "messages[0].tool_calls[0].function.arguments"},
       {With(R"("seed":1.5)"), "INVALID_TYPE", "seed"},
       {With(R"("stop":[1])"), "INVALID_TYPE", "stop[0]"},

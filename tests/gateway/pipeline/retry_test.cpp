@@ -211,11 +211,13 @@ TEST_CASE("Of a reply that is made anew no alternative is judged again, and the 
   auto anew = output.TakenBack(kept);
   REQUIRE(anew != nullptr);
   CHECK(asked == 28);
+  // The second has the number, and ends where, a token of what was taken back did: nothing that was said of that holds for it.
   inference::Piece rest;
-  rest.text = "home ";
-  rest.tokens = {{.id = 9, .bytes = rest.text, .logprob = -1, .top = {{1000, "555", -2}, {1001, "work ", -2}}, .text_end = 16}};
+  rest.text = "no way";
+  rest.tokens = {{.id = 9, .bytes = "no", .logprob = -1, .top = {{1000, "555", -2}, {1001, "work ", -2}}, .text_end = 13},
+                 {.id = 4, .bytes = " way", .logprob = -1, .top = {{1000, "x ", -2}, {1001, "y ", -2}, {1002, "555", -2}}, .text_end = 17}};
   REQUIRE(anew->Push(rest).ok());
-  CHECK(asked == 30);
+  CHECK(asked == 33);
   REQUIRE(anew->Finish().ok());
   std::string tokens;
   const pipeline::OutputPiece piece = anew->Take();
@@ -224,7 +226,7 @@ TEST_CASE("Of a reply that is made anew no alternative is judged again, and the 
     for (const v1::TokenLogprob& top : token.top()) tokens += top.token();
     tokens += ")";
   }
-  CHECK(tokens == "call (you )me (you )at (you )home (work )");
+  CHECK(tokens == "call (you )me (you )at (you )no(work ) way(x y )");
 }
 
 TEST_CASE("A reply in a form that has ended is not written anew from its middle, where the form would begin again: the rule acts") {
