@@ -97,11 +97,15 @@ class Copy {
     if (!open_.insert(target).second) return true;
     json::value copied = Schema(*target, depth + 1);
     open_.erase(target);
-    json::value& out = known_[target];
-    if (copied.is_bool()) return out = true;
+    return known_[target] = Named(std::move(copied));
+  }
+
+  // What stands in the place of a schema that is needed more than once.
+  json::value Named(json::value copied) {
+    if (copied.is_bool()) return true;
     const std::string name = fmt::format("d{}", defs_.size());
     defs_[name] = std::move(copied);
-    return out = json::object{{"$ref", "#/$defs/" + name}};
+    return json::object{{"$ref", "#/$defs/" + name}};
   }
 
   // Nothing, if the fields beside it are what to hold to.
@@ -178,12 +182,14 @@ class Copy {
     const json::value* more = Find(fields, "additionalProperties");
     const bool closed = IsFalse(more) && Find(fields, "patternProperties") == nullptr;
     json::array required;
+    std::optional<json::value> undeclared;  // Made once, for many names may be required.
     const json::value* names = Find(fields, "required");
     for (std::size_t i = 0; names != nullptr && names->is_array() && i < names->get_array().size(); ++i) {
       const json::value& name = names->get_array()[i];
       required.push_back(name);
       if (!name.is_string() || closed || properties.contains(name.get_string())) continue;
-      properties[name.get_string()] = more != nullptr && more->is_object() ? Schema(*more, depth + 1) : json::value(true);
+      if (!undeclared) undeclared = more != nullptr && more->is_object() ? Named(Schema(*more, depth + 1)) : json::value(true);
+      properties[name.get_string()] = *undeclared;
     }
     if (more != nullptr && properties.empty() && (closed || !IsFalse(more)))
       out["additionalProperties"] = more->is_bool() ? *more : Schema(*more, depth + 1);

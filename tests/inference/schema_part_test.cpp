@@ -141,6 +141,12 @@ TEST_CASE("References that go round in any way are cut, and the copy ends") {
   const auto part = EnforceablePart(schema, kSchemaLengthMax);
   REQUIRE(part.ok());
   CHECK(part->size() < 2 * schema.size());
+  // Of a schema for names that are not declared there is one copy.
+  const std::string more = R"({"type":"object","properties":{"x":{"enum":[")" + std::string(5'000, 'x') + R"("]}}})";
+  std::string names = "\"a\"";
+  for (int i = 0; i < 200; ++i) names += fmt::format(",\"a{}\"", i);
+  const std::string wide = fmt::format(R"({{"type":"object","additionalProperties":{},"required":[{}]}})", more, names);
+  CHECK(EnforceablePart(wide, 1)->size() < 20'000);
   const auto inside = EnforceablePart(R"({"properties":{"a":{"items":{"$ref":"#/properties"},"x":{"$ref":"#/properties/a"}}}})", 1);
   CHECK(inside.ok());
 }
