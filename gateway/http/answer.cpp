@@ -96,8 +96,10 @@ async::Awaitable<void> Answer::Fail(const ErrorReply& error) {
 }
 
 async::Awaitable<bool> Answer::CheckContentType() {
-  const auto type = exchange_.Header("content-type");
-  if (!type || EqualsIgnoringCase(type->substr(0, type->find(';')), kJson)) co_return true;
+  const auto header = exchange_.Header("content-type");
+  std::string_view type = header ? header->substr(0, header->find(';')) : kJson;
+  type = type.substr(0, type.find_last_not_of(" \t") + 1);
+  if (EqualsIgnoringCase(type, kJson)) co_return true;
   const ErrorReply error =
       PlainError(415, "unsupported_media_type", "The body must be JSON; send it with the header Content-Type: application/json.");
   co_await Fail(error);

@@ -101,12 +101,13 @@ std::string PercentDecode(std::string_view text) {
 }
 
 constexpr std::string_view kEmbeddingsPath = "/v1/embeddings";
-constexpr std::string_view kRerankPath = "/v1/rerank";
 
+// Under the names that vLLM has for them too.
+bool IsRerank(std::string_view path) { return path == "/v1/rerank" || path == "/v2/rerank" || path == "/rerank"; }
 bool IsTokenize(std::string_view path) { return path == "/v1/tokenize" || path == "/tokenize"; }
 
 // The routes that take a body.
-bool IsPosted(std::string_view path) { return path == kChatPath || path == kEmbeddingsPath || path == kRerankPath || IsTokenize(path); }
+bool IsPosted(std::string_view path) { return path == kChatPath || path == kEmbeddingsPath || IsRerank(path) || IsTokenize(path); }
 
 }  // namespace
 
@@ -140,7 +141,7 @@ async::Awaitable<void> Api::Handle(Exchange& exchange) {
       co_await Chat(exchange);
     } else if (path == kEmbeddingsPath) {
       co_await Embed(exchange);
-    } else if (path == kRerankPath) {
+    } else if (IsRerank(path)) {
       co_await Rerank(exchange);
     } else {
       co_await Tokenize(exchange);

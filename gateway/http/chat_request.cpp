@@ -4,10 +4,12 @@
 // Tested by tests/gateway/http/chat_request_test.cpp.
 #include "gateway/http/chat_request.h"
 
+#include <algorithm>
 #include <boost/json/monotonic_resource.hpp>
 #include <boost/json/serialize.hpp>
 #include <charconv>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -31,6 +33,7 @@ struct Reading {
   std::string user;
   std::string safety_identifier;
   std::string grammar;
+  std::optional<double> repetition;  // repeat_penalty, under either of its names.
 };
 
 using Name = std::string_view;
@@ -86,8 +89,18 @@ absl::Status ReadSampling(Name name, Value value, Reading& r) {
 }
 
 absl::Status ReadTopK(Name name, Value value, Reading& r) {
-  TG_ASSIGN(const std::int64_t k, ReadInteger(name, value, 0, INT32_MAX));
-  r.out.chat.mutable_sampling()->set_top_k(static_cast<std::int32_t>(k));
+  TG_ASSIGN(const std::int64_t k, ReadInteger(name, value, -1, INT32_MAX));  // -1: all of them, as 0; so vLLM has it.
+  r.out.chat.mutable_sampling()->set_top_k(static_cast<std::int32_t>(std::max<std::int64_t>(k, 0)));
+  return absl::OkStatus();
+}
+
+absl::Status ReadRepetition(Name name, Value value, Reading& r) {
+  TG_ASSIGN(const double penalty, ReadNumber(name, value));
+  if (r.repetition && *r.repetition != penalty) {
+    return Refuse("INVALID_VALUE", name, "'repeat_penalty' and 'repetition_penalty' are one setting; send one of them.");
+  }
+  r.repetition = penalty;
+  r.out.chat.mutable_sampling()->set_repeat_penalty(penalty);
   return absl::OkStatus();
 }
 
@@ -299,7 +312,8 @@ constexpr Row kFields[] = {
     {"top_p", ReadSampling<&v1::Sampling::set_top_p>},
     {"top_k", ReadTopK},  // Vendor fields, as vLLM and llama-server name them.
     {"min_p", ReadSampling<&v1::Sampling::set_min_p>},
-    {"repeat_penalty", ReadSampling<&v1::Sampling::set_repeat_penalty>},
+    {"repeat_penalty", ReadRepetition},
+    {"repetition_penalty", ReadRepetition},
     {"presence_penalty", ReadSampling<&v1::Sampling::set_presence_penalty>},
     {"frequency_penalty", ReadSampling<&v1::Sampling::set_frequency_penalty>},
     {"seed", ReadSeed},

@@ -26,4 +26,9 @@ absl::StatusOr<double> ReadNumber(std::string_view param, const boost::json::val
 absl::StatusOr<std::int64_t> ReadInteger(std::string_view param, const boost::json::value& value, std::int64_t least, std::int64_t most);
 absl::StatusOr<std::string> ReadString(std::string_view param, const boost::json::value& value);
 
+// Hints at what a server might keep of a prompt, as clients put them on messages, parts and tools. An object, and without effect:
+// Tollgate's prefix cache needs none.
+bool IsCacheHint(std::string_view key);
+absl::Status CheckCacheHint(std::string_view param, const boost::json::value& value);
+
 }  // namespace tollgate::http_front

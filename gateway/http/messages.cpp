@@ -42,7 +42,10 @@ absl::Status ReadPart(const std::string& at, const json::value& value, v1::ChatM
   }
   if (type != "text") return Refuse("INVALID_VALUE", at + ".type", fmt::format("Invalid '{}.type': must be text.", at));
   for (const auto& field : part) {
-    if (field.key() != "type" && field.key() != "text") return UnknownField(fmt::format("{}.{}", at, View(field.key())));
+    if (field.key() == "type" || field.key() == "text") continue;
+    const std::string param = fmt::format("{}.{}", at, View(field.key()));
+    if (!IsCacheHint(View(field.key()))) return UnknownField(param);
+    TG_RETURN_IF_ERROR(CheckCacheHint(param, field.value()));
   }
   const json::value* text_value = part.if_contains("text");
   if (!text_value) return MissingField(at + ".text");
@@ -62,9 +65,11 @@ absl::Status ReadContent(const std::string& at, const json::value& value, v1::Ch
   return absl::OkStatus();
 }
 
-// Fields that an assistant's message may echo while they say nothing.
+// Fields that an assistant's message may echo: what a client made of it, and what says nothing.
 absl::Status CheckEcho(const std::string& at, std::string_view key, const json::value& value) {
   const std::string param = fmt::format("{}.{}", at, key);
+  if (IsCacheHint(key)) return CheckCacheHint(param, value);
+  if (key == "parsed") return absl::OkStatus();  // The SDKs' reading of `content`, which stands beside it.
   if (key == "reasoning_content") return value.is_null() ? absl::OkStatus() : ReadString(param, value).status();
   const bool known = key == "refusal" || key == "function_call" || key == "audio" || key == "annotations";
   if (!known) return UnknownField(param);

@@ -3,12 +3,14 @@
 // Tested by tests/gateway/http/http_front_test.cpp.
 #include "gateway/http/probes.h"
 
+#include <algorithm>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include <fmt/format.h>
 
+#include "base/uuid.h"
 #include "gateway/http/json_out.h"
 
 namespace tollgate::http_front {
@@ -35,9 +37,29 @@ async::Awaitable<void> AnswerReady(Exchange& exchange, const Probes& probes) {
   co_await exchange.Respond(reasons.empty() ? 200 : 503, kJson, headers, std::move(body));
 }
 
+// What to do instead of calling an API that is not here.
+std::string_view RemedyFor(std::string_view path) {
+  if (path == "/v1/responses") {
+    return "The Responses API is not spoken here: use /v1/chat/completions (openai-agents: set_default_openai_api(\"chat_completions\"); "
+           "AI SDK: openai.chat(MODEL)).";
+  }
+  if (path == "/v1/completions" || path == "/v1/messages") return "That API is not spoken here: use /v1/chat/completions.";
+  for (const std::string_view without : {"/chat/completions", "/embeddings", "/models", "/responses", "/completions"}) {
+    if (path == without) return "The API lives under /v1: end the client's base URL in /v1.";
+  }
+  return "Check the URL for typos; the API lives under /v1.";
+}
+
 }  // namespace
 
-std::string_view PathOf(std::string_view target) { return target.substr(0, target.find('?')); }
+std::string_view PathOf(std::string_view target) {
+  const std::size_t scheme = target.find("://");
+  if (!target.starts_with('/') && scheme != std::string_view::npos) {  // Absolute form (RFC 9112 §3.2.2).
+    const std::size_t path = std::min(target.find('/', scheme + 3), target.size());
+    target = path < target.size() ? target.substr(path) : "/";
+  }
+  return target.substr(0, target.find('?'));
+}
 
 async::Awaitable<bool> AnswerProbe(Exchange& exchange, const Probes& probes) {
   const Headers none;
@@ -62,14 +84,15 @@ async::Awaitable<void> AnswerUnknown(Exchange& exchange, std::string_view allow)
   ErrorReply reply;
   if (allow.empty()) {
     reply = PlainError(404, "unknown_url",
-                       fmt::format("Unknown request URL: {} {}. Check the URL for typos; the API lives under /v1.", exchange.method(),
-                                   PathOf(exchange.target()).substr(0, 200)));
+                       fmt::format("Unknown request URL: {} {}. {}", exchange.method(), PathOf(exchange.target()).substr(0, 200),
+                                   RemedyFor(PathOf(exchange.target()))));
   } else {
     reply =
         PlainError(405, "method_not_allowed",
                    fmt::format("{} is not allowed for {}; use {}.", exchange.method(), PathOf(exchange.target()).substr(0, 200), allow));
     reply.headers.emplace_back("allow", allow);
   }
+  reply.headers.emplace_back("x-request-id", base::RequestId::New().ToString());
   co_await exchange.Respond(reply.http_status, kJson, reply.headers, std::move(reply.body));
 }
 

@@ -3,6 +3,7 @@
 // Tested by tests/gateway/http/chat_request_test.cpp.
 #include "gateway/http/tool_fields.h"
 
+#include <algorithm>
 #include <boost/json/serialize.hpp>
 #include <string_view>
 
@@ -27,6 +28,10 @@ absl::Status ReadFunction(const std::string& at, const json::value& value, v1::T
   bool named = false;
   for (const auto& field : value.get_object()) {
     const std::string param = fmt::format("{}.{}", at, View(field.key()));
+    if (IsCacheHint(View(field.key()))) {
+      TG_RETURN_IF_ERROR(CheckCacheHint(param, field.value()));
+      continue;
+    }
     const bool known = field.key() == "description" || field.key() == "parameters" || field.key() == "strict";
     if (field.key() == "name") {
       TG_ASSIGN(*tool.mutable_name(), ReadString(param, field.value()));
@@ -65,7 +70,15 @@ absl::Status ReadWrapped(const std::string& at, const json::value& value, const 
   return function(at + ".function", *wrapped);
 }
 
-absl::Status NoMore(const std::string& param, std::string_view, const json::value&) { return UnknownField(param); }
+absl::Status NoMore(const std::string& param, std::string_view key, const json::value& value) {
+  return IsCacheHint(key) ? CheckCacheHint(param, value) : UnknownField(param);
+}
+
+bool HoldsFraction(const json::value& value) {
+  if (value.is_array()) return std::any_of(value.get_array().begin(), value.get_array().end(), HoldsFraction);
+  if (!value.is_object()) return value.is_double();
+  return std::any_of(value.get_object().begin(), value.get_object().end(), [](const auto& field) { return HoldsFraction(field.value()); });
+}
 
 absl::Status ReadCalled(const std::string& at, const json::value& value, v1::ToolCall& call) {
   if (!value.is_object()) return WrongType(at, "an object", value);
@@ -73,9 +86,16 @@ absl::Status ReadCalled(const std::string& at, const json::value& value, v1::Too
     const std::string param = fmt::format("{}.{}", at, View(field.key()));
     if (field.key() == "name") {
       TG_ASSIGN(*call.mutable_name(), ReadString(param, field.value()));
+    } else if (field.key() == "arguments" && field.value().is_object()) {
+      // Some clients send the JSON itself where its text belongs. What policy reads must be what they sent.
+      if (HoldsFraction(field.value())) {
+        return Refuse("INVALID_TYPE", param,
+                      fmt::format("Invalid '{}': send it as a string: of a fraction the digits would not be kept.", param));
+      }
+      call.set_arguments(json::serialize(field.value()));
     } else if (field.key() == "arguments") {
       TG_ASSIGN(*call.mutable_arguments(), ReadString(param, field.value()));
-    } else {
+    } else if (field.key() != "parsed_arguments") {  // The SDKs' reading of `arguments`.
       return UnknownField(param);
     }
   }

@@ -12,6 +12,7 @@
 #include "gateway/pipeline/relay.h"
 #include "gateway/pipeline/relay_context.h"
 #include "gateway/pipeline/request.h"
+#include "inference/schema_part.h"
 #include "inference/token_stream.h"
 
 namespace tollgate::pipeline {

@@ -40,6 +40,9 @@ absl::StatusOr<bool> ChoiceOutput::HoldsBackCut(std::string_view cut) {
     TG_RETURN_IF_ERROR(filter->Push(unread ? "" : cut).status());
     TG_RETURN_IF_ERROR(filter->Finish().status());
     if (!unread && !Hides(*filter)) continue;
+    TG_ASSIGN(const std::string clear, logprobs_.Flush(*text_));
+    GiveText(clear);
+    if (blocked_ || stopped_) return true;
     const std::string channel = fmt::format("tool_calls[{}]", calls_seen_++);
     v1::Verdict verdict = ToProto(filter->verdict());
     if (unread) verdict.add_not_scanned("withheld_call");
@@ -50,9 +53,7 @@ absl::StatusOr<bool> ChoiceOutput::HoldsBackCut(std::string_view cut) {
     raw->set_choice(index_);
     raw->set_channel(channel);
     raw->set_text(tool + std::string(cut.substr(std::min(cut.find('{'), cut.size()))));
-    TG_ASSIGN(const std::string clear, logprobs_.Flush(*text_));
-    GiveText(clear);
-    blocked_ = blocked_ || (filter->blocked() && !stopped_);
+    blocked_ = filter->blocked();
     judged_ = raw_bytes_;
     mixed_ = true;
     if (!blocked_) places_.push_back({raw_bytes_, Kind::kNone, 0});

@@ -64,7 +64,7 @@ absl::Status ChoiceOutput::Push(const inference::Piece& piece) {
 }
 
 absl::Status ChoiceOutput::Finish() {
-  if (blocked_ || std::exchange(finished_, true)) return absl::OkStatus();
+  if (blocked_ || finished_) return absl::OkStatus();
   std::vector<OutputPart> parts;
   if (syntax_open_) {
     if (parser_.in_thought()) reasoning_tokens_ += static_cast<std::int64_t>(tokens_.size());
@@ -79,6 +79,7 @@ absl::Status ChoiceOutput::Finish() {
   }
   TG_ASSIGN(const std::string rest, logprobs_.Finish(*text_));
   blocked_ = thought_ != nullptr && thought_->blocked();
+  finished_ = true;  // Not before: what the parser had kept is no end of what the rules hold.
   GiveText(rest);
   return absl::OkStatus();
 }
@@ -219,9 +220,7 @@ void ChoiceOutput::LetGo(Asked& asked) {
     ++calls_given_;
     pending_.calls.push_back(asked.call);
   }
-  // Of the text, what a rule finds behind a stop string is nobody's.
-  const bool behind = stopped_ && asked.filter == text_.get() && asked.filter->spans().blocked();
-  blocked_ = blocked_ || (asked.filter->blocked() && !behind);
+  blocked_ = blocked_ || asked.filter->blocked();
 }
 
 absl::Status ChoiceOutput::Consult(const std::string& model, std::chrono::steady_clock::time_point deadline, std::int64_t bytes_out) {

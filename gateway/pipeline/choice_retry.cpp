@@ -1,6 +1,6 @@
 // A reply that is taken back is made anew from what is kept of it: the filters are deterministic, so it lets go again what it had let go,
 // and that is skipped. Where it would hold back some of that, because what followed is what had made it final, it is not taken back so far.
-// What was judged of alternatives stands, for nothing has changed of what stands before them.
+// What was judged of the alternatives to kept tokens stands, for nothing has changed of what stands before them.
 //
 // Tested by tests/gateway/pipeline/retry_test.cpp.
 #include <algorithm>
@@ -14,6 +14,7 @@ std::unique_ptr<ChoiceOutput> ChoiceOutput::TakenBack(const inference::Piece& ke
   auto out = std::make_unique<ChoiceOutput>(index_, plan_);
   out->logprobs_.GoesAlong(logprobs_);
   if (!kept.text.empty() && !out->Push(kept).ok()) return nullptr;
+  out->logprobs_.GoesAlone();
   if (out->blocked_ || !out->Skip(taken_)) return nullptr;
   while (out->NextFound()) {
   }

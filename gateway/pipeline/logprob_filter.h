@@ -29,6 +29,8 @@ class LogprobFilter {
 
   // To come: the tokens of the same reply, from the first, of which `before` was given as many or more. What it had judged of them stands.
   void GoesAlong(const LogprobFilter& before) { known_ = before.listed_; }
+  // What comes now is another text: nothing that was judged holds for it.
+  void GoesAlone() { known_.clear(); }
 
   // How many alternatives Push would judge: whether it is work for an I/O thread.
   std::size_t AlternativesToJudge(const inference::Piece& piece) const;

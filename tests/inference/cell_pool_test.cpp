@@ -32,6 +32,7 @@ ModelOptions Sharing(int slots, std::int64_t context_tokens, std::int64_t kv_tok
   model.context_tokens = context_tokens;
   model.kv_tokens = kv_tokens;
   model.step_tokens_max = 64;
+  model.queue_sequences_max = 1000;
   return model;
 }
 

@@ -12,7 +12,7 @@ namespace {
 constexpr const char* kManyForms = R"(version: 1
 name: t
 rules:
-  - {id: code, detect: {regex: 'ZQ~[A-Z]{2,8}~[0-9]{2}'}, decode: both, do: redact, unless: {keywords: ['ZQ~AA~11']}}
+  - {id: code, detect: {regex: 'ZQ~[A-Z]{2,8}~[0-9]{2}', decode: both}, do: redact, unless: {keywords: ['ZQ~AA~11']}}
   - {id: note, detect: {regex: '<<in[^>]*>>'}, cap: 24, do: redact}
   - {id: id, detect: {personal_data: passport_number}, do: mask}
   - {id: bird, detect: {keywords: [bluebird]}, do: flag}

@@ -87,3 +87,20 @@ TEST_CASE("Migrations say why in their first line and are numbered, each number 
   }
   CHECK(Report(broken) == 0);
 }
+
+TEST_CASE("A body that the documentation sends by curl is sent as JSON, which is the only form that is taken") {
+  int bodies = 0;
+  std::vector<std::string> broken;
+  for (const SourceFile& file : Tree()) {
+    if (!file.path.ends_with(".md")) continue;
+    for (std::size_t i = 0; i < file.lines.size(); ++i) {
+      const std::string& line = file.lines[i];
+      const bool json = line.find(" --json ") != std::string::npos || line.find("application/json") != std::string::npos;
+      const bool body = line.starts_with("curl ") && (json || line.find(" -d ") != std::string::npos);
+      bodies += body ? 1 : 0;
+      if (body && !json) broken.push_back(fmt::format("{}:{}: curl -d sends a form; use --json", file.path, i + 1));
+    }
+  }
+  CHECK(bodies > 0);
+  CHECK(Report(broken) == 0);
+}

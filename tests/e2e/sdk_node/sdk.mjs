@@ -67,6 +67,17 @@ try {
 }
 check(broken instanceof OpenAI.APIError, `a broken stream: ${broken}`);
 
+// Tools, by the SDK's own loop, which sends back what it made of each reply. The script calls again each time: two turns are enough.
+for (const stream of [false, true]) {
+  const asked = [];
+  const find = { type: 'function', function: { name: 'find', parse: JSON.parse, function: (q) => { asked.push(q); return 'found'; },
+                                               parameters: { type: 'object', properties: { q: { type: 'string' } }, required: ['q'] } } };
+  const messages = [{ role: 'user', content: '!call find {"q": "a"}' }];
+  const runner = client().chat.completions.runTools({ model: 'scripted', messages, tools: [find], stream }, { maxChatCompletions: 2 });
+  await runner.done();
+  check(asked.length === 2 && asked[1].q === 'a', `a loop of tools, streamed: ${stream}: ${JSON.stringify(asked)}`);
+}
+
 // Models.
 const listed = [];
 for await (const model of client().models.list()) listed.push(model.id);

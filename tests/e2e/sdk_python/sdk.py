@@ -4,6 +4,7 @@ import sys
 import time
 
 import openai
+import pydantic
 from openai import OpenAI
 
 import checks
@@ -112,6 +113,20 @@ TOOLS = [{"type": "function", "function": {"name": "find", "description": "Finds
                                            "parameters": {"type": "object", "properties": {"q": {"type": "string"}}, "required": ["q"]}}}]
 
 
+class Find(pydantic.BaseModel):
+    q: str
+
+
+def results(message):
+    return [{"role": "tool", "tool_call_id": call.id, "content": "A"} for call in message.tool_calls]
+
+
+def goes_on(history):
+    """The conversation goes on with what the SDK's helpers handed out, as OpenAI's own examples do."""
+    reply = client().chat.completions.create(model="scripted", messages=history, tools=TOOLS)
+    check(reply.choices[0].message.content == "done", f"the next turn {reply}")
+
+
 def tools():
     """Calls, whole and streamed, and the conversation that goes on with their results."""
     prompt = "!say I look.\\n\n!call find {\"q\": \"a\"}\n!call find {\"q\": \"b\"}"
@@ -131,6 +146,12 @@ def tools():
     check("tool_calls.function.arguments.done" in kinds, f"events {kinds}")
     check([c.function.arguments for c in final.message.tool_calls] == ['{"q": "a"}', '{"q": "b"}'], f"streamed calls {final}")
     check(final.finish_reason == "tool_calls", "the end of a stream that calls")
+    goes_on([{"role": "user", "content": prompt}, final.message, *results(final.message), {"role": "user", "content": "!say done"}])
+    prompt_one = [{"role": "user", "content": "!call find {\"q\": \"a\"}"}]
+    parsed = client().chat.completions.parse(model="scripted", messages=prompt_one, tools=[openai.pydantic_function_tool(Find, name="find")])
+    message = parsed.choices[0].message
+    check(message.tool_calls[0].function.parsed_arguments == Find(q="a"), f"parsed arguments {message}")
+    goes_on([*prompt_one, message, *results(message), {"role": "user", "content": "!say done"}])
     check(ask(prompt=prompt, tools=TOOLS, tool_choice="none").choices[0].message.tool_calls is None, "no calls where none are wanted")
     check(len(ask(prompt=prompt, tools=TOOLS, parallel_tool_calls=False).choices[0].message.tool_calls) == 1, "one call")
     choice = ask(prompt="!call find {\"q\": \"sword\\\\u0066i\\|sh\"}", tools=TOOLS).choices[0]

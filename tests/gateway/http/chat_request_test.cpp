@@ -1,6 +1,8 @@
 #include "gateway/http/chat_request.h"
 
+#include <fmt/format.h>
 #include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
 #include <string>
 
 #include <fmt/format.h>
@@ -155,6 +157,57 @@ TEST_CASE("Tools, calls and their results arrive") {
   CHECK(ParseChatCompletion(With(R"("grammar":"root ::= \"a\"")"))->chat.output_form().grammar() == "root ::= \"a\"");
 }
 
+TEST_CASE("What the SDKs made of a reply comes back with it, and changes nothing") {
+  const std::string plain = R"([{"role":"assistant","content":"{\"a\":1}","tool_calls":[
+      {"id":"c","type":"function","function":{"name":"f","arguments":"{\"q\":\"a\"}"}}]},{"role":"tool","tool_call_id":"c","content":"x"}])";
+  const std::string parsed = GENERATE("null", R"({"a":1})", "[1]", R"("x")");
+  const std::string echoed = R"([{"role":"assistant","content":"{\"a\":1}","refusal":null,"annotations":[],"parsed":)" + parsed +
+                             R"(,"tool_calls":[{"id":"c","type":"function","function":{"name":"f","arguments":"{\"q\":\"a\"}",)"
+                             R"("parsed_arguments":)" +
+                             parsed + R"(}}]},{"role":"tool","tool_call_id":"c","content":"x"}])";
+  const auto as_it_was = ParseChatCompletion(WithMessages(plain));
+  const auto back = ParseChatCompletion(WithMessages(echoed));
+  REQUIRE(as_it_was.ok());
+  INFO(base::Message(back.status()));
+  REQUIRE(back.ok());
+  CHECK(back->chat.SerializeAsString() == as_it_was->chat.SerializeAsString());
+}
+
+TEST_CASE("Hints about caches are taken wherever clients put them, and change nothing") {
+  const auto body = [](const std::string& hint) {
+    const std::string more = hint.empty() ? "" : "," + hint;
+    return R"({"model":"m","tools":[{"type":"function","function":{"name":"f")" + more + "}" + more +
+           R"(}],"messages":[{"role":"user","content":[{"type":"text","text":"hi")" + more + "}]" + more + "}]}";
+  };
+  const auto plain = ParseChatCompletion(body(""));
+  const std::string key = GENERATE("cache_control", "copilot_cache_control");
+  const auto hinted = ParseChatCompletion(body(fmt::format(R"("{}":{{"type":"ephemeral"}})", key)));
+  REQUIRE(plain.ok());
+  INFO(base::Message(hinted.status()));
+  REQUIRE(hinted.ok());
+  CHECK(hinted->chat.SerializeAsString() == plain->chat.SerializeAsString());
+}
+
+TEST_CASE("Other servers' spellings mean what Tollgate's own do") {
+  const auto chat = [](const std::string& fields) {
+    const auto read = ParseChatCompletion(With(fields));
+    REQUIRE(read.ok());
+    return read->chat.SerializeAsString();
+  };
+  CHECK(chat(R"("repetition_penalty":1.05)") == chat(R"("repeat_penalty":1.05)"));
+  CHECK(chat(R"("repetition_penalty":1.05,"repeat_penalty":1.05)") == chat(R"("repeat_penalty":1.05)"));
+  CHECK(chat(R"("top_k":-1)") == chat(R"("top_k":0)"));
+  const auto arguments = [](const std::string& its) {
+    const auto read = ParseChatCompletion(
+        WithMessages(R"([{"role":"assistant","tool_calls":[{"id":"c","type":"function","function":{"name":"f","arguments":)" + its +
+                     "}}]}," + R"({"role":"tool","tool_call_id":"c","content":"x"}])"));
+    REQUIRE(read.ok());
+    return read->chat.messages(0).tool_calls(0).arguments();
+  };
+  CHECK(arguments("{}") == "{}");
+  CHECK(arguments(R"({"q":"a","n":[12345678901234567890,-1]})") == R"({"q":"a","n":[12345678901234567890,-1]})");
+}
+
 TEST_CASE("What cannot be honoured is refused by name") {
   struct Row {
     std::string body;
@@ -187,8 +240,8 @@ TEST_CASE("What cannot be honoured is refused by name") {
       {WithMessages(R"([{"role":"user","content":[{"type":"input_audio","input_audio":{}}]}])"), "UNSUPPORTED_VALUE",
        "messages[0].content[0].type"},
       {WithMessages(R"([{"role":"user","content":[{"type":"file","file":{}}]}])"), "UNSUPPORTED_VALUE", "messages[0].content[0].type"},
-      {WithMessages(R"([{"role":"user","content":[{"type":"text","text":"x","cache_control":{}}]}])"), "UNKNOWN_PARAMETER",
-       "messages[0].content[0].cache_control"},
+      {WithMessages(R"([{"role":"user","content":[{"type":"text","text":"x","video":{}}]}])"), "UNKNOWN_PARAMETER",
+       "messages[0].content[0].video"},
       {WithMessages(R"([{"role":"user","content":"x","weight":1}])"), "UNKNOWN_PARAMETER", "messages[0].weight"},
       {WithMessages(R"([{"role":"assistant","tool_calls":{}}])"), "INVALID_TYPE", "messages[0].tool_calls"},
       {WithMessages(R"([{"role":"assistant","tool_calls":[{}]}])"), "MISSING_REQUIRED_PARAMETER", "messages[0].tool_calls[0].type"},
@@ -196,7 +249,7 @@ TEST_CASE("What cannot be honoured is refused by name") {
        "messages[0].tool_calls[0].type"},
       {WithMessages(R"([{"role":"assistant","tool_calls":[{"type":"function","function":{"x":1}}]}])"), "UNKNOWN_PARAMETER",
        "messages[0].tool_calls[0].function.x"},
-      {WithMessages(R"([{"role":"assistant","tool_calls":[{"type":"function","function":{"arguments":{}}}]}])"), "INVALID_TYPE",
+      {WithMessages(R"([{"role":"assistant","tool_calls":[{"type":"function","function":{"arguments":[]}}]}])"), "INVALID_TYPE",
        "messages[0].tool_calls[0].function.arguments"},
       {WithMessages(R"([{"role":"assistant","content":"x","function_call":{}}])"), "UNSUPPORTED_PARAMETER", "messages[0].function_call"},
       {WithMessages(R"([{"role":"assistant","content":"x","reasoning_content":1}])"), "INVALID_TYPE", "messages[0].reasoning_content"},
@@ -209,7 +262,19 @@ TEST_CASE("What cannot be honoured is refused by name") {
       {With(R"("max_completion_tokens":99999999999)"), "INVALID_VALUE", "max_completion_tokens"},
       {With(R"("max_completion_tokens":18446744073709551615)"), "INVALID_VALUE", "max_completion_tokens"},
       {With(R"("temperature":"hot")"), "INVALID_TYPE", "temperature"},
-      {With(R"("top_k":-1)"), "INVALID_VALUE", "top_k"},
+      {With(R"("top_k":-2)"), "INVALID_VALUE", "top_k"},
+      {With(R"("repeat_penalty":1.1,"repetition_penalty":1.2)"), "INVALID_VALUE", "repetition_penalty"},
+      {WithMessages(R"([{"role":"user","content":"hi","cache_control":1}])"), "INVALID_TYPE", "messages[0].cache_control"},
+      {WithMessages(R"([{"role":"user","content":[{"type":"text","text":"hi","cache_control":"x"}]}])"), "INVALID_TYPE",
+       "messages[0].content[0].cache_control"},
+      {WithMessages(R"([{"role":"assistant","tool_calls":[{"id":"a","type":"function","function":{"name":"f","arguments":1}}]}])"),
+       "INVALID_TYPE", "messages[0].tool_calls[0].function.arguments"},
+      {WithMessages(
+           R"([{"role":"assistant","tool_calls":[{"id":"a","type":"function","function":{"name":"f","arguments":{"a":[{"b":1.5}]}}}]}])"),
+       "INVALID_TYPE", "messages[0].tool_calls[0].function.arguments"},
+      {WithMessages(R"([{"role":"assistant","tool_calls":[{"id":"a","type":"function","function":{"name":"f","arguments":)"
+                    R"({"id":12345678901234567890123}}}]}])"),
+       "INVALID_TYPE", "messages[0].tool_calls[0].function.arguments"},
       {With(R"("seed":1.5)"), "INVALID_TYPE", "seed"},
       {With(R"("stop":[1])"), "INVALID_TYPE", "stop[0]"},
       {With(R"("stop":{})"), "INVALID_TYPE", "stop"},

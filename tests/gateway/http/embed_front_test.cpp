@@ -77,5 +77,5 @@ TEST_CASE("What is not so asked is refused as everywhere; the key comes before t
     CHECK(client.Read().status == 415);
   }
   f.chat.RefuseAll(base::Unauthenticated("no such key"));
-  for (const char* path : {"/v1/embeddings", "/v1/rerank"}) CHECK(f.Ask(path, "not JSON").status == 401);
+  for (const char* path : {"/v1/embeddings", "/v1/rerank", "/v2/rerank", "/rerank"}) CHECK(f.Ask(path, "not JSON").status == 401);
 }

@@ -188,6 +188,10 @@ TEST_CASE("Requests that cannot be translated are refused before the pipeline se
       {Request("GET", "/v1/nothing?x=1"), 404, "Unknown request URL: GET /v1/nothing."},
       {Request("GET", "/"), 404, "unknown_url"},
       {Request("GET", "/metrics"), 404, "unknown_url"},
+      {Request("POST", "/v1/responses", "{}"), 404, "use /v1/chat/completions"},
+      {Request("POST", "/v1/messages", "{}"), 404, "use /v1/chat/completions"},
+      {Request("POST", "/chat/completions", "{}"), 404, "end the client's base URL in /v1"},
+      {Request("GET", "http://gateway.example/v1/nothing"), 404, "Unknown request URL: GET /v1/nothing."},
       {"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 2\r\n\r\n{}",
        415, "application/json"},
   };
@@ -200,6 +204,7 @@ TEST_CASE("Requests that cannot be translated are refused before the pipeline se
     CHECK(response.body.find(row.in_body) != std::string::npos);
     auto headers = response.headers;
     CHECK(headers["x-should-retry"] == "false");
+    CHECK_FALSE(headers["x-request-id"].empty());
   }
   CHECK(f.chat.last().request.model().empty());
 }

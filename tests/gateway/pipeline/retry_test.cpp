@@ -211,11 +211,13 @@ TEST_CASE("Of a reply that is made anew no alternative is judged again, and the 
   auto anew = output.TakenBack(kept);
   REQUIRE(anew != nullptr);
   CHECK(asked == 28);
+  // The second has the number, and ends where, a token of what was taken back did: nothing that was said of that holds for it.
   inference::Piece rest;
-  rest.text = "home ";
-  rest.tokens = {{.id = 9, .bytes = rest.text, .logprob = -1, .top = {{1000, "555", -2}, {1001, "work ", -2}}, .text_end = 16}};
+  rest.text = "no way";
+  rest.tokens = {{.id = 9, .bytes = "no", .logprob = -1, .top = {{1000, "555", -2}, {1001, "work ", -2}}, .text_end = 13},
+                 {.id = 4, .bytes = " way", .logprob = -1, .top = {{1000, "x ", -2}, {1001, "y ", -2}, {1002, "555", -2}}, .text_end = 17}};
   REQUIRE(anew->Push(rest).ok());
-  CHECK(asked == 30);
+  CHECK(asked == 33);
   REQUIRE(anew->Finish().ok());
   std::string tokens;
   const pipeline::OutputPiece piece = anew->Take();
@@ -224,7 +226,7 @@ TEST_CASE("Of a reply that is made anew no alternative is judged again, and the 
     for (const v1::TokenLogprob& top : token.top()) tokens += top.token();
     tokens += ")";
   }
-  CHECK(tokens == "call (you )me (you )at (you )home (work )");
+  CHECK(tokens == "call (you )me (you )at (you )no(work ) way(x y )");
 }
 
 TEST_CASE("A reply in a form that has ended is not written anew from its middle, where the form would begin again: the rule acts") {
@@ -268,6 +270,22 @@ TEST_CASE(
     CHECK(end.retries(0).times() == 0);
     CHECK(end.retries(0).gave_up());
     world.CheckBooks();
+  }
+}
+
+TEST_CASE("What is written anew after a reply's end goes on for it: it is no newcomer in its team's part of the queue") {
+  for (const bool streamed : {false, true}) {
+    test::WatchedPool pool;
+    test::World world(Rule("555-\\d{4,}", "block", 3));  // Only the end tells that no digit follows.
+    pool.inner = &world.pool();
+    world.pool_between = &pool;
+    const Said said = Say(world, world.Ask("!say call 555-1234"), streamed);
+    CHECK(said.finish == "STOP");
+    CHECK(said.text.starts_with("call other"));
+    const auto works = pool.Take();
+    REQUIRE(works.size() > 1);
+    CHECK_FALSE(works[0].goes_on);
+    CHECK(std::all_of(works.begin() + 1, works.end(), [](const auto& work) { return work.goes_on; }));
   }
 }
 

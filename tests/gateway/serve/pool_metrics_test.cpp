@@ -56,12 +56,14 @@ TEST_CASE("What jobs have worked through, and what lies on other servers, is in 
   inference::ModelOptions vectors = Script(), chats = Script();
   vectors.name = "vectors";
   vectors.pooling = inference::Pooling::kMean;
+  vectors.queue_timeout = std::chrono::hours(1);
   const auto pool = MakePool(vectors, chats, clock);
-  std::vector<std::string> texts(100, std::string(900, 'x'));  // Of 300 tokens each; each model has slots for 2,000.
-  texts.resize(120, "!pace_ms 60000");
+  const std::string alone(900, 'x');  // None fits beside it in a step. It is some 300 tokens; each model has slots for 2,000.
+  std::vector<std::string> texts(100, alone);
+  texts.resize(120, "!pace_ms 60000 " + alone);
   const auto job = inference::test::Embed(*pool, texts);
   inference::test::Until(*pool, [&](const ReplicaStats& s) {
-    clock.Advance(std::chrono::milliseconds(10));
+    clock.Advance(std::chrono::milliseconds(100));
     return s.prompt_tokens > 10'000 && s.running == 1;
   });
   CHECK(OfModel(*pool, "kv_tokens", "vectors") == 0);
