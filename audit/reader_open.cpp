@@ -5,6 +5,7 @@
 #include <chrono>
 #include <map>
 #include <optional>
+#include <span>
 
 #include <fmt/format.h>
 
@@ -18,6 +19,7 @@ namespace {
 
 constexpr std::chrono::seconds kViewTime{5};
 constexpr std::int64_t kRowBytes = 512;  // Of a row beside its content and message.
+constexpr std::size_t kMeasured = 64;    // Replies by one statement.
 
 // The record in a row (message, content, leaf hash, …, the columns from `first_column`), if it is what its leaf says.
 absl::StatusOr<v1::Record> FittingRecord(const base::Rows& rows, std::size_t row, const Position& position, std::string_view content,
@@ -123,11 +125,12 @@ constexpr const char* kOfReplies =
 
 struct Ends {
   std::map<std::string, std::size_t> ended, opened;  // By request: where on the page it ended, and began.
+  std::vector<std::string> order;                    // Those that ended, as they stand on the page.
   std::string since = "1970-01-01";                  // No record of theirs is of a day before.
 
-  base::Params Params() const {
+  base::Params Params(std::span<const std::string> requests) const {
     std::vector<base::Value> all, here;
-    for (const auto& [request, row] : ended) {
+    for (const std::string& request : requests) {
       const auto id = base::Uuid::FromBytes(request);
       all.emplace_back((id.ok() ? *id : base::Uuid()).ToString());
       if (opened.contains(request)) here.push_back(all.back());
@@ -147,6 +150,7 @@ Ends EndsOn(const OpenedPage& page) {
     if (!page.rows[i].state.ok()) continue;
     if (record.kind() == v1::RECORD_KIND_REQUEST) out.opened.emplace(record.request_id(), i);
     if (!EndsRequest(record.kind()) || !out.ended.emplace(record.request_id(), i).second) continue;
+    out.order.push_back(record.request_id());
     const auto made = MadeAt(RequestOf(record).value);
     dated = dated && made.has_value();
     if (made) first = std::min(first.value_or(*made), *made);
@@ -155,19 +159,38 @@ Ends EndsOn(const OpenedPage& page) {
   return out;
 }
 
-// What they hold, by request: contents, messages and the rows themselves, for a reply that was streamed is many small ones.
-absl::StatusOr<std::map<std::string, std::int64_t>> BytesOf(base::Session& session, const Ends& ends) {
+// What these of them hold, by request: contents, messages and the rows themselves, for a reply that was streamed is many small ones.
+absl::StatusOr<std::map<std::string, std::int64_t>> BytesOf(base::Session& session, const Ends& ends,
+                                                            std::span<const std::string> requests) {
   static const std::string kSizes = fmt::format(
       "SELECT request_id::text, sum(coalesce(octet_length(content), 0)::int8 + octet_length(message) + {})::int8 {} "
       "GROUP BY request_id",
       kRowBytes, kOfReplies);
-  TG_ASSIGN(const auto sizes, session.Run("measure replies", kSizes, ends.Params()));
+  TG_ASSIGN(const auto sizes, session.Run("measure replies", kSizes, ends.Params(requests)));
   std::map<std::string, std::int64_t> out;
   for (std::size_t i = 0; i < sizes.size(); ++i) {
     TG_ASSIGN(const base::Uuid id, base::Uuid::Parse(sizes.Text(i, 0)));
     out[id.Bytes()] = sizes.Int(i, 1);
   }
   return out;
+}
+
+// How many of the page's rows have room. Replies are measured as they come: those behind the page's end are measured for another page.
+absl::StatusOr<std::size_t> Fitting(base::Session& session, const Ends& ends, const std::vector<std::vector<std::string>>& stored,
+                                    std::int64_t bytes_max) {
+  std::map<std::string, std::int64_t> bytes_of;
+  std::size_t kept = 0, next = 0, measured = 0;
+  for (std::int64_t bytes = 0; kept < stored.size() && bytes < bytes_max; ++kept) {
+    bytes += static_cast<std::int64_t>(stored[kept][0].size());
+    if (next == ends.order.size() || ends.ended.at(ends.order[next]) != kept) continue;
+    if (next == measured) {
+      const auto step = std::span(ends.order).subspan(next, std::min(kMeasured, ends.order.size() - next));
+      TG_ASSIGN(bytes_of, BytesOf(session, ends, step));
+      measured += step.size();
+    }
+    bytes += bytes_of[ends.order[next++]];
+  }
+  return kept;
 }
 
 }  // namespace
@@ -260,25 +283,19 @@ absl::Status Reader::AddStories(base::Session& session, std::int64_t bytes_max, 
     page.rows[row].before.emplace_back().row = page.rows[known->second].row;
     stored.rows[row].emplace_back();
   }
-  TG_ASSIGN(auto bytes_of, BytesOf(session, ends));
-  std::int64_t bytes = 0;
-  std::size_t kept = 0;
-  for (; kept < page.rows.size() && bytes < bytes_max; ++kept) {
-    bytes += static_cast<std::int64_t>(stored.rows[kept][0].size());
-    const v1::Record& record = page.rows[kept].row.record;
-    if (EndsRequest(record.kind()) && page.rows[kept].state.ok()) bytes += bytes_of[record.request_id()];
-  }
+  TG_ASSIGN(const std::size_t kept, Fitting(session, ends, stored.rows, bytes_max));
   if (kept < page.rows.size()) {
     page.rows.resize(kept);
     stored.rows.resize(kept);
     page.next = CursorAfter(page.rows.back().row);
     std::erase_if(ends.ended, [&](const auto& end) { return end.second >= kept; });
+    ends.order.resize(ends.ended.size());
     if (ends.ended.empty()) return absl::OkStatus();
   }
   static const std::string kParts =
       fmt::format("SELECT message, content, leaf_hash, log_id, leaf_index, {} {} ORDER BY request_id, kind, segment, wall_us", kColumnNames,
                   kOfReplies);
-  TG_ASSIGN(const auto rows, session.Run("read replies", kParts, ends.Params()));
+  TG_ASSIGN(const auto rows, session.Run("read replies", kParts, ends.Params(ends.order)));
   for (std::size_t i = 0; i < rows.size(); ++i) {
     const auto at = ends.ended.find(ColumnsOf(rows, i, 5).request.Bytes());
     if (at == ends.ended.end()) continue;

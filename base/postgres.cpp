@@ -125,7 +125,6 @@ class PqxxSession final : public Session {
 #pragma GCC diagnostic ignored "-Wdeprecated-declarations"
     connection_.inhibit_reactivation(true);
 #pragma GCC diagnostic pop
-    connection_.set_verbosity(pqxx::connection_base::terse);
     backend_ = connection_.backendpid();
   }
 
@@ -160,7 +159,8 @@ template <typename Call>
 absl::Status PqxxSession::Guarded(std::string_view purpose, bool commits, const Call& call) {
   if (!connection_.is_open()) return BrokenError(purpose, false);
   const SocketDeadline deadline(socket_.number(), Limit());
-  notices_.TakeInDoubt();  // Of a statement that failed.
+  notices_.TakeInDoubt();                                                                              // Of a statement that failed.
+  connection_.set_verbosity(commits ? pqxx::connection_base::verbose : pqxx::connection_base::terse);  // For MayLeaveInDoubt.
   try {
     call();
     if (notices_.TakeInDoubt() && commits) return BrokenError(purpose, true);

@@ -52,11 +52,13 @@ bool MayShow(std::string_view sqlstate) {
   return std::any_of(kClasses.begin(), kClasses.end(), [&](std::string_view c) { return sqlstate.starts_with(c); });
 }
 
-std::string_view FirstLine(std::string_view text) {
+// A verbose text names its SQLSTATE before the message.
+std::string_view FirstLine(std::string_view text, std::string_view sqlstate) {
   text = text.substr(0, text.find('\n'));
   constexpr std::string_view kError = "ERROR:";
   if (text.starts_with(kError)) text.remove_prefix(kError.size());
   while (!text.empty() && text.front() == ' ') text.remove_prefix(1);
+  if (text.starts_with(sqlstate.substr(0, 2)) && text.size() >= 7 && text.substr(5, 2) == ": ") text.remove_prefix(7);
   return text.substr(0, 300);
 }
 
@@ -74,7 +76,7 @@ absl::Status SqlError(std::string_view purpose, std::string_view sqlstate, std::
   const bool known = row != kCodes.end();
   std::string message = fmt::format("{}: {} (SQLSTATE {})", purpose, known ? row->meaning : "Postgres refused the statement",
                                     sqlstate.empty() ? "unknown" : sqlstate);
-  if (MayShow(sqlstate)) message += fmt::format(": {}", FirstLine(text));
+  if (MayShow(sqlstate)) message += fmt::format(": {}", FirstLine(text, sqlstate));
   absl::Status status = MakeStatus(known ? row->code : StatusCode::kInternal, message);
   if (!sqlstate.empty()) status.SetPayload(kSqlState, absl::Cord(std::string(sqlstate)));
   return status;
@@ -140,9 +142,7 @@ absl::Status BrokenError(std::string_view purpose, bool in_doubt) {
 }
 
 bool MayLeaveInDoubt(std::string_view warning) {
-  const bool english =
-      warning.starts_with("WARNING:") && std::all_of(warning.begin(), warning.end(), [](unsigned char c) { return c < 0x80; });
-  return !english || Holds(warning, "synchronous replication");
+  return Holds(warning, "SyncRepWaitForLSN");  // Where it was raised: the words are in the server's language, a function's name is in none.
 }
 
 bool OnlyReads(std::string_view sql) {

@@ -27,6 +27,8 @@ Door::Answer Door::Ask(const base::TeamId& tenant, std::int64_t sequences) const
   return left > 0 && beyond <= kTimesFree * tenants * left ? Answer::kIn : Answer::kOwnShare;
 }
 
+Door::Answer Door::AskToGoOn(std::int64_t sequences) const { return inside_ + sequences > places_ ? Answer::kFull : Answer::kIn; }
+
 void Door::Enter(const base::TeamId& tenant, std::int64_t sequences) {
   inside_ += sequences;
   of_[tenant] += sequences;

@@ -1,7 +1,8 @@
 // Door: how many sequences each tenant may have inside a replica, in its slots and its queue together. One that has none inside is let in
 // wherever there is room. One that has some may go on filling slots as long as nobody need wait; beyond that it leaves room for others:
 // what it has beyond its part of the slots may be twice what is left free. So one tenant alone gets the slots and about two thirds of the
-// queue, several get less each, and the last place is only for one that has none.
+// queue, several get less each, and the last place is only for one that has none. What goes on where another sequence ended is no newcomer:
+// it needs a free place and nothing else.
 //
 // The caller's lock guards it.
 #pragma once
@@ -24,7 +25,9 @@ class Door {
 
   // Whether so many more of a tenant's sequences, one at least, may come in, all of them.
   Answer Ask(const base::TeamId& tenant, std::int64_t sequences) const;
-  void Enter(const base::TeamId& tenant, std::int64_t sequences);  // REQUIRES: Ask said kIn.
+  // The same of those that go on for others of their tenant's, which have ended. Never kOwnShare.
+  Answer AskToGoOn(std::int64_t sequences) const;
+  void Enter(const base::TeamId& tenant, std::int64_t sequences);  // REQUIRES: the answer was kIn.
   void Leave(const base::TeamId& tenant);                          // One of its sequences. REQUIRES: it has one inside.
 
   std::int64_t inside() const { return inside_; }

@@ -19,6 +19,7 @@
 #include <fmt/format.h>
 
 #include "base/encoding.h"
+#include "inference/number_rules.h"
 
 namespace tollgate::inference {
 namespace {
@@ -27,7 +28,7 @@ namespace json = boost::json;
 
 constexpr int kDepthMax = 32;
 constexpr int kSchemasMax = 1000;
-constexpr std::int64_t kLengthMax = 1000;
+constexpr std::int64_t kLengthMax = kSchemaLengthMax;
 constexpr std::int64_t kRepetitionsMax = 2000;
 constexpr std::int64_t kReadingsMax = 500;
 constexpr std::size_t kGrammarBytesMax = 128 << 10;
@@ -171,6 +172,7 @@ class Converter {
     add("object", {"properties", "required", "additionalProperties"});
     add("array", {"items", "minItems", "maxItems"});
     add("string", {"minLength", "maxLength", "format"});
+    for (const std::string_view type : {"integer", "number"}) add(type, {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"});
     return Only(fields, names, path);
   }
 
@@ -200,7 +202,17 @@ class Converter {
     if (type == "object") return Object(fields, path, depth);
     if (type == "array") return Array(fields, path, depth);
     if (type == "string") return String(fields, path);
+    if (type == "integer" || type == "number") return Number(type, fields, path);
     return Node{std::string(type)};
+  }
+
+  absl::StatusOr<Node> Number(std::string_view type, Fields fields, const std::string& path) {
+    const absl::StatusOr<NumberRule> rule = NumbersWithin(fields, type == "integer");
+    if (!rule.ok()) return Bad(path, base::Message(rule.status()));
+    if (rule->body.empty()) return Node{std::string(type)};
+    const auto [known, added] = numbers_.try_emplace(rule->body);
+    if (added) known->second = Rule(rule->body, rule->readings);
+    return known->second;
   }
 
   // "#/$defs/name": a JSON pointer (RFC 6901) into the whole.
@@ -359,6 +371,7 @@ class Converter {
   int schemas_ = 0;
   std::int64_t repetitions_ = 0;
   std::map<const json::value*, Node> known_;
+  std::map<std::string, Node> numbers_;  // By the rule's body: many have the same bounds.
   std::set<const json::value*> open_;
 };
 

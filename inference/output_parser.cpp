@@ -22,6 +22,8 @@ constexpr std::string_view kCallBegin = "<｜tool▁call▁begin｜>";
 constexpr std::string_view kSeparator = "<｜tool▁sep｜>";
 constexpr std::string_view kCallEnd = "<｜tool▁call▁end｜>";
 constexpr std::string_view kCallsEnd = "<｜tool▁calls▁end｜>";
+constexpr std::string_view kNameHead = R"({"name":")";
+constexpr std::string_view kParametersHead = R"({"parameters":)";
 constexpr std::size_t kNameBytesMax = 256;
 constexpr int kNoCallsMax = 64;  // Each may cost a look at all that is held; after so many, nothing is a call any more.
 
@@ -242,13 +244,32 @@ OutputParser::Step OutputParser::OpenDeepSeek(std::vector<OutputPart>& parts) {
 OutputParser::Step OutputParser::OpenValue() {
   value_ = at_;
   depth_ = 0;
+  head_.clear();
+  head_known_ = syntax_.tools != ToolStyle::kLlama;
   state_ = State::kValue;
   return Step::kGoOn;
+}
+
+// No marker says that a call of Llama's was begun: any answer in JSON begins as one, and is none once its first member is another's.
+bool OutputParser::MayCall(char next) {
+  if (head_known_ || (!in_string_ && IsWhite(next))) return true;
+  if (in_string_ && next == '\\') return head_known_ = true;  // What an escape stands for is read with the whole.
+  head_ += next;
+  if (head_ == kParametersHead) return head_known_ = true;
+  if (kNameHead.starts_with(head_) || kParametersHead.starts_with(head_)) return true;
+  if (!head_.starts_with(kNameHead)) return false;
+  const std::string_view name = std::string_view(head_).substr(kNameHead.size());
+  for (const std::string& known : syntax_.names) {
+    if (known.starts_with(name)) return true;
+    if (next == '"' && name.substr(0, name.size() - 1) == known) return head_known_ = true;
+  }
+  return false;
 }
 
 OutputParser::Step OutputParser::Value(std::vector<OutputPart>& parts) {
   for (; at_ < held_.size(); ++at_) {
     const char c = held_[at_];
+    if (!MayCall(c)) return NoCall(parts);
     if (in_string_) {
       if (!std::exchange(escaped_, !escaped_ && c == '\\') && c == '"') in_string_ = false;
       continue;

@@ -2,7 +2,8 @@
 //
 // Strict: a call is given when it is whole and sound (a name that it may call, arguments that are one JSON object, each marker where its
 // style has it). All else is text, to the byte: nothing is ever lost, and what comes out does not depend on how the output was cut. Held
-// back until then: what may still become a call or a marker, at most kCallBytesMax.
+// back until then: what may still become a call or a marker, at most kCallBytesMax. Llama's calls have no marker: an object may become one
+// while its first member is the name of a function that may be called, or the parameters.
 //
 //   OutputParser parser(syntax);
 //   parser.Push(piece, parts) …; parser.Finish(parts);
@@ -65,6 +66,7 @@ class OutputParser {
   Step OpenDeepSeek(std::vector<OutputPart>& parts);
   Step OpenValue();  // From here on.
   Step Value(std::vector<OutputPart>& parts);
+  bool MayCall(char next);
   Step Close(std::vector<OutputPart>& parts);
   Step NoCall(std::vector<OutputPart>& parts);
   Step Done(std::vector<OutputPart>& parts);
@@ -83,6 +85,8 @@ class OutputParser {
   std::size_t at_ = 0;      // how far it is read,
   std::size_t value_ = 0;   // and where its JSON begins.
   std::string name_;        // DeepSeek's stands outside of the JSON.
+  std::string head_;        // Of Llama's object, up to its first value, without white space,
+  bool head_known_ = true;  // until that tells that it may be a call.
   int depth_ = 0;           // Of brackets in the JSON so far,
   bool in_string_ = false, escaped_ = false;
   bool white_ = false;    // White space comes before what is said: dropped.

@@ -3,8 +3,9 @@
 // those which agree with it the longest; which of them, and how far, is told by comparing their tokens one by one.
 //
 // A tenant's share is found as water finds its level: who uses less than an equal part of what is there keeps that and leaves the rest to
-// be parted anew. One entry takes no more than the share of who brings it; so while there is no room somebody is above its own share, and
-// the one that uses the most is: it or another gives way, and nobody below.
+// be parted anew. Tenants that are idle count nothing in it, and go before anybody else loses something. One entry takes no more than the
+// share of who brings it; so while there is no room, and nobody idle, somebody is above its own share, and the one that uses the most is:
+// it or another gives way, and nobody below. Idle is told by time and not by what others do, so that no tenant makes another idle.
 //
 // Tested by tests/inference/prefix_cache_test.cpp.
 #include "inference/prefix_cache.h"
@@ -57,6 +58,7 @@ PrefixCache::Match PrefixCache::Longest(Owner& owner, std::span<const std::int32
 std::optional<PrefixCache::Hit> PrefixCache::Find(std::string_view salt, std::span<const std::int32_t> prompt) {
   const auto owner = owners_.find(salt);
   if (owner == owners_.end() || prompt.empty()) return std::nullopt;
+  owner->second.used_at = clock_.Mono();
   const Match match = Longest(owner->second, prompt.first(prompt.size() - 1));
   if (match.tokens == 0) return std::nullopt;
   Entries& entries = owner->second.entries;
@@ -76,14 +78,23 @@ bool PrefixCache::Wants(std::string_view salt, std::span<const std::int32_t> tok
   });
 }
 
+std::map<std::string_view, PrefixCache::Use> PrefixCache::Uses() const {
+  std::map<std::string_view, Use> uses;
+  for (const auto& [salt, owner] : owners_) {
+    Use& use = uses[TenantOf(salt)];
+    use.bytes += owner.bytes;
+    use.used_at = std::max(use.used_at, owner.used_at);
+  }
+  return uses;
+}
+
 // The most bytes that one entry of the tenant's may take, were it its only one.
 std::int64_t PrefixCache::Share(std::string_view tenant) const {
-  std::map<std::string_view, std::int64_t> used;
-  for (const auto& [salt, owner] : owners_) {
-    if (TenantOf(salt) != tenant) used[TenantOf(salt)] += owner.bytes;
-  }
+  const base::MonoTime idle_until = clock_.Mono() - kIdle;
   std::vector<std::int64_t> others;
-  for (const auto& [other, bytes] : used) others.push_back(bytes);
+  for (const auto& [other, use] : Uses()) {
+    if (other != tenant && use.used_at > idle_until) others.push_back(use.bytes);
+  }
   std::sort(others.begin(), others.end());
   std::int64_t left = bytes_max_;
   std::int64_t among = std::ssize(others) + 1;
@@ -103,6 +114,23 @@ std::int64_t PrefixCache::Fits(std::string_view salt, std::int64_t tokens, std::
   return std::clamp<std::int64_t>(blocks * kBlockTokens, 0, tokens);
 }
 
+// Until there is room for the tenant's bytes, or nobody but it is idle.
+void PrefixCache::DropIdle(std::string_view tenant, std::int64_t bytes) {
+  if (bytes_ + bytes <= bytes_max_) return;
+  const base::MonoTime idle_until = clock_.Mono() - kIdle;
+  const std::map<std::string_view, Use> uses = Uses();
+  std::vector<std::pair<base::MonoTime, Owners::iterator>> idle;
+  for (auto owner = owners_.begin(); owner != owners_.end(); ++owner) {
+    const std::string_view of = TenantOf(owner->first);
+    if (const base::MonoTime used_at = uses.at(of).used_at; of != tenant && used_at <= idle_until) idle.emplace_back(used_at, owner);
+  }
+  std::stable_sort(idle.begin(), idle.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+  for (const auto& [used_at, owner] : idle) {
+    for (std::size_t left = owner->second.entries.size(); left > 0 && bytes_ + bytes > bytes_max_; --left)
+      Drop(owner, owner->second.entries.begin());
+  }
+}
+
 bool PrefixCache::MakeRoom(std::string_view salt, std::span<const std::int32_t> tokens, std::int64_t state_bytes) {
   const std::string_view tenant = TenantOf(salt);
   const std::int64_t bytes = EntryBytes(std::ssize(tokens), state_bytes);
@@ -112,6 +140,7 @@ bool PrefixCache::MakeRoom(std::string_view salt, std::span<const std::int32_t> 
     const Match match = Longest(known->second, tokens);
     if (match.tokens > 0 && match.tokens >= Blocks(match.entry->tokens.size()) * kBlockTokens) Drop(known, match.entry);
   }
+  DropIdle(tenant, bytes);
   while (bytes_ + bytes > bytes_max_) {
     std::map<std::string_view, std::int64_t> used{{tenant, bytes}};
     for (const auto& [other, owner] : owners_) used[TenantOf(other)] += owner.bytes;
@@ -133,6 +162,7 @@ void PrefixCache::Keep(std::string_view salt, std::vector<std::int32_t> tokens, 
   const auto entry = owner.entries.insert(owner.entries.end(), Entry{std::move(tokens), std::move(state), bytes});
   for (const std::uint64_t hash : hashes) owner.by_block.emplace(hash, entry);
   owner.bytes += bytes;
+  owner.used_at = clock_.Mono();
   bytes_ += bytes;
 }
 

@@ -2,11 +2,13 @@
 // than the one it was kept under: a tenant (with whatever else changes what the model computes) sees only its own. A salt is "TENANT", or
 // "TENANT|WHAT ELSE".
 //
-// Bounded in bytes, of which tenants have max-min shares: who uses less than its share, under all its salts, loses nothing whoever comes,
-// and what it leaves is the others'. When it is full, who uses the most, counted with what it brings, gives up what it used least recently
-// in the largest of its salts. One thread.
+// Bounded in bytes, of which the tenants that used it lately have max-min shares: who uses less than its share, under all its salts, loses
+// nothing whoever comes, and what it leaves is the others'. When it is full, those that have neither found nor kept anything for kIdle give
+// way first, the longest idle before all; then who uses the most, counted with what it brings, gives up what it used least recently in the
+// largest of its salts. One thread.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <list>
@@ -19,14 +21,18 @@
 #include <unordered_map>
 #include <vector>
 
+#include "base/clock.h"
+
 namespace tollgate::inference {
 
 class PrefixCache {
  public:
   static constexpr std::int64_t kBlockTokens = 8;  // What agrees on less than a block is not found.
 
+  static constexpr std::chrono::minutes kIdle{10};  // Who looked for nothing that long, and brought nothing, has no share.
+
   // 0 bytes: nothing is kept.
-  explicit PrefixCache(std::int64_t bytes_max) : bytes_max_(bytes_max) {}
+  explicit PrefixCache(std::int64_t bytes_max, const base::Clock& clock = base::SystemClock()) : bytes_max_(bytes_max), clock_(clock) {}
 
   // The snapshot that agrees with the prompt on the most tokens: on its first `tokens`, a block at least, and fewer than the prompt has. Of
   // several the one that was kept for the fewest.
@@ -68,6 +74,11 @@ class PrefixCache {
     Entries entries;
     std::unordered_multimap<std::uint64_t, Entries::iterator> by_block;  // By the hash of the tokens up to the end of each block.
     std::int64_t bytes = 0;
+    base::MonoTime used_at;  // Looked into, or something kept.
+  };
+  struct Use {  // Of a tenant, under all its salts.
+    std::int64_t bytes = 0;
+    base::MonoTime used_at = base::MonoTime::min();
   };
   struct Match {
     Entries::iterator entry;
@@ -77,10 +88,13 @@ class PrefixCache {
   using Owners = std::map<std::string, Owner, std::less<>>;  // By salt. None is without entries.
 
   static Match Longest(Owner& owner, std::span<const std::int32_t> tokens);
+  std::map<std::string_view, Use> Uses() const;
   std::int64_t Share(std::string_view tenant) const;
+  void DropIdle(std::string_view tenant, std::int64_t bytes);
   void Drop(Owners::iterator owner, Entries::iterator entry);
 
   std::int64_t bytes_max_;
+  const base::Clock& clock_;
   std::int64_t bytes_ = 0;
   Owners owners_;
 };

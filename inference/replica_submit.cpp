@@ -235,7 +235,8 @@ absl::Status Replica::Enter(std::vector<std::unique_ptr<Sequence>> sequences) {
   {
     base::Lock lock(mu_);
     if (closed_) return StatusOf(EndReason::kShutdown, 0);
-    if (const Door::Answer answer = door_.Ask(tenant, count); answer != Door::Answer::kIn) {
+    const Door::Answer answer = sequences.front()->request.goes_on ? door_.AskToGoOn(count) : door_.Ask(tenant, count);
+    if (answer != Door::Answer::kIn) {
       ++published_.refused;
       const std::int64_t waiting = std::max<std::int64_t>(door_.inside() - model_.slots, 0);
       return NoRoom(model_, answer, door_.inside(tenant), RetryAfterMs(waiting));

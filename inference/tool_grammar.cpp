@@ -1,6 +1,6 @@
 // The calls are one JSON Schema: any of an object for each function, with its name as a constant and its parameters as another member. What
 // json_schema.h makes of that becomes the rule for a call, and the words around it are written about that. References inside of a
-// function's schema are moved to where it stands in the whole.
+// function's schema are moved to where it stands in the whole. Of a schema that is not strict its part stands there (schema_part.h).
 //
 // Tested by tests/inference/tool_grammar_test.cpp, tests/inference/tool_grammar_engine_test.cpp.
 #include "inference/tool_grammar.h"
@@ -30,32 +30,57 @@ void MoveReferences(json::value& value, const std::string& to) {
   }
 }
 
-absl::StatusOr<json::value> ParametersOf(const ToolDefinition& tool) {
+struct Parameters {
+  json::value schema;
+  bool whole = true;
+};
+
+// Lengths above `longest` may be passed over where the schema is not strict.
+absl::StatusOr<Parameters> ParametersOf(const ForcedTool& tool, std::int64_t longest) {
   boost::system::error_code error;
-  json::value schema = json::parse(tool.parameters.empty() ? "{}" : tool.parameters, error, {}, json::parse_options{.max_depth = 128});
-  if (error || !schema.is_object())
+  const json::parse_options options{.max_depth = 128};
+  Parameters out{json::parse(tool.parameters.empty() ? "{}" : tool.parameters, error, {}, options)};
+  if (error || !out.schema.is_object())
     return base::InvalidArgument(fmt::format("{}: its parameters are no JSON Schema of an object", tool.name));
-  if (!schema.get_object().contains("type") && !schema.get_object().contains("$ref")) schema.get_object()["type"] = "object";
-  const absl::Status sound = JsonSchemaGrammar(json::serialize(schema)).status();
+  json::object& fields = out.schema.get_object();
+  if (!fields.contains("type") && !fields.contains("$ref")) fields["type"] = "object";
+  absl::Status sound = JsonSchemaGrammar(json::serialize(out.schema)).status();
+  if (!tool.strict && (!sound.ok() || longest < kSchemaLengthMax)) {
+    TG_ASSIGN(const std::string part, EnforceablePart(json::serialize(out.schema), longest));
+    sound = JsonSchemaGrammar(part).status();
+    out = {json::parse(part, {}, options), false};
+    if (!out.schema.is_object()) out.schema = json::object{{"type", "object"}};
+  }
   if (!sound.ok()) return base::Annotate(sound, fmt::format("{}: a call of it cannot be forced", tool.name));
-  return schema;
+  return out;
+}
+
+// The grammar of one call, as a JSON object whose arguments are under `key`.
+absl::StatusOr<SchemaGrammar> CallGrammar(std::span<const ForcedTool> tools, const std::string& key, std::int64_t longest) {
+  json::array calls;
+  bool whole = true;
+  for (const ForcedTool& tool : tools) {
+    TG_ASSIGN(Parameters its, ParametersOf(tool, longest));
+    whole = whole && its.whole;
+    MoveReferences(its.schema, fmt::format("#/anyOf/{}/properties/{}", calls.size(), key));
+    calls.push_back(json::object{{"type", "object"},
+                                 {"properties", json::object{{"name", json::object{{"const", tool.name}}}, {key, std::move(its.schema)}}},
+                                 {"required", json::array{"name", key}}});
+  }
+  TG_ASSIGN(std::string grammar, JsonSchemaGrammar(json::serialize(json::object{{"anyOf", std::move(calls)}})));
+  return SchemaGrammar{std::move(grammar), whole};
 }
 
 }  // namespace
 
 ToolStyle ForcedStyle(ToolStyle style) { return style == ToolStyle::kDeepSeek ? ToolStyle::kLlama : style; }
 
-absl::StatusOr<std::string> ToolGrammar(ToolStyle style, std::span<const ToolDefinition> tools, bool several, bool in_thought) {
+absl::StatusOr<SchemaGrammar> ToolGrammar(ToolStyle style, std::span<const ForcedTool> tools, bool several, bool in_thought) {
   const std::string key = ForcedStyle(style) == ToolStyle::kLlama ? "parameters" : "arguments";
-  json::array calls;
-  for (const ToolDefinition& tool : tools) {
-    TG_ASSIGN(json::value schema, ParametersOf(tool));
-    MoveReferences(schema, fmt::format("#/anyOf/{}/properties/{}", calls.size(), key));
-    calls.push_back(json::object{{"type", "object"},
-                                 {"properties", json::object{{"name", json::object{{"const", tool.name}}}, {key, std::move(schema)}}},
-                                 {"required", json::array{"name", key}}});
-  }
-  TG_ASSIGN(const std::string grammar, JsonSchemaGrammar(json::serialize(json::object{{"anyOf", std::move(calls)}})));
+  absl::StatusOr<SchemaGrammar> call = CallGrammar(tools, key, kSchemaLengthMax);
+  // Too much for one grammar: perhaps for lengths that nobody asked to be strict about.
+  if (!call.ok()) call = CallGrammar(tools, key, kShortLengthMax);
+  if (!call.ok()) return call.status();
   std::string root;
   switch (ForcedStyle(style)) {
     case ToolStyle::kHermes:
@@ -66,7 +91,8 @@ absl::StatusOr<std::string> ToolGrammar(ToolStyle style, std::span<const ToolDef
     default: root = fmt::format("call{}", several ? R"( ( "\n" call ){0,15})" : ""); break;
   }
   if (in_thought) root = R"([^<]* "</think>\n\n" )" + root;
-  return fmt::format("{}{}\ncall ::= {}", kRoot, root, grammar.substr(kRoot.size()));
+  call->gbnf = fmt::format("{}{}\ncall ::= {}", kRoot, root, call->gbnf.substr(kRoot.size()));
+  return call;
 }
 
 }  // namespace tollgate::inference

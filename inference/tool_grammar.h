@@ -5,6 +5,7 @@
 #include <string>
 
 #include "base/status.h"
+#include "inference/schema_part.h"
 #include "inference/types.h"
 
 namespace tollgate::inference {
@@ -13,9 +14,16 @@ namespace tollgate::inference {
 // (DeepSeek's), plain JSON as Llama's.
 ToolStyle ForcedStyle(ToolStyle style);
 
+// A function of which a call is forced. `strict`: all of its schema is enforced, or it is refused.
+struct ForcedTool {
+  std::string name;
+  std::string parameters;
+  bool strict = false;
+};
+
 // GBNF: one call of one of `tools`, or up to 16 if `several`, in ForcedStyle(style). `in_thought`: the output begins within a thought,
-// which comes first. INVALID_ARGUMENT names the function, the place in its schema and the remedy. Bounds: json_schema.h's, for all
-// together.
-absl::StatusOr<std::string> ToolGrammar(ToolStyle style, std::span<const ToolDefinition> tools, bool several, bool in_thought);
+// which comes first. `whole` of the result: arguments satisfy all of the functions' schemas. INVALID_ARGUMENT names the function, the place
+// in its schema and the remedy. Bounds: json_schema.h's, for all together.
+absl::StatusOr<SchemaGrammar> ToolGrammar(ToolStyle style, std::span<const ForcedTool> tools, bool several, bool in_thought);
 
 }  // namespace tollgate::inference

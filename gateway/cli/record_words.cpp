@@ -146,6 +146,7 @@ std::string RequestDetails(const v1::RequestBody& body) {
                        run.engine_build(), run.threads(), ShowCount(run.chunk_tokens()), body.sampling().seed());
     out += fmt::format("    on {}\n", run.processor());
   }
+  if (body.schema_in_part()) out += "    held to a part of its schemas: the rest cannot be enforced, and strict was not asked for\n";
   if (body.justified()) out += "    justified by the caller\n";
   out += GateWords(body.terms_accepted(), body.approvals(), "under approval");
   out += ShadowWords(body.shadow(), false);

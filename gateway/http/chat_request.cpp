@@ -230,7 +230,7 @@ absl::Status ReadServiceTier(Name name, Value value, Reading&) {
 // A hint at what to keep warm. Tollgate's prefix cache is keyed by tenant and needs none.
 absl::Status ReadHint(Name name, Value value, Reading&) { return ReadString(name, value).status(); }
 
-// {"name": …, "description": …, "schema": {…}, "strict": …}: it is always held to the letter.
+// {"name": …, "description": …, "schema": {…}, "strict": …}.
 absl::Status ReadJsonSchema(const json::object& format, Reading& r) {
   constexpr Name kAt = "response_format.json_schema";
   const json::value* wrapped = format.if_contains("json_schema");
@@ -246,7 +246,8 @@ absl::Status ReadJsonSchema(const json::object& format, Reading& r) {
       TG_RETURN_IF_ERROR(ReadString(param, field.value()).status());
       named = named || field.key() == "name";
     } else if (field.key() == "strict" && !field.value().is_null()) {
-      TG_RETURN_IF_ERROR(ReadBool(param, field.value()).status());
+      TG_ASSIGN(const bool strict, ReadBool(param, field.value()));
+      r.out.chat.mutable_output_form()->set_strict(strict);
     } else if (!field.value().is_null()) {
       return UnknownField(param);
     }

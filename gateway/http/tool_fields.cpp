@@ -1,5 +1,4 @@
-// Every field is read or refused by name. `strict` is read and needs nothing done: where a call is forced its arguments always satisfy the
-// schema, and where the model decides nothing can make them (docs/output.md).
+// Every field is read or refused by name.
 //
 // Tested by tests/gateway/http/chat_request_test.cpp.
 #include "gateway/http/tool_fields.h"
@@ -47,7 +46,8 @@ absl::Status ReadFunction(const std::string& at, const json::value& value, v1::T
       if (!field.value().is_object()) return WrongType(param, "an object", field.value());
       tool.set_parameters(json::serialize(field.value()));
     } else {
-      TG_RETURN_IF_ERROR(ReadBool(param, field.value()).status());
+      TG_ASSIGN(const bool strict, ReadBool(param, field.value()));
+      tool.set_strict(strict);
     }
   }
   return named ? absl::OkStatus() : MissingField(at + ".name");

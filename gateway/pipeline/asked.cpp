@@ -1,8 +1,10 @@
 // Each text stands behind its length and each list behind its count, so that no two requests make the same bytes. Written out field by
-// field rather than as protobuf has it: what waits for a yes has to be the same prompt a week and a version later.
+// field rather than as protobuf has it: what waits for a yes has to be the same prompt a week and a version later. Fields that came later
+// stand at the end, and only where they say something.
 // Tested by tests/gateway/pipeline/asked_test.cpp.
 #include "gateway/pipeline/asked.h"
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 
@@ -61,6 +63,15 @@ void PutForm(const v1::OutputForm& form, Canonical& out) {
   out.Text(form.has_grammar() ? form.grammar() : form.json_schema());
 }
 
+// Which schemas are enforced whole.
+void PutStrict(const v1::ChatRequest& call, Canonical& out) {
+  const auto strict = [](const v1::Tool& tool) { return tool.strict(); };
+  if (!call.output_form().strict() && std::none_of(call.tools().begin(), call.tools().end(), strict)) return;
+  out.Text("strict");
+  out.Number(call.output_form().strict() ? 1 : 0);
+  for (const v1::Tool& tool : call.tools()) out.Number(tool.strict() ? 1 : 0);
+}
+
 }  // namespace
 
 base::Digest DigestOfAsked(const v1::ChatRequest& call, std::string_view end_user) {
@@ -72,6 +83,7 @@ base::Digest DigestOfAsked(const v1::ChatRequest& call, std::string_view end_use
   for (const v1::ChatMessage& message : call.messages()) Put(message, out);
   PutTools(call, out);
   PutForm(call.output_form(), out);
+  PutStrict(call, out);
   return base::Sha256(out.bytes());
 }
 

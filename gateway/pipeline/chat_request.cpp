@@ -79,6 +79,7 @@ absl::Status ChatRequest::CheckRoom() {
 void ChatRequest::FillRequest(v1::RequestBody& body, v1::SealedContent& content) const {
   *body.mutable_sampling() = ToProto(sampling_);
   FillOutput(call_, &body);
+  body.set_schema_in_part(!forced_calls_.whole || IsHeldInPart(call_.output_form()));
   if (SyntaxOf(call_, model_).thinks) body.set_max_reasoning_tokens(static_cast<std::int32_t>(ThoughtTokensMax()));
   body.set_published_tokens(published_tokens_);
   if (IsStrict(call_)) {
@@ -162,8 +163,8 @@ inference::SequenceRequest ChatRequest::Sequence() const {
                                       .stop = {call_.stop().begin(), call_.stop().end()},
                                       .max_tokens = max_tokens_};
   FillOutput(call_, sequence);
-  if (!forced_calls_.empty()) {
-    sequence.grammar = forced_calls_;
+  if (!forced_calls_.gbnf.empty()) {
+    sequence.grammar = forced_calls_.gbnf;
     sequence.grammar_is_ours = true;
   }
   return sequence;

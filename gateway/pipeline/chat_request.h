@@ -12,6 +12,7 @@
 #include "gateway/pipeline/relay.h"
 #include "gateway/pipeline/relay_context.h"
 #include "gateway/pipeline/request.h"
+#include "inference/schema_part.h"
 #include "inference/token_stream.h"
 
 namespace tollgate::pipeline {
@@ -47,8 +48,8 @@ class ChatRequest final : public Request {
   absl::Status Submit(Sequences& sequences);
 
   inference::SamplingParams sampling_;
-  std::int64_t published_tokens_ = 0;  // Of the prompt's.
-  std::string forced_calls_;           // The grammar; empty: no call is forced.
+  std::int64_t published_tokens_ = 0;      // Of the prompt's.
+  inference::SchemaGrammar forced_calls_;  // Empty: no call is forced.
   OutputPlan plan_;
   std::optional<RelayContext> context_;
   std::unique_ptr<Relay> relay_;  // Once the pool has taken it.

@@ -220,9 +220,7 @@ void ChoiceOutput::LetGo(Asked& asked) {
     ++calls_given_;
     pending_.calls.push_back(asked.call);
   }
-  // Of the text, what a rule finds behind a stop string is nobody's.
-  const bool behind = stopped_ && asked.filter == text_.get() && asked.filter->spans().blocked();
-  blocked_ = blocked_ || (asked.filter->blocked() && !behind);
+  blocked_ = blocked_ || asked.filter->blocked();
 }
 
 absl::Status ChoiceOutput::Consult(const std::string& model, std::chrono::steady_clock::time_point deadline, std::int64_t bytes_out) {

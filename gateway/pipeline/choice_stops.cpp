@@ -2,7 +2,7 @@
 // then: the raw output is out up to the last mark whose text is. Behind a stop string no mark is passed.
 //
 // A piece may hold a stop string and, behind it, what a rule finds: had it come in two pieces, nobody would have asked for the second. So a
-// stop string that leaves comes before a block, and what begins behind it is in no verdict.
+// stop string that leaves comes before a block, and what begins behind it is in no verdict. Others are asked about what stands before it.
 //
 // Tested by tests/gateway/pipeline/choice_output_test.cpp and tests/gateway/pipeline/stops_test.cpp.
 #include "gateway/pipeline/choice_output.h"
@@ -45,6 +45,9 @@ void ChoiceOutput::Give(std::string_view clear) {
   for (; gave_count_ < stops_.delivered(); ++gave_count_) {
     shown_ = gave_.front();
     gave_.pop_front();
+  }
+  for (const Asked& asked : asked_) {
+    if (stopped_ && asked.filter == text_.get()) asked.filter->EndAt(taken_.text + static_cast<std::int64_t>(pending_.text.size()));
   }
   GiveHeld();
 }

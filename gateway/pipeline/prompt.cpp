@@ -13,7 +13,7 @@
 #include "gateway/pipeline/strict.h"
 #include "gateway/pipeline/tool_prompt.h"
 #include "inference/grammar.h"
-#include "inference/json_schema.h"
+#include "inference/schema_part.h"
 
 namespace tollgate::pipeline {
 namespace {
@@ -169,7 +169,7 @@ absl::Status ValidateFor(const v1::ChatRequest& request, const inference::ModelI
     return BadField("response_format",
                     fmt::format("{} cannot be held to JSON: ask for it in the prompt, or use another model", model.name));
   if (form.has_json_schema()) {
-    const absl::Status converted = inference::JsonSchemaGrammar(form.json_schema()).status();
+    const absl::Status converted = inference::HoldToSchema(form.json_schema(), form.strict()).status();
     if (!converted.ok()) return BadField("response_format", base::Message(converted));
   }
   return absl::OkStatus();
@@ -270,10 +270,16 @@ void FillOutput(const v1::ChatRequest& request, inference::SequenceRequest& sequ
   sequence.json = request.output_form().json_object();
   sequence.grammar = request.output_form().grammar();
   if (!request.output_form().has_json_schema()) return;
-  auto grammar = inference::JsonSchemaGrammar(request.output_form().json_schema());
+  auto grammar = inference::HoldToSchema(request.output_form().json_schema(), request.output_form().strict());
   TG_CHECK(grammar.ok(), "a schema that was checked does not convert");
-  sequence.grammar = *std::move(grammar);
+  sequence.grammar = std::move(grammar->gbnf);
   sequence.grammar_is_ours = true;
+}
+
+bool IsHeldInPart(const v1::OutputForm& form) {
+  if (!form.has_json_schema() || form.strict()) return false;
+  const auto grammar = inference::HoldToSchema(form.json_schema(), false);
+  return grammar.ok() && !grammar->whole;
 }
 
 }  // namespace tollgate::pipeline

@@ -55,5 +55,7 @@ inference::SamplingParams ToSampling(const tollgate::v1::Sampling& sampling, std
 
 // Bias, log-probabilities and form of a request that ValidateFor let pass.
 void FillOutput(const tollgate::v1::ChatRequest& request, inference::SequenceRequest& sequence);
+// Whether that form is less than the schema that was asked for: something of it cannot be enforced.
+bool IsHeldInPart(const tollgate::v1::OutputForm& form);
 
 }  // namespace tollgate::pipeline

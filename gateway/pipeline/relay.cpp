@@ -206,6 +206,7 @@ async::Awaitable<std::optional<Ending>> Relay::CloseThought(Choice& choice) {
   }
   choice.allowed = choice.paid;
   rest.allowance = choice.paid - choice.decoded;
+  rest.goes_on = true;
   auto stream = context_.with.pool->Submit(std::move(rest));
   if (!stream.ok()) co_return Broken("POOL_REFUSED", stream.status());
   AddServerUsage(choice.tokens->end().reported, replaced_);

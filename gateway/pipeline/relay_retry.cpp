@@ -87,6 +87,7 @@ async::Awaitable<absl::StatusOr<bool>> Relay::WriteAnew(Choice& choice, std::siz
   rest.sampling.seed += static_cast<std::uint64_t>(choice.index);
   rest.allowance = choice.paid - choice.decoded;
   rest.banned_first = {banned};
+  rest.goes_on = true;
   auto stream = context_.with.pool->Submit(std::move(rest));
   if (!stream.ok()) co_return stream.status();
   AddServerUsage(choice.tokens->end().reported, replaced_);

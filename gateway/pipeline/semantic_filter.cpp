@@ -52,6 +52,7 @@ absl::StatusOr<std::string> SemanticFilter::Finish() {
 }
 
 void SemanticFilter::Let(const std::string& text) {
+  if (ended_) return;
   clear_ += text;
   marks_.push_back({static_cast<std::int64_t>(clear_.size()), spans_->decided_bytes()});
   Advance();
@@ -64,6 +65,20 @@ void SemanticFilter::Stop(const std::string& rule_id) {
   raw_ = spans_->raw();
   std::erase_if(raw_, [&](const policy::RawSpan& span) { return span.offset >= approved_raw_; });
   raw_.push_back({rule_id, approved_raw_, held_raw_});
+}
+
+// What has left is approved, so that only questions which hold nothing are left to be asked.
+void SemanticFilter::EndAt(std::int64_t clear) {
+  ended_ = true;
+  clear_.resize(std::min(clear_.size(), static_cast<std::size_t>(clear)));
+  approved_ = taken_ = static_cast<std::int64_t>(clear_.size());
+  marks_.clear();
+  for (State& state : states_) {
+    state.done = state.done || (state.question.shape == nullptr && state.answered_to >= approved_);
+    state.asked_to = std::min(state.asked_to, approved_);
+    state.answered_to = std::min(state.answered_to, approved_);
+  }
+  if (asked_verdict_.action != policy::Action::kBlock) stopped_by_.reset();
 }
 
 // Where the last sentence ends behind `from`: behind a line's end, or a mark with white space after it.
@@ -164,15 +179,16 @@ absl::Status SemanticFilter::Answer(const QuestionAnswer& answer, std::int64_t b
   const auto state = std::find_if(states_.begin(), states_.end(), is_out);
   if (state == states_.end()) return base::InvalidArgument("an answer to a question that is not out");
   state->out = false;
-  TG_ASSIGN(const policy::Verdict now, policies_->Decide(policy::Verdict(), {&state->question, 1}, {&answer.answer, 1}));
   v1::GuardOutcome& outcome = state->outcome;
+  outcome.set_guard_input_tokens(outcome.guard_input_tokens() + answer.input_tokens);
+  outcome.set_guard_output_tokens(outcome.guard_output_tokens() + answer.output_tokens);
+  if (state->done) return absl::OkStatus();  // It is about what came behind the end.
+  TG_ASSIGN(const policy::Verdict now, policies_->Decide(policy::Verdict(), {&state->question, 1}, {&answer.answer, 1}));
   outcome.set_failure(answer.answer.failure);
   outcome.set_score_millionths(answer.answer.score_millionths);
   outcome.set_category(answer.category);
   AddSpans(answer.answer.spans, state->asked_from, outcome);
   outcome.set_bytes_out(bytes_out);
-  outcome.set_guard_input_tokens(outcome.guard_input_tokens() + answer.input_tokens);
-  outcome.set_guard_output_tokens(outcome.guard_output_tokens() + answer.output_tokens);
   state->said = answer.said;
   for (const std::string& what : now.not_scanned) {
     if (std::find(asked_verdict_.not_scanned.begin(), asked_verdict_.not_scanned.end(), what) == asked_verdict_.not_scanned.end())
@@ -228,7 +244,7 @@ std::vector<std::string> SemanticFilter::unanswered() const {
 // What every question that holds is answered about may leave.
 void SemanticFilter::Advance() {
   verdict_is_old_ = true;
-  if (stopped_by_) return;
+  if (stopped_by_ || ended_) return;
   auto to = static_cast<std::int64_t>(clear_.size());
   for (const State& state : states_) {
     if (state.question.hold && !state.done) to = std::min(to, state.answered_to);

@@ -56,6 +56,9 @@ class SemanticFilter final : public policy::StreamFilter {
   std::vector<QuestionAsk> TakeAsks();
   // `bytes_out`: of the reply, that had left or was let go by then.
   absl::Status Answer(const QuestionAnswer& answer, std::int64_t bytes_out);
+  // The reply ends with the first `clear` bytes that were let out, whatever was pushed: questions go on about these alone, nothing more is
+  // let out, and no span rule has blocked it. An answer about what was answered about before stops nothing any more.
+  void EndAt(std::int64_t clear);
   // What answers have approved since the last Push.
   std::string TakeApproved();
   // After Finish: some question is still to be answered, or to be asked.
@@ -103,7 +106,7 @@ class SemanticFilter final : public policy::StreamFilter {
   std::string held_raw_;     // Raw bytes from approved_raw_ on.
   std::vector<Mark> marks_;  // After each Push, those beyond what is approved.
   std::int64_t approved_ = 0, approved_raw_ = 0, taken_ = 0, tokens_ = 0;
-  bool finished_ = false;
+  bool finished_ = false, ended_ = false;
   std::optional<std::string> stopped_by_;  // The rule that blocked: a span rule, or one that asks.
   policy::Verdict asked_verdict_;          // What answers add.
   mutable policy::Verdict verdict_;        // Put together when somebody asks: there may be thousands of pushes, and many spans.

@@ -69,12 +69,16 @@ std::vector<inference::ToolDefinition> Definitions(const Tools& tools) {
   return out;
 }
 
-// Those of `tools` of which one must be called; empty: the model decides.
-std::vector<inference::ToolDefinition> Forced(const v1::ChatRequest& request, std::vector<inference::ToolDefinition> tools) {
+// Those of `tools`, which are the request's, of which one must be called; empty: the model decides.
+std::vector<inference::ForcedTool> Forced(const v1::ChatRequest& request, const std::vector<inference::ToolDefinition>& tools) {
   const v1::ToolChoice& choice = request.tool_choice();
-  if (!choice.required() && !choice.has_function()) return {};
-  if (choice.has_function()) std::erase_if(tools, [&](const auto& tool) { return tool.name != choice.function(); });
-  return tools;
+  std::vector<inference::ForcedTool> out;
+  if (!choice.required() && !choice.has_function()) return out;
+  for (std::size_t i = 0; i < tools.size(); ++i) {
+    if (choice.has_function() && tools[i].name != choice.function()) continue;
+    out.push_back({tools[i].name, tools[i].parameters, request.tools(static_cast<int>(i)).strict()});
+  }
+  return out;
 }
 
 bool HasForm(const v1::ChatRequest& request) {
@@ -156,7 +160,7 @@ absl::Status ValidateToolsFor(const v1::ChatRequest& request, const inference::M
   if (request.max_reasoning_tokens() > 0 && !model.thinks)
     return BadField("max_reasoning_tokens",
                     fmt::format("{} does not think before it answers: leave it out, or use another model", model.name));
-  const std::vector<inference::ToolDefinition> forced = Forced(request, Definitions(request.tools()));
+  const std::vector<inference::ForcedTool> forced = Forced(request, Definitions(request.tools()));
   if (forced.empty()) return absl::OkStatus();
   if (model.opens_thinking && request.max_reasoning_tokens() > 0)
     return BadField(
@@ -239,11 +243,13 @@ void FillUsed(const v1::ChatRequest& request, std::span<const policy::Message> u
     }
   }
   if (turns.empty()) return;
-  for (const inference::ToolDefinition& tool : turns.front().tools) {
+  for (std::size_t i = 0; i < turns.front().tools.size(); ++i) {
+    const inference::ToolDefinition& tool = turns.front().tools[i];
     v1::Tool* out = content.add_tools_used();
     out->set_name(tool.name);
     out->set_description(tool.description);
     out->set_parameters(tool.parameters);
+    out->set_strict(request.tools(static_cast<int>(i)).strict());
   }
 }
 
@@ -264,9 +270,9 @@ inference::OutputSyntax SyntaxOf(const v1::ChatRequest& request, const inference
   return syntax;
 }
 
-absl::StatusOr<std::string> ForcedCalls(const v1::ChatRequest& request, std::span<const policy::Message> used,
-                                        const inference::ModelInfo& model) {
-  if (!UsesTools(request)) return "";
+absl::StatusOr<inference::SchemaGrammar> ForcedCalls(const v1::ChatRequest& request, std::span<const policy::Message> used,
+                                                     const inference::ModelInfo& model) {
+  if (!UsesTools(request)) return inference::SchemaGrammar{};
   const std::vector<inference::ToolDefinition> tools = ToolsUsed(request, used);
   for (int i = 0; i < request.tools_size(); ++i) {
     if (tools[static_cast<std::size_t>(i)].name == request.tools(i).name()) continue;
@@ -274,9 +280,9 @@ absl::StatusOr<std::string> ForcedCalls(const v1::ChatRequest& request, std::spa
                     "is changed by policy, and a call by another name would be nobody's: name the function otherwise, or leave it out",
                     kNotApplicable);
   }
-  const std::vector<inference::ToolDefinition> forced = Forced(request, tools);
-  if (forced.empty()) return "";
-  for (const inference::ToolDefinition& tool : forced) {
+  const std::vector<inference::ForcedTool> forced = Forced(request, tools);
+  if (forced.empty()) return inference::SchemaGrammar{};
+  for (const inference::ForcedTool& tool : forced) {
     const auto same = [&](const v1::Tool& t) { return t.name() == tool.name; };
     const v1::Tool& came = *std::find_if(request.tools().begin(), request.tools().end(), same);
     if (tool.parameters.empty() && !came.parameters().empty())

@@ -10,6 +10,7 @@
 #include "base/status.h"
 #include "gateway/pipeline/prompt.h"
 #include "inference/output_parser.h"
+#include "inference/schema_part.h"
 #include "inference/types.h"
 #include "policy/verdict.h"
 #include "tollgate/v1/inference.pb.h"
@@ -43,10 +44,10 @@ std::int64_t BytesOf(const tollgate::v1::ChatRequest& request);
 
 // How the output is to be read. REQUIRES: validated.
 inference::OutputSyntax SyntaxOf(const tollgate::v1::ChatRequest& request, const inference::ModelInfo& model);
-// The grammar of calls that are forced, of the tools as policy left them in `used`; empty if none are. INVALID_ARGUMENT
+// The grammar of calls that are forced, of the tools as policy left them in `used`; its text is empty if none are. INVALID_ARGUMENT
 // (POLICY_NOT_APPLICABLE): policy changed the name of a tool that may be called, or left a schema that no call can be held to.
 // REQUIRES: validated.
-absl::StatusOr<std::string> ForcedCalls(const tollgate::v1::ChatRequest& request, std::span<const policy::Message> used,
-                                        const inference::ModelInfo& model);
+absl::StatusOr<inference::SchemaGrammar> ForcedCalls(const tollgate::v1::ChatRequest& request, std::span<const policy::Message> used,
+                                                     const inference::ModelInfo& model);
 
 }  // namespace tollgate::pipeline

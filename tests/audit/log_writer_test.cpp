@@ -92,6 +92,16 @@ TEST_CASE_METHOD(Bed, "A commit still in flight on the old connection is waited 
   CHECK(Int("SELECT count(*) FROM audit.record") == 1);
 }
 
+TEST_CASE_METHOD(Bed, "A warning that comes with every write, in whatever language, stops no log") {
+  Do("CREATE FUNCTION test.warn() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE WARNING 'ü'; RETURN NULL; END $$; "
+     "CREATE TRIGGER warn AFTER UPDATE ON audit.log_head FOR EACH ROW EXECUTE FUNCTION test.warn()");
+  LogWriter writer = Writer();
+  REQUIRE(writer.Attach().status.ok());
+  CHECK(writer.Commit(rows, 0).fate == Fate::kDone);
+  CHECK(writer.Renew().fate == Fate::kDone);
+  CHECK(Int("SELECT count(*) FROM audit.record") == 2);
+}
+
 TEST_CASE_METHOD(Bed, "No log is written to a server that could lose what it acknowledges, until it is mended") {
   LogWriter writer = Writer();
   REQUIRE(writer.Attach().status.ok());

@@ -301,6 +301,42 @@ TEST_CASE_METHOD(Bed, "A page of replies ends by the rows they are made of, howe
   CHECK(pages == std::vector<std::size_t>{1, 1, 1});
 }
 
+TEST_CASE_METHOD(Bed, "For a page of replies those are measured that it may show, not all that follow") {
+  for (int i = 0; i < 100; ++i) {
+    Sealed(base::RequestId::New(), "prompt");
+    Said(v1::RECORD_KIND_SEGMENT, 1, "a");
+    Said(v1::RECORD_KIND_FINAL, 0, "b");
+  }
+  // Counts the segments that are measured: by a policy, for these see each row that is found.
+  Do("CREATE SEQUENCE test.measured; GRANT USAGE ON SCHEMA test TO tollgate_reader; GRANT USAGE ON test.measured TO tollgate_reader; "
+     "CREATE FUNCTION test.count() RETURNS bool LANGUAGE plpgsql AS $$ BEGIN IF current_query() LIKE '%sum(%GROUP BY request_id%' THEN "
+     "PERFORM nextval('test.measured'); END IF; RETURN true; END $$; "
+     "CREATE POLICY counted ON audit.record AS RESTRICTIVE FOR SELECT TO tollgate_reader USING (kind <> 3 OR test.count())");
+  // So that a row that is not asked for is not found.
+  REQUIRE(sessions.RunAndWait([](base::Session& session) { return session.RunScript("plan", "SET enable_seqscan = off"); }).ok());
+  const auto measured = [&] { return Int("SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM test.measured"); };
+  const std::int64_t bytes = Int(
+      "SELECT sum(octet_length(content) + CASE WHEN kind IN (1, 3) THEN octet_length(message) + 512 ELSE 0 END)::int8 FROM audit.record "
+      "WHERE kind IN (1, 3, 4)");
+  ListFilter filter;
+  filter.team = team;
+  filter.kinds = {v1::RECORD_KIND_FINAL};
+  filter.limit = 100;
+  const auto page = [&](std::int64_t bytes_max) {
+    auto opened = reader.OpenHistory(all, filter, "replay", bytes_max);
+    INFO(opened.status());
+    REQUIRE(opened.ok());
+    for (const OpenedRow& row : opened->rows) CHECK(row.before.size() == 2);
+    return opened->rows.size();
+  };
+  CHECK(page(bytes / 4) < 30);
+  CHECK(measured() == 64);
+  CHECK(page(bytes + 1) == 100);
+  CHECK(measured() == 64 + 100);
+  const std::size_t most = page(bytes / 4 * 3);  // Behind the first step too each row has its own reply's bytes.
+  CHECK((most > 70 && most < 80));
+}
+
 TEST_CASE_METHOD(Bed, "Without its VIEW record no content is shown") {
   const Position position = Sealed(base::RequestId::New(), "secret");
   Do("UPDATE audit.log_head SET epoch = epoch + 1");

@@ -50,6 +50,17 @@ TEST_CASE("A message keeps names from the schema and never a value") {
             .ends_with("near \"FRMO\" at character 9"));
 }
 
+TEST_CASE("A verbose message shows what a terse one does, without what stands in its other lines") {
+  CHECK(Message(SqlError("p", "23505",
+                         "ERROR:  23505: duplicate key value violates unique constraint \"usage_pkey\"\nDETAIL:  Key (a)=(secret)\n"
+                         "CONTEXT:  SQL statement \"secret\"\nLOCATION:  _bt_check_unique, nbtinsert.c:664\n")) ==
+        "p: it exists already (SQLSTATE 23505): duplicate key value violates unique constraint \"usage_pkey\"");
+  // libpqxx keeps only the class of some.
+  CHECK(Message(SqlError("p", "23000", "ERROR:  23514: it \"is\" so\nLOCATION:  f, f.c:1\n")).ends_with("(SQLSTATE 23000): it \"is\" so"));
+  CHECK(Message(SqlError("p", "22P02", "ERROR:  22P02: invalid input: \"secret\"\n")).find("secret") == std::string::npos);
+  CHECK(Message(SqlError("p", "P0001", "ERROR:  LIMIT: reached")).ends_with("(SQLSTATE P0001): LIMIT: reached"));
+}
+
 TEST_CASE("A failed connection says what to mend and never where it went") {
   struct Row {
     const char* text;
@@ -95,11 +106,20 @@ TEST_CASE("An error of Postgres tells its SQLSTATE to who asks, through annotati
   CHECK(Message(SqlError("store", "53100", "")).find("disk is full; make room") != std::string::npos);
 }
 
-TEST_CASE("Of a server's warnings those leave a commit in doubt that may tell of a standby that was not waited for, in any language") {
-  CHECK(MayLeaveInDoubt("WARNING:  canceling wait for synchronous replication due to user request\n"));
-  CHECK(MayLeaveInDoubt("WARNUNG:  storniere Warten auf synchrone Replikation wegen Benutzeraufforderung\n"));
-  CHECK(MayLeaveInDoubt("WARNING:  ユーザーからの要求により同期レプリケーションの待ち状態をキャンセルしています\n"));
-  CHECK_FALSE(MayLeaveInDoubt("WARNING:  there is no transaction in progress\n"));
+TEST_CASE("Of a server's warnings those leave a commit in doubt that tell of a standby that was not waited for, in any language") {
+  CHECK(
+      MayLeaveInDoubt("WARNING:  01000: canceling wait for synchronous replication due to user request\nDETAIL:  The transaction has …\n"
+                      "LOCATION:  SyncRepWaitForLSN, syncrep.c:303\n"));
+  CHECK(
+      MayLeaveInDoubt("WARNUNG:  01000: storniere Warten auf synchrone Replikation wegen Benutzeraufforderung\nDETAIL:  Die Transaktion …\n"
+                      "ORT:  SyncRepWaitForLSN, syncrep.c:303\n"));
+  CHECK(
+      MayLeaveInDoubt("WARNING:  01000: ユーザーからの要求により同期レプリケーションの待ち状態をキャンセルしています\n"
+                      "LOCATION:  SyncRepWaitForLSN, syncrep.c:303\n"));
+  CHECK_FALSE(MayLeaveInDoubt("WARNING:  25P01: there is no transaction in progress\nLOCATION:  EndTransactionBlock, xact.c:3923\n"));
+  CHECK_FALSE(
+      MayLeaveInDoubt("WARNUNG:  01000: Datenbank »x« muss innerhalb von 1000 Transaktionen gevacuumt werden\n"
+                      "ORT:  GetNewTransactionId, varsup.c:153\n"));
 }
 
 TEST_CASE("Only a statement that reads leaves nothing in doubt") {

@@ -131,6 +131,22 @@ TEST_CASE_METHOD(Fixture, "A commit whose wait for a standby was cancelled is in
   CHECK_FALSE(session->broken());
 }
 
+TEST_CASE_METHOD(Fixture, "A server's other warnings leave nothing in doubt, in whatever letters, and come as often as they will") {
+  REQUIRE(
+      session
+          ->RunScript("schema",
+                      "CREATE TABLE w (n int8); CREATE FUNCTION warn() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+                      "RAISE WARNING 'Datenbank »w« muss bald gevacuumt werden'; RETURN NULL; END $$; "
+                      "CREATE CONSTRAINT TRIGGER warn AFTER INSERT ON w DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION warn()")
+          .ok());
+  const auto insert = [](Session& s) { return s.Run("write", "INSERT INTO w VALUES (1)").status(); };
+  for (int i = 0; i < 2; ++i) {
+    CHECK(insert(*session).ok());
+    CHECK(session->InTransaction("write", insert).ok());
+  }
+  CHECK(session->Run("count", "SELECT count(*) FROM w")->Int(0, 0) == 4);
+}
+
 TEST_CASE_METHOD(Fixture, "While Postgres is down nothing connects, and the reason names no host") {
   cluster.Stop();
   CHECK(session->broken());

@@ -80,6 +80,22 @@ TEST_CASE_METHOD(Fixture, "Errors have the code of their kind and never the valu
   CHECK(Count() == 1);
 }
 
+TEST_CASE_METHOD(Fixture, "An error's text is one line with its SQLSTATE once, also of what commits by itself and of a COMMIT") {
+  REQUIRE(session
+              ->RunScript(
+                  "schema",
+                  "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'not so' USING DETAIL = 'secret', "
+                  "HINT = 'secret'; END $$; CREATE CONSTRAINT TRIGGER refuse AFTER INSERT ON t DEFERRABLE INITIALLY DEFERRED FOR EACH "
+                  "ROW EXECUTE FUNCTION refuse()")
+              .ok());
+  const auto insert = [](Session& s) { return s.Run("p", "INSERT INTO t VALUES (1, 'secret')").status(); };
+  CHECK(Message(insert(*session)) == "p: Postgres refused the statement (SQLSTATE P0001): not so");
+  CHECK(Message(session->InTransaction("p", insert)) == "p: Postgres refused the statement (SQLSTATE P0001): not so");
+  CHECK(Message(session->Run("p", "INSERT INTO absent VALUES ('secret')").status()) ==
+        "p: Postgres refused the statement (SQLSTATE 42P01): relation \"absent\" does not exist");
+  CHECK(Message(session->RunScript("p", "SELECT 1; FRMO t")).ends_with("syntax error at or near \"FRMO\" at character 11"));
+}
+
 TEST_CASE_METHOD(Fixture, "A transaction stands or falls as a whole") {
   CHECK(session
             ->InTransaction("both",

@@ -64,9 +64,30 @@ TEST_CASE("Who has nothing inside is refused only where there is no room, as a g
   CHECK(door.full());
   CHECK(door.Ask(Team(3), 1) == Answer::kFull);
   door.Leave(Team(1));
-  CHECK(door.Ask(Team(1), 1) == Answer::kOwnShare);  // The place that it left is for those that have none.
+  CHECK(door.Ask(Team(1), 1) == Answer::kOwnShare);  // For one more the place is another's that has none,
   CHECK(door.Ask(Team(2), 1) == Answer::kOwnShare);
   CHECK(door.Ask(Team(3), 1) == Answer::kIn);
+  CHECK(door.AskToGoOn(1) == Answer::kIn);  // but for what goes on it is there.
+  CHECK(door.AskToGoOn(2) == Answer::kFull);
+  door.Enter(Team(1), 1);
+  CHECK(door.AskToGoOn(1) == Answer::kFull);
+}
+
+TEST_CASE("What goes on needs room and no part of its own, however much its tenant has and whoever comes") {
+  Door door(8, 64);
+  REQUIRE(Fill(door, 1) == 50);
+  for (int tenant = 2; tenant <= 11; ++tenant) {
+    door.Enter(Team(tenant), 2);
+    INFO("with team " << tenant);
+    for (int times = 0; times < 100; ++times) {
+      door.Leave(Team(1));
+      CHECK(door.Ask(Team(1), 1) == Answer::kOwnShare);
+      REQUIRE(door.AskToGoOn(1) == Answer::kIn);
+      door.Enter(Team(1), 1);
+    }
+    CHECK(door.inside(Team(1)) == 50);
+  }
+  CHECK(door.inside() == 70);
 }
 
 TEST_CASE("Slots that are free are filled by anybody, but for the one that is kept") {

@@ -263,7 +263,7 @@ TEST_CASE("Schemas of every day cost little, with every token of a large vocabul
     for (int n = 0; n < 6; ++n) letters += static_cast<char>('a' + random() % 26);
     return fmt::format(R"("{}{}")", letters, i);
   };
-  std::vector<ToolDefinition> tools;
+  std::vector<ForcedTool> tools;
   for (int i = 0; i < 128; ++i)
     tools.push_back({.name = fmt::format("tool_{}", i),
                      .parameters = R"({"type":"object","properties":{"city":{"type":"string"},"days":{"type":"integer"}}})"});
@@ -297,11 +297,22 @@ TEST_CASE("Schemas of every day cost little, with every token of a large vocabul
                     100, [](int i) { return fmt::format(R"("field{}":{{"type":"string"}})", i); }, ",") +
                 "}}"),
        R"({"field3":"a","field50":"b","field99":"c"})"},
+      {"100 bounded numbers",
+       OfSchema(R"({"properties":{)" +
+                Times(
+                    100,
+                    [](int i) {
+                      return fmt::format(R"("n{0}":{{"type":"{1}","minimum":-7{0},"maximum":90071992547409{0}}})", i,
+                                         i % 2 == 0 ? "integer" : "number");
+                    },
+                    ",") +
+                "}}"),
+       R"({"n3":-36.5,"n50":9007199254740949,"n99":1.5})"},
       {"lengths and formats",
        OfSchema(
            R"({"properties":{"t":{"type":"string","minLength":2,"maxLength":900},"d":{"type":"string","format":"date-time"},"l":{"type":"array","items":{"type":"number"},"minItems":2,"maxItems":90}},"required":["t","d","l"]})"),
        R"({"t":"two words","d":"2026-11-27T10:11:12Z","l":[1,2.5,3]})"},
-      {"128 tools", *forced, "<tool_call>\n{\"name\":\"tool_77\",\"arguments\":{\"city\":\"Rome\",\"days\":3}}\n</tool_call>"},
+      {"128 tools", forced->gbnf, "<tool_call>\n{\"name\":\"tool_77\",\"arguments\":{\"city\":\"Rome\",\"days\":3}}\n</tool_call>"},
   };
   for (const Row& row : rows) {
     INFO(row.what);

@@ -4,6 +4,8 @@
 
 #include <boost/json.hpp>
 
+#include <fmt/format.h>
+
 #include "inference/json_schema.h"
 #include "tests/inference/support.h"
 #include "tests/inference/tiny_model.h"
@@ -35,6 +37,17 @@ std::size_t CodePoints(const json::string& text) {
 
 std::size_t Bound(const json::object& schema, const char* name, std::size_t otherwise) {
   return schema.contains(name) ? static_cast<std::size_t>(schema.at(name).as_int64()) : otherwise;
+}
+
+// Of a number; and every other value.
+bool IsWithin(const json::value& value, const json::object& schema) {
+  if (!value.is_number()) return true;
+  const auto at = [&](const char* name, double otherwise) {
+    return schema.contains(name) ? schema.at(name).to_number<double>() : otherwise;
+  };
+  const auto number = value.to_number<double>();
+  return number >= at("minimum", -1e300) && number <= at("maximum", 1e300) && number > at("exclusiveMinimum", -1e300) &&
+         number < at("exclusiveMaximum", 1e300);
 }
 
 bool SatisfiesFields(const json::value& value, const json::object& schema, const json::value& root) {
@@ -76,6 +89,7 @@ bool Satisfies(const json::value& value, const json::value& given, const json::v
     const auto is = [&](const json::value& name) { return IsOfType(value, std::string(name.as_string())); };
     if (type->is_array() ? !any(type->as_array(), is) : !is(*type)) return false;
   }
+  if (!IsWithin(value, schema)) return false;
   return SatisfiesFields(value, schema, root);
 }
 
@@ -108,7 +122,12 @@ struct Fixture {
 
 std::string RandomSchema(std::mt19937_64& random, int depth) {
   switch (random() % (depth > 0 ? 9 : 6)) {
-    case 0: return R"({"type":"integer"})";
+    case 0: {
+      const std::int64_t least = static_cast<std::int64_t>(random() % 2000) - 1000;
+      const auto most = least + 2 + static_cast<std::int64_t>(random() % 3000);
+      if (random() % 3 == 0) return R"({"type":"integer"})";
+      return fmt::format(R"({{"type":"{}","exclusiveMinimum":{},"maximum":{}}})", random() % 2 == 0 ? "integer" : "number", least, most);
+    }
     case 1: return R"({"type":["boolean","null"]})";
     case 2: return R"({"enum":["red","green \"blue\"",7,null]})";
     case 3: return R"({"type":"string","maxLength":6})";
@@ -141,6 +160,8 @@ TEST_CASE("Every output that ends satisfies its schema") {
           R"({"type":"array","maxItems":0})",
           R"({"type":"string","maxLength":0})",
           R"({"type":"array","maxItems":1})",
+          R"({"type":"integer","minimum":7,"maximum":12})",
+          R"({"type":"array","items":{"type":["number","null"],"minimum":0,"exclusiveMaximum":1},"minItems":2,"maxItems":2})",
       }) {
     for (std::uint64_t seed = 0; seed < 6; ++seed) whole += f.Holds(schema, seed) ? 1 : 0;
   }

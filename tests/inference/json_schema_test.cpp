@@ -42,6 +42,8 @@ TEST_CASE("Sound schemas become grammars, in the order in which their properties
               R"({"$defs":{"a/b~c":{"type":"boolean"}},"properties":{"x":{"$ref":"#/$defs/a~1b~0c"},"y":{"allOf":[{"$ref":"#/$defs/a~1b~0c"}]}}})"),
           std::string(R"({"type":"string","format":"date-time"})"),
           std::string(R"({"type":"object","additionalProperties":{"type":"number"}})"),
+          std::string(R"({"type":"integer","minimum":-9007199254740991,"maximum":9007199254740991})"),
+          std::string(R"({"type":["number","null"],"exclusiveMinimum":0,"maximum":1})"),
           Nested(31),
           Doubling(8),
       }) {
@@ -53,6 +55,18 @@ TEST_CASE("Sound schemas become grammars, in the order in which their properties
   }
   const auto ordered = JsonSchemaGrammar(R"({"properties":{"z":{"type":"null"},"a":{"type":"null"}}})");
   CHECK(ordered->find(R"("\"z\":" ws null ws)") < ordered->find(R"("\"a\":" ws null ws)"));
+}
+
+TEST_CASE("Bounds that many numbers share are written once") {
+  const std::string number = R"({"type":"integer","minimum":-9007199254740991,"maximum":9007199254740991})";
+  std::string schema;
+  for (int i = 0; i < 300; ++i) schema += fmt::format(R"({}"p{}":{})", i == 0 ? "" : ",", i, number);
+  const auto grammar = JsonSchemaGrammar(R"({"properties":{)" + schema + "}}");
+  INFO(grammar.status().ToString());
+  REQUIRE(grammar.ok());
+  std::size_t times = 0;
+  for (std::size_t at = grammar->find("[1-8] [0-9]{15}"); at != std::string::npos; at = grammar->find("[1-8] [0-9]{15}", at + 1)) ++times;
+  CHECK(times == 2);  // With a sign, and without.
 }
 
 TEST_CASE("What cannot be enforced is refused with its place") {
@@ -74,7 +88,11 @@ TEST_CASE("What cannot be enforced is refused with its place") {
       {R"({"type":"thing"})", "\"type\" must be"},
       {R"({"type":[]})", "must not be empty"},
       {R"({"type":"string","pattern":"a+"})", "\"pattern\" cannot be enforced"},
-      {R"({"type":"integer","minimum":1})", "\"minimum\" cannot be enforced"},
+      {R"({"type":"string","minimum":1})", "\"minimum\" cannot be enforced"},
+      {R"({"minimum":1})", "\"minimum\" cannot be enforced"},
+      {R"({"type":"integer","multipleOf":2})", "\"multipleOf\" cannot be enforced"},
+      {R"({"properties":{"a":{"type":"number","minimum":0.5}}})", "/properties/a: \"minimum\" cannot be enforced here: it must be a whole"},
+      {R"({"type":["integer","null"],"minimum":5,"maximum":4})", "its bounds let no number through"},
       {R"({"properties":{"a":{"properties":{"b":{"format":"email","type":"string"}}}}})", "/properties/a/properties/b: \"format\""},
       {R"({"type":"object","patternProperties":{}})", "\"patternProperties\""},
       {R"({"type":"string","properties":{}})", "\"properties\" cannot be enforced here"},

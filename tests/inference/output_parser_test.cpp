@@ -80,6 +80,10 @@ const std::vector<Row>& Rows() {
       {Syntax(kLlama), "{\"name\": \"find\", \"parameters\": {\"q\": \"x\"}}", "find({\"q\": \"x\"})"},
       {Syntax(kLlama), "\n{\"name\": \"find\", \"parameters\": {}}; {\"name\": \"add_up\", \"parameters\": {}}", "find({})|add_up({})"},
       {Syntax(kLlama), "{\"city\": \"Paris\"}", "{\"city\": \"Paris\"}"},
+      {Syntax(kLlama), " { \"parameters\" : {\"q\": \"x\"}, \"name\":\"find\"}", "find({\"q\": \"x\"})"},
+      {Syntax(kLlama), "{\"n\\u0061me\": \"f\\u0069nd\", \"parameters\": {}}", "find({})"},
+      {Syntax(kLlama), "{\"name\": \"Ada\", \"parameters\": {}}", "{\"name\": \"Ada\", \"parameters\": {}}"},
+      {Syntax(kLlama), "{\"name\": \"find\", \"parameters\": {}}; {\"city\": 1}", "find({})|; {\"city\": 1}"},
       {Syntax(kLlama), "Sure: {\"name\": \"find\", \"parameters\": {}}", "Sure: {\"name\": \"find\", \"parameters\": {}}"},
       {Syntax(kLlama), "{\"name\": \"find\", \"parameters\": {}} as asked", "find({})|as asked"},
       {Syntax(kLlama), "{\"name\": \"find\", \"param", "{\"name\": \"find\", \"param"},
@@ -164,6 +168,11 @@ TEST_CASE("What is there of a call that is not over can be looked at before it b
   CHECK(open(Syntax(kHermes), "text <tool_call>\n{\"name\": \"fi") == "\n{\"name\": \"fi");
   CHECK(open(Syntax(kHermes), "<tool_call>{\"name\": \"find\", \"arguments\": {}}") == "{\"name\": \"find\", \"arguments\": {}}");
   CHECK(open(Syntax(kLlama), " {\"name\": ") == "{\"name\": ");
+  for (const std::string call : {"{", "{ \"na", "{\"name\":\"add", "{\"name\": \"find\", \"x", "{\"parameters\" :[", "{\"\\u0"})
+    CHECK(open(Syntax(kLlama), call) == call);
+  for (const std::string none :
+       {"{1", "{ \"a\": ", "{\"names", "{\"name\": {", "{\"name\": \" find", "{\"name\": \"finds", "{\"parameter\""})
+    CHECK(open(Syntax(kLlama), none).empty());
   CHECK(open(Syntax(kHermes), "<tool_call>{\"name\": \"find\", \"arguments\": {}}</tool_call>").empty());
   CHECK(open(Syntax(kHermes), "<tool_call>no call").empty());
   CHECK(open(Syntax(kNone, true), "<think>{").empty());

@@ -85,6 +85,29 @@ TEST_CASE("However much one tenant asks for, another's first sequence is let in 
   CHECK(pool->Takes("script", Team(1), 12));  // What ended is forgotten.
 }
 
+TEST_CASE("A sequence that goes on for one that ended is let in though its tenant has more than its part, unless the queue is full") {
+  ModelOptions model = Scripted(4);
+  model.queue_sequences_max = 8;
+  const auto pool = MakePool(model);
+  const SequenceRequest ask = Of(1, Ask(*pool, "!hang"));
+  SequenceRequest rest = ask;
+  rest.goes_on = true;
+  std::vector<std::shared_ptr<TokenStream>> streams;
+  for (auto one = pool->Submit(ask); one.ok(); one = pool->Submit(ask)) streams.push_back(*one);
+  REQUIRE(streams.size() == 9);
+  const auto second = Submit(*pool, Of(2, Ask(*pool, "!hang")));
+  for (int times = 0; times < 3; ++times) {
+    streams.back()->Cancel();
+    HearAll(*streams.back());
+    CHECK(absl::IsResourceExhausted(pool->Submit(ask).status()));
+    streams.back() = Submit(*pool, rest);
+  }
+  const auto third = Submit(*pool, Of(3, Ask(*pool, "!hang"))), fourth = Submit(*pool, Of(4, Ask(*pool, "!hang")));
+  const auto full = pool->Submit(rest);
+  CHECK(absl::IsResourceExhausted(full.status()));
+  CHECK(base::Message(full.status()).find("all it may hold") != std::string::npos);
+}
+
 TEST_CASE("A job of a tenant with nothing inside is let in beside one that brings jobs without end") {
   ModelOptions model = Scripted(4);
   model.pooling = Pooling::kMean;

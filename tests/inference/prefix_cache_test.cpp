@@ -171,6 +171,64 @@ TEST_CASE("Whatever comes, nobody loses anything to who then uses as much, and n
   CHECK(refused > 20);
 }
 
+TEST_CASE("Teams that are idle have no share and give way first: a hundred that asked once leave the cache to the two that work") {
+  base::ManualClock clock;
+  PrefixCache cache(100'000, clock);
+  const auto has = [&](const std::string& salt) { return Found(cache, salt, Run(kBlock + 1)) > 0; };
+  const auto keep = [&](const std::string& salt, std::size_t bytes) { cache.Keep(salt, Run(kBlock), State(bytes)); };
+  for (int team = 0; team < 100; ++team) {
+    clock.Advance(std::chrono::seconds(1));
+    keep("idle" + std::to_string(team), 700);
+  }
+  CHECK(cache.entries() == 100);
+  clock.Advance(PrefixCache::kIdle - std::chrono::seconds(10));
+  REQUIRE(has("idle0"));                         // Which so has used it.
+  CHECK(cache.Fits("a", 1000, 84'000) == 1000);  // All are idle but the last ten, and it.
+  CHECK(cache.Fits("a", 1000, 86'000) < 1000);
+  clock.Advance(std::chrono::seconds(10));
+  keep("a", 40'000);
+  keep("b", 40'000);
+  const std::int64_t entries = cache.entries();
+  CHECK(cache.bytes() <= 100'000);
+  CHECK(cache.bytes() > 98'000);  // No more was given up than had to be.
+  CHECK((has("idle0") && has("idle99") && !has("idle1") && !has("idle80")));
+  for (int round = 0; round < 100; ++round) {
+    clock.Advance(std::chrono::seconds(30));
+    CHECK((has("a") && has("b")));
+    CHECK_FALSE(cache.Wants("a", Run(kBlock)));
+  }
+  CHECK(cache.entries() == entries);             // Time alone takes nothing from anybody.
+  CHECK(cache.Fits("c", 1000, 29'000) == 1000);  // A third: of those that work nobody has more.
+  CHECK(cache.Fits("c", 1000, 29'200) < 1000);
+  CHECK(cache.Fits("a", 1000, 54'000) == 1000);
+}
+
+TEST_CASE("Nobody makes another idle, however much it asks, and among those that work the shares hold") {
+  base::ManualClock clock;
+  PrefixCache cache(10'000, clock);
+  cache.Keep("quiet", Run(kBlock), State(3000));
+  clock.Advance(PrefixCache::kIdle - std::chrono::seconds(1));
+  for (std::int32_t round = 0; round < 1000; ++round) {
+    cache.Keep("loud", Run(kBlock, round * 100), State(1000));
+    Found(cache, "loud", Run(kBlock + 1, round * 100));
+  }
+  CHECK(Found(cache, "quiet", Run(kBlock + 1)) > 0);
+  clock.Advance(PrefixCache::kIdle - std::chrono::seconds(1));
+  cache.Keep("loud", Run(kBlock, 1), State(6000));
+  CHECK(Found(cache, "quiet|other", Run(kBlock + 1)) == 0);  // It has nothing there: no use of the other.
+  CHECK(Found(cache, "quiet", Run(kBlock + 1)) > 0);
+  cache.Keep("quiet|other", Run(kBlock), State(100));
+  clock.Advance(std::chrono::minutes(9));
+  CHECK(Found(cache, "quiet|other", Run(kBlock + 1)) > 0);  // Used under one salt, it keeps what it has under all.
+  clock.Advance(std::chrono::minutes(9));
+  for (std::int32_t round = 0; round < 100; ++round) cache.Keep("loud", Run(kBlock, round * 100), State(1000));
+  CHECK(Found(cache, "quiet", Run(kBlock + 1)) > 0);
+  clock.Advance(PrefixCache::kIdle);
+  cache.Keep("loud", Run(kBlock, 1), State(9000));
+  CHECK(cache.entries() == 1);
+  CHECK(Found(cache, "loud", Run(kBlock + 1, 1)) > 0);
+}
+
 TEST_CASE("What fits of a long one is told to the block, and then is kept") {
   PrefixCache none(0);
   CHECK(none.Fits("a", 100, 1000) == 0);

@@ -17,10 +17,10 @@ using test::HearAll;
 using test::Heard;
 using test::TinyModel;
 
-const std::vector<ToolDefinition> kTools = {
-    {"find", "",
+const std::vector<ForcedTool> kTools = {
+    {"find",
      R"({"type":"object","properties":{"q":{"$ref":"#/$defs/word"},"n":{"enum":[1,2]}},"required":["q","n"],"$defs":{"word":{"type":"string","maxLength":4}}})"},
-    {"now", "", R"({"type":"object","additionalProperties":false})"}};
+    {"now", R"({"type":"object","additionalProperties":false})"}};
 
 bool IsSound(const OutputPart& call) {
   boost::system::error_code error;
@@ -45,7 +45,7 @@ TEST_CASE("Every forced output that ends is sound calls, in each family's words"
       SequenceRequest request = test::Ask(*pool, "say something");
       request.sampling.seed = seed;
       request.max_tokens = 400;
-      request.grammar = *grammar;
+      request.grammar = grammar->gbnf;
       request.grammar_is_ours = true;
       const Heard heard = HearAll(*test::Submit(*pool, std::move(request)));
       INFO(Name(style) << " " << heard.text << " " << heard.end.status.ToString());

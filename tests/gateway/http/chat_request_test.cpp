@@ -5,6 +5,8 @@
 #include <catch2/generators/catch_generators.hpp>
 #include <string>
 
+#include <fmt/format.h>
+
 #include "base/error_detail.h"
 
 using tollgate::http_front::ParseChatCompletion;
@@ -92,6 +94,13 @@ TEST_CASE("Bias, log-probabilities and JSON mode arrive, nothing of them by defa
       R"("response_format":{"type":"json_schema","json_schema":{"name":"n","description":null,"strict":true,"schema":{"type":"object","b":1,"a":2}}})"));
   REQUIRE(schema.ok());
   CHECK(schema->chat.output_form().json_schema() == R"({"type":"object","b":1,"a":2})");
+  CHECK(schema->chat.output_form().strict());
+  for (const char* strict : {"", R"("strict":false,)", R"("strict":null,)"}) {
+    const auto loose = ParseChatCompletion(
+        With(fmt::format(R"("response_format":{{"type":"json_schema","json_schema":{{{}"name":"n","schema":{{}}}}}})", strict)));
+    REQUIRE(loose.ok());
+    CHECK_FALSE(loose->chat.output_form().strict());
+  }
   const auto plain = ParseChatCompletion(With(R"("response_format":{"type":"text"},"logit_bias":{},"logprobs":false)"));
   REQUIRE(plain.ok());
   CHECK_FALSE(plain->chat.logprobs());
@@ -118,7 +127,8 @@ TEST_CASE("A stop string may come alone") {
 
 TEST_CASE("Tools, calls and their results arrive") {
   const auto request = ParseChatCompletion(R"({"model":"m","n":3,"max_reasoning_tokens":7,"parallel_tool_calls":false,
-    "tools":[{"type":"function","function":{"name":"f","description":"d","strict":true,"parameters":{"type":"object"}}}],
+    "tools":[{"type":"function","function":{"name":"f","description":"d","strict":true,"parameters":{"type":"object"}}},
+      {"type":"function","function":{"name":"g","strict":false}},{"type":"function","function":{"name":"h"}}],
     "tool_choice":{"type":"function","function":{"name":"f"}},
     "messages":[{"role":"assistant","content":null,"reasoning_content":"hm","tool_calls":[
       {"id":"call_1","type":"function","function":{"name":"f","arguments":"{\"a\":1}"}}]},
@@ -132,6 +142,9 @@ TEST_CASE("Tools, calls and their results arrive") {
   CHECK(chat.tools(0).name() == "f");
   CHECK(chat.tools(0).description() == "d");
   CHECK(chat.tools(0).parameters() == R"({"type":"object"})");
+  CHECK(chat.tools(0).strict());
+  CHECK_FALSE(chat.tools(1).strict());
+  CHECK_FALSE(chat.tools(2).strict());
   CHECK(chat.tool_choice().function() == "f");
   CHECK(chat.messages(0).tool_calls(0).id() == "call_1");
   CHECK(chat.messages(0).tool_calls(0).arguments() == R"({"a":1})");

@@ -31,7 +31,7 @@ rules:
   - { id: later, detect: { regex: 'E[A-Z]{1,3} [a-z~0-9]{1,12}!' }, do: flag }
 )";
 
-pipeline::OutputPlan Plan(std::vector<std::string> stops = {}, const char* rules = kRules) {
+std::shared_ptr<const policy::PolicySet> Policies(const char* rules) {
   static std::map<std::string, std::shared_ptr<const policy::PolicySet>> all;
   std::shared_ptr<const policy::PolicySet>& policies = all[rules];
   if (policies == nullptr) {
@@ -40,6 +40,11 @@ pipeline::OutputPlan Plan(std::vector<std::string> stops = {}, const char* rules
     if (!compiled.ok()) FAIL(base::Message(compiled.status()));
     policies = *std::move(compiled);
   }
+  return policies;
+}
+
+pipeline::OutputPlan Plan(std::vector<std::string> stops = {}, const char* rules = kRules) {
+  const std::shared_ptr<const policy::PolicySet> policies = Policies(rules);
   return {.syntax = {.tools = inference::ToolStyle::kHermes, .names = {"find"}, .thinks = true},
           .open = [its = policies](const policy::Channel& channel) { return its->OpenOutput({}, channel); },
           .stops = std::move(stops)};
@@ -201,6 +206,92 @@ TEST_CASE("Whether a stop string ended a reply or a block, and what is told of r
   const Left blocked = Run("one swordfish END", nullptr, {"END"});
   CHECK(blocked.blocked);
   CHECK(blocked.rules == "fish 1, ");
+}
+
+// Who is asked finds what is evil, at once.
+struct Guard final : pipeline::QuestionInbox {
+  void Ask(pipeline::QuestionAsk ask) override {
+    asked.push_back(policy::TextOf(ask.messages->front()));
+    pipeline::QuestionAnswer& answer = answers.emplace_back();
+    answer.answer.id = ask.question.id;
+    answer.answer.hit = asked.back().find("evil") != std::string::npos;
+  }
+  std::vector<pipeline::QuestionAnswer> Take() override { return std::exchange(answers, {}); }
+
+  std::vector<std::string> asked;
+  std::vector<pipeline::QuestionAnswer> answers;
+};
+
+// As a relay goes about it, in pieces of so many bytes: how the reply ended | what left | the rules that hit | what was asked about.
+std::string Judged(const std::string& raw, std::size_t size, const char* rules) {
+  pipeline::OutputPlan plan = Plan({"END"}, rules);
+  const auto guard = std::make_shared<Guard>();
+  const auto policies = Policies(rules);
+  plan.asks = {.about = [&](const policy::Channel& channel) { return policies->QuestionsOfOutput({}, channel); },
+               .policies = policies,
+               .inbox = [&] { return guard; },
+               .open = plan.open,
+               .streamed = true};
+  pipeline::ChoiceOutput output(0, plan);
+  for (std::size_t at = 0; at < raw.size() && !output.blocked() && !output.stopped(); at += size) {
+    inference::Piece piece;
+    piece.text_at = static_cast<std::int64_t>(at);
+    piece.text = raw.substr(at, size);
+    REQUIRE(output.Push(piece).ok());
+    REQUIRE(output.Consult("m", {}, 0).ok());
+  }
+  REQUIRE(output.Finish().ok());
+  for (int i = 0; i < 3; ++i) REQUIRE(output.Consult("m", {}, 0).ok());
+  CHECK_FALSE(output.waiting());
+  Left left;
+  Take(output, left);
+  std::string told = (output.blocked() ? "blocked" : output.stopped() ? "stopped" : "whole") + ("|" + left.text) + "|";
+  const v1::Verdict verdict = output.Verdict();
+  for (const v1::RuleOutcome& rule : verdict.rules()) told += rule.rule_id() + " ";
+  for (const std::string& asked : guard->asked) told += "|" + asked;
+  return told;
+}
+
+TEST_CASE("Others are asked about what leaves before a stop string, and that alone, whatever came in one piece with it") {
+  static constexpr const char* kObserved = R"(version: 1
+name: house
+rules:
+  - { id: guard, detect: { external: g, at: end, stream: observe }, do: block }
+  - { id: fish, detect: { keywords: [swordfish] }, do: block }
+)";
+  for (const std::size_t size : {1, 2, 3, 7, 100}) {
+    CAPTURE(size);
+    CHECK(Judged("an evil word. END swordfish", size, kObserved) == "blocked|an evil word. |guard |an evil word. ");
+    CHECK(Judged("an evil word. END swordfish, no", size, kObserved) == "blocked|an evil word. |guard |an evil word. ");
+    CHECK(Judged("a kind word. END swordfish, no", size, kObserved) == "stopped|a kind word. ||a kind word. ");
+    CHECK(Judged("a kind word. END swordfish", size, kObserved) == "stopped|a kind word. ||a kind word. ");
+    CHECK(Judged("a kind word. END evil", size, kObserved) == "stopped|a kind word. ||a kind word. ");
+    CHECK(Judged("END evil swordfish", size, kObserved) == "stopped||");
+    CHECK(Judged("a kind word. swordfish END", size, kObserved) == "blocked|a kind word. |fish ");
+    CHECK(Judged("a kind word.", size, kObserved) == "whole|a kind word.||a kind word.");
+  }
+}
+
+TEST_CASE("An answer in JSON that is cut off is given under the text's rules where its first key is not that of a call") {
+  const auto run = [](const std::string& raw) {
+    pipeline::OutputPlan plan = Plan();
+    plan.syntax = {.tools = inference::ToolStyle::kLlama, .names = {"find", "id"}};
+    pipeline::ChoiceOutput output(0, plan);
+    inference::Piece piece;
+    piece.text = raw;
+    REQUIRE(output.Push(piece).ok());
+    REQUIRE(output.Finish().ok());
+    Left left;
+    Take(output, left);
+    for (const std::string& what : output.Verdict().not_scanned()) left.rules += what;
+    return left.text + "|" + left.rules;
+  };
+  const std::string many(5000, 'x');
+  CHECK(run("{\"customer\": \"" + many) == "{\"customer\": \"" + many + "|");
+  CHECK(run("{\"id\": \"ZQ~ABC~12" + many) == "{\"id\": \"[REDACTED]" + many + "|");
+  CHECK(run("{\"name\": \"Ada\", \"code\": \"ZQ~ABC~12 ") == "{\"name\": \"Ada\", \"code\": \"[REDACTED] |");
+  CHECK(run("{\"name\": \"find\", \"parameters\": {\"q\": \"ZQ~ABC~12 ") == "|");
+  CHECK(run("{\"parameters\": {\"q\": \"" + many) == "|withheld_call");
 }
 
 TEST_CASE("When a call is blocked, what other channels held back is on record all the same") {

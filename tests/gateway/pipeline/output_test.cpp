@@ -157,9 +157,15 @@ TEST_CASE("The form that an output is held to is not read by policy, and the rec
   v1::ChatRequest request = world.Ask("go");
   request.set_max_tokens(16);
   std::string not_scanned;
+  bool in_part = false;
   SECTION("a schema") {
     request.mutable_output_form()->set_json_schema(R"({"const":"swordfish"})");
     not_scanned = "output_schema";
+  }
+  SECTION("a part of one") {
+    request.mutable_output_form()->set_json_schema(R"({"const":"swordfish","pattern":"fish$"})");
+    not_scanned = "output_schema";
+    in_part = true;
   }
   SECTION("a grammar") {
     request.mutable_output_form()->set_grammar(R"(root ::= "swordfish")");
@@ -170,6 +176,7 @@ TEST_CASE("The form that an output is held to is not read by policy, and the rec
   const Reply& reply = ReplyOf(outcome);
   const v1::Record asked = world.journal.Of(v1::RECORD_KIND_REQUEST).back().record;
   CHECK(asked.request().input_verdict().action() == "allow");
+  CHECK(asked.request().schema_in_part() == in_part);
   REQUIRE(asked.request().input_verdict().not_scanned_size() == (not_scanned.empty() ? 0 : 1));
   if (not_scanned.empty()) return;
   CHECK(asked.request().input_verdict().not_scanned(0) == not_scanned);

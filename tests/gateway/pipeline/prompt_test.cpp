@@ -82,7 +82,7 @@ TEST_CASE("Each field that a caller can get wrong is refused by its name") {
   }
 }
 
-TEST_CASE("A schema becomes the pool's grammar, and one that cannot be enforced is refused with its place") {
+TEST_CASE("A schema becomes the pool's grammar, and one that cannot be enforced is refused with its place if it is strict") {
   v1::ChatRequest request = Good();
   request.mutable_output_form()->set_json_schema(R"({"type":"object","properties":{"a":{"type":"integer"}}})");
   inference::ModelInfo model;
@@ -94,7 +94,13 @@ TEST_CASE("A schema becomes the pool's grammar, and one that cannot be enforced 
   CHECK(sequence.grammar_is_ours);
   CHECK_FALSE(sequence.json);
   CHECK(sequence.logprobs == -1);
+  CHECK_FALSE(pipeline::IsHeldInPart(request.output_form()));
   request.mutable_output_form()->set_json_schema(R"({"properties":{"a":{"type":"string","pattern":"x"}}})");
+  REQUIRE(pipeline::ValidateFor(request, model).ok());
+  pipeline::FillOutput(request, sequence);
+  CHECK(sequence.grammar.find(R"("\"a\":" ws string ws)") != std::string::npos);
+  CHECK(pipeline::IsHeldInPart(request.output_form()));
+  request.mutable_output_form()->set_strict(true);
   const absl::Status refused = pipeline::ValidateFor(request, model);
   CHECK(base::DetailOf(refused)->param == "response_format");
   CHECK(base::Message(refused).find("/properties/a: \"pattern\"") != std::string::npos);

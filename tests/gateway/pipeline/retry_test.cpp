@@ -274,6 +274,22 @@ TEST_CASE(
   }
 }
 
+TEST_CASE("What is written anew after a reply's end goes on for it: it is no newcomer in its team's part of the queue") {
+  for (const bool streamed : {false, true}) {
+    test::WatchedPool pool;
+    test::World world(Rule("555-\\d{4,}", "block", 3));  // Only the end tells that no digit follows.
+    pool.inner = &world.pool();
+    world.pool_between = &pool;
+    const Said said = Say(world, world.Ask("!say call 555-1234"), streamed);
+    CHECK(said.finish == "STOP");
+    CHECK(said.text.starts_with("call other"));
+    const auto works = pool.Take();
+    REQUIRE(works.size() > 1);
+    CHECK_FALSE(works[0].goes_on);
+    CHECK(std::all_of(works.begin() + 1, works.end(), [](const auto& work) { return work.goes_on; }));
+  }
+}
+
 TEST_CASE("Each of several replies is taken back by itself") {
   for (const bool streamed : {false, true}) {
     test::World world(Rule(kNumber, "block", 3));

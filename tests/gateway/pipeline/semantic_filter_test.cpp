@@ -1,5 +1,6 @@
 // Nothing leaves a reply that is held before its verdict; what is asked is what would leave.
 #include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
 
 #include <random>
 
@@ -117,6 +118,41 @@ TEST_CASE("Observing holds nothing, and stops what comes after a hit") {
   CHECK(bed.Push("Three.").empty());
   CHECK(bed.filter->raw()[0].offset == 10);
   CHECK(bed.filter->outcomes()[0].bytes_out() == 10);
+}
+
+TEST_CASE("Where a reply ends within what was let out, questions are about what is before, and no span rule behind it counts") {
+  Bed bed(", at: sentence, stream: observe", true, "  - {id: fish, detect: {keywords: [swordfish]}, do: block}\n");
+  CHECK(bed.Push("One. Two. EN") == "One. Two. EN");
+  CHECK(bed.Asked() == "One. Two.");
+  CHECK(bed.Push("D three. swordfish,") == "D three. ");
+  CHECK(bed.filter->blocked());
+  const bool before = GENERATE(false, true);
+  bed.filter->EndAt(before ? 4 : 10);
+  CHECK_FALSE(bed.filter->blocked());
+  CHECK(bed.filter->waiting());
+  CHECK(bed.Push(" swordfish four").empty());
+  CHECK(bed.filter->Finish()->empty());
+  CHECK_FALSE(bed.filter->blocked());
+  CHECK(bed.Answer(false).empty());
+  CHECK(bed.Asked() == (before ? "" : "One. Two. "));
+  if (!before) CHECK(bed.Answer(false).empty());
+  CHECK_FALSE(bed.filter->waiting());
+  CHECK(bed.filter->unanswered().empty());
+}
+
+TEST_CASE("A verdict on what comes behind a reply's end ends nothing") {
+  Bed bed(", at: sentence");
+  CHECK(bed.Push("One.").empty());
+  CHECK(bed.Push(" Two.").empty());
+  CHECK(bed.Asked() == "One.");
+  CHECK(bed.Push(" ").empty());
+  CHECK(bed.Answer(false) == "One.");
+  CHECK(bed.Asked() == "One. Two.");
+  bed.filter->EndAt(4);
+  CHECK_FALSE(bed.filter->waiting());
+  CHECK(bed.Answer(true).empty());
+  CHECK_FALSE(bed.filter->blocked());
+  CHECK(bed.filter->verdict().rules.empty());
 }
 
 TEST_CASE("A reply that is not streamed is asked about once") {

@@ -66,7 +66,7 @@ std::vector<policy::Message> Judged(const std::string& detect, const std::string
 std::string Calls(const v1::ChatRequest& request, const inference::ModelInfo& model) {
   const auto calls = pipeline::ForcedCalls(request, pipeline::PolicyPrompt(request), model);
   REQUIRE(calls.ok());
-  return *calls;
+  return calls->gbnf;
 }
 
 }  // namespace
@@ -109,6 +109,9 @@ TEST_CASE("What the model has no place for, or cannot be held to, is refused by 
   CHECK(pipeline::ValidateToolsFor(request, Model(ToolStyle::kHermes)).ok());
   CHECK(ParamOf(pipeline::ValidateToolsFor(request, Model(ToolStyle::kHermes, false))) == "tool_choice");
   request.mutable_tools(0)->set_parameters(R"({"type":"object","properties":{"q":{"type":"string","pattern":"a"}}})");
+  CHECK(pipeline::ValidateToolsFor(request, Model(ToolStyle::kHermes)).ok());
+  CHECK_FALSE(pipeline::ForcedCalls(request, pipeline::PolicyPrompt(request), Model(ToolStyle::kHermes))->whole);
+  request.mutable_tools(0)->set_strict(true);
   CHECK(ParamOf(pipeline::ValidateToolsFor(request, Model(ToolStyle::kHermes))) == "tools");
   request.clear_tool_choice();
   CHECK(pipeline::ValidateToolsFor(request, Model(ToolStyle::kHermes)).ok());
@@ -118,7 +121,8 @@ TEST_CASE("What the model has no place for, or cannot be held to, is refused by 
 }
 
 TEST_CASE("Policy judges calls and tools with escapes decoded, and the model gets what it left") {
-  const v1::ChatRequest request = Sound();
+  v1::ChatRequest request = Sound();
+  request.mutable_tools(0)->set_strict(true);
   std::vector<policy::Message> prompt = pipeline::PolicyPrompt(request);
   REQUIRE(prompt.size() == 5);
   CHECK(prompt[2].role == policy::Role::kTool);
@@ -144,6 +148,7 @@ TEST_CASE("Policy judges calls and tools with escapes decoded, and the model get
   pipeline::FillUsed(request, prompt, content);
   CHECK(content.prompt_used(1).tool_calls(0).arguments() == R"({"q":"[\"GONE\"]"})");
   CHECK(content.tools_used(0).description() == "[GONE]");
+  CHECK(content.tools_used(0).strict());
   // An edit over several parts leaves one.
   prompt[3].parts = {"{\"[GONE]\"}"};
   CHECK(pipeline::TurnsOf(request, prompt)[1].calls[0].arguments == "{\"[GONE]\"}");
@@ -211,9 +216,10 @@ TEST_CASE("A forced call is held to the tools as policy left them") {
   };
   const auto calls = with("{keywords: [Ada Lovelace]}", "replace, replacement: SOMEBODY");
   REQUIRE(calls.ok());
-  CHECK(calls->find("Grace Hopper") != std::string::npos);
-  CHECK(calls->find("Ada") == std::string::npos);
-  CHECK(calls->find("SOMEBODY") != std::string::npos);
+  CHECK(calls->gbnf.find("Grace Hopper") != std::string::npos);
+  CHECK(calls->gbnf.find("Ada") == std::string::npos);
+  CHECK(calls->gbnf.find("SOMEBODY") != std::string::npos);
+  CHECK(calls->whole);
   const auto reason = [](const absl::Status& status) { return status.ok() ? "" : base::DetailOf(status)->reason; };
   // A name that is another one, a type that is none, a text where a schema was.
   CHECK(ParamOf(with("{keywords: find}", "redact").status()) == "tools[0].function.name");
@@ -223,10 +229,10 @@ TEST_CASE("A forced call is held to the tools as policy left them") {
   CHECK(reason(with("{regex: 'Ada.{1,16}Grace'}", "redact").status()) == "POLICY_NOT_APPLICABLE");
   // Where the model decides, what it is shown is all.
   request.mutable_tool_choice()->clear_required();
-  CHECK(with("{keywords: object}", "redact").value() == "");
+  CHECK(with("{keywords: object}", "redact").value().gbnf.empty());
   CHECK(reason(with("{keywords: find}", "redact").status()) == "POLICY_NOT_APPLICABLE");
   request.mutable_tool_choice()->set_none(true);
-  CHECK(with("{keywords: find}", "redact").value() == "");
+  CHECK(with("{keywords: find}", "redact").value().gbnf.empty());
 }
 
 TEST_CASE("How an output is read depends on what was asked and on the model") {

@@ -257,6 +257,49 @@ TEST_CASE("A thought is closed at the token that bounds it, and the answer goes 
   }
 }
 
+TEST_CASE("A closed thought goes on though its team has more than its part of the queue, for others came while it thought") {
+  test::WatchedPool watched;
+  test::World world;
+  watched.inner = &world.pool();
+  world.pool_between = &watched;
+  world.LoadModel("small", 4, 8);
+  std::vector<std::shared_ptr<inference::TokenStream>> waiting;
+  std::promise<void> filled;
+  const auto hangs = [&](const base::TeamId& tenant) {
+    const inference::Turn turn{"user", "", "!hang"};
+    inference::SequenceRequest request;
+    request.model = "small";
+    request.prompt_tokens = *world.pool().Render("small", {&turn, 1});
+    request.allowance = 100;
+    request.tenant = tenant;
+    auto stream = world.pool().Submit(std::move(request));
+    if (stream.ok()) waiting.push_back(*stream);
+    return stream.ok();
+  };
+  test::RecordingWriter writer;
+  writer.on_write = [&](int write) {
+    if (write != 0) return;
+    const base::TeamId team = watched.Take().at(0).tenant;
+    while (hangs(team)) continue;
+    if (hangs(base::TeamId::New())) filled.set_value();
+  };
+  v1::ChatRequest request = world.Ask("!think a b c d\n!say four is it", "small");
+  request.set_max_reasoning_tokens(3);
+  auto chat = world.Start(request, &writer, nullptr);
+  REQUIRE(filled.get_future().wait_for(std::chrono::minutes(3)) == std::future_status::ready);
+  std::vector<test::WatchedWork> rest;
+  while (rest.empty() && chat.wait_for(std::chrono::seconds(0)) != std::future_status::ready) {
+    rest = watched.Take();
+    std::this_thread::yield();
+  }
+  CHECK(waiting.size() == 9);  // Of its team eight beside the thought: nine of twelve places.
+  for (const auto& stream : waiting) stream->Cancel();
+  const auto outcome = chat.get();
+  CHECK(writer.thought + ReplyOf(outcome).thought == "a b c");
+  CHECK(writer.text + ReplyOf(outcome).text == "four is it");
+  world.CheckBooks();
+}
+
 TEST_CASE("A call that is forced is refused by name where the model cannot be held to it") {
   test::World world;
   v1::ChatRequest request = AskWithTools(world, "!call find {}");

@@ -23,6 +23,7 @@ struct WatchedWork {
   int band = 0;
   double weight = 0;
   std::string grammar = {};
+  bool goes_on = false;
 };
 
 class WatchedPool final : public inference::Pool {
@@ -103,6 +104,7 @@ class WatchedPool final : public inference::Pool {
     std::lock_guard lock(mu_);
     seen_.push_back({work.model, embeds, work.tenant, work.key, work.band, work.weight});
     if constexpr (requires { work.grammar; }) seen_.back().grammar = work.grammar;
+    if constexpr (requires { work.goes_on; }) seen_.back().goes_on = work.goes_on;
   }
 
   std::mutex mu_;
