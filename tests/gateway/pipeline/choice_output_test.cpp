@@ -283,7 +283,8 @@ TEST_CASE("An answer in JSON that is cut off is given under the text's rules whe
     REQUIRE(output.Finish().ok());
     Left left;
     Take(output, left);
-    for (const std::string& what : output.Verdict().not_scanned()) left.rules += what;
+    const v1::Verdict verdict = output.Verdict();
+    for (const std::string& what : verdict.not_scanned()) left.rules += what;
     return left.text + "|" + left.rules;
   };
   const std::string many(5000, 'x');
