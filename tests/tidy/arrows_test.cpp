@@ -33,7 +33,7 @@ const std::map<std::string, std::set<std::string>> kArrows = [] {
       {"grpc", {"async", "net", "pipeline"}},
       {"http", {"async", "net", "pipeline"}},
       {"admin", {"audit", "metering", "policy", "directory", "identity", "gates", "pipeline", "grpc", "explain"}},
-      {"migrate", {"audit", "admin"}},
+      {"migrate", {"audit", "admin", "directory"}},
       {"fetch", {"inference"}},
       {"cli", {"policy", "config", "explain"}},
       {"serve",
