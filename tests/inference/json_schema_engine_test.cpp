@@ -3,6 +3,7 @@
 #include <catch2/catch_test_macros.hpp>
 
 #include <boost/json.hpp>
+#include <functional>
 
 #include <fmt/format.h>
 
@@ -42,12 +43,13 @@ std::size_t Bound(const json::object& schema, const char* name, std::size_t othe
 // Of a number; and every other value.
 bool IsWithin(const json::value& value, const json::object& schema) {
   if (!value.is_number()) return true;
-  const auto at = [&](const char* name, double otherwise) {
-    return schema.contains(name) ? schema.at(name).to_number<double>() : otherwise;
+  const auto number =
+      value.to_number<double>();  // Infinite where the text is beyond a double: without a bound it is a number all the same.
+  const auto bound = [&](const char* name, const auto& holds) {
+    return !schema.contains(name) || holds(number, schema.at(name).to_number<double>());
   };
-  const auto number = value.to_number<double>();
-  return number >= at("minimum", -1e300) && number <= at("maximum", 1e300) && number > at("exclusiveMinimum", -1e300) &&
-         number < at("exclusiveMaximum", 1e300);
+  return bound("minimum", std::greater_equal<>()) && bound("maximum", std::less_equal<>()) && bound("exclusiveMinimum", std::greater<>()) &&
+         bound("exclusiveMaximum", std::less<>());
 }
 
 bool SatisfiesFields(const json::value& value, const json::object& schema, const json::value& root) {

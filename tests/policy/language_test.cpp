@@ -36,6 +36,7 @@ std::vector<Sentence> Sentences() {
 std::string CodeOf(std::string_view text) {
   LanguageLetters letters{};
   AddLanguages(text, letters);
+  if (std::all_of(letters.begin(), letters.end(), [](std::int64_t count) { return count == 0; })) return "";
   const auto language = static_cast<std::size_t>(std::max_element(letters.begin(), letters.end()) - letters.begin());
   return language == kUnknown ? "" : std::string(LanguageCodes()[language]);
 }

@@ -71,8 +71,8 @@ def schema():
     check(json.loads(forced.choices[0].message.content) == {"b": 2, "a": "x"}, f"as forced: {forced.choices[0].message.content!r}")
     try:
         ask("Go on.", response_format={"type": "json_schema", "json_schema": {
-            "name": "f", "schema": {"type": "object", "properties": {"a": {"type": "string", "pattern": "x"}}}}})
-        check(False, "a pattern was accepted")
+            "name": "f", "strict": True, "schema": {"type": "object", "properties": {"a": {"type": "string", "pattern": "x"}}}}})
+        check(False, "a pattern was accepted though all was to be enforced")
     except openai.BadRequestError as error:
         check(error.param == "response_format" and "pattern" in error.message, f"{error}")
 
