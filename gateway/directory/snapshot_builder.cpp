@@ -99,10 +99,7 @@ absl::Status SnapshotBuilder::State::Verify(std::span<const Row> changed, const 
                     "back (if a failover lost the last changes, restart this instance to take what is left); {}",
                     next.version, kRemedy));
   }
-  if (next.version == 0) return absl::OkStatus();  // Empty: there is no row, as the set says.
-  if (!base::ConstantTimeEqual(base::View(HeadMac(mac_key, next.version, next.set)), base::View(next.mac))) {
-    return base::DataLoss(fmt::format("directory: directory.head does not verify: {}", kRemedy));
-  }
+  if (!CheckHead(mac_key, next).ok()) return base::DataLoss(fmt::format("directory: directory.head does not verify: {}", kRemedy));
   return absl::OkStatus();
 }
 

@@ -80,9 +80,8 @@ absl::StatusOr<std::string> ReadString(std::string_view param, const boost::json
   return std::string(value.get_string().data(), value.get_string().size());
 }
 
-bool IsCacheHint(std::string_view key) { return key == "cache_control" || key == "copilot_cache_control"; }
-
-absl::Status CheckCacheHint(std::string_view param, const boost::json::value& value) {
+absl::Status CheckOther(std::string_view param, std::string_view key, const boost::json::value& value) {
+  if (key != "cache_control" && key != "copilot_cache_control") return UnknownField(param);
   if (value.is_null() || value.is_object()) return absl::OkStatus();
   return WrongType(param, "an object", value);
 }

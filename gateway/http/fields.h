@@ -26,9 +26,8 @@ absl::StatusOr<double> ReadNumber(std::string_view param, const boost::json::val
 absl::StatusOr<std::int64_t> ReadInteger(std::string_view param, const boost::json::value& value, std::int64_t least, std::int64_t most);
 absl::StatusOr<std::string> ReadString(std::string_view param, const boost::json::value& value);
 
-// Hints at what a server might keep of a prompt, as clients put them on messages, parts and tools. An object, and without effect:
-// Tollgate's prefix cache needs none.
-bool IsCacheHint(std::string_view key);
-absl::Status CheckCacheHint(std::string_view param, const boost::json::value& value);
+// Of a field that has no meaning here: OK for a hint at what a server might keep of a prompt, as clients put them on messages, parts and
+// tools. It is an object, and without effect: Tollgate's prefix cache needs none. Any other is UnknownField.
+absl::Status CheckOther(std::string_view param, std::string_view key, const boost::json::value& value);
 
 }  // namespace tollgate::http_front

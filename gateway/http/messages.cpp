@@ -43,9 +43,7 @@ absl::Status ReadPart(const std::string& at, const json::value& value, v1::ChatM
   if (type != "text") return Refuse("INVALID_VALUE", at + ".type", fmt::format("Invalid '{}.type': must be text.", at));
   for (const auto& field : part) {
     if (field.key() == "type" || field.key() == "text") continue;
-    const std::string param = fmt::format("{}.{}", at, View(field.key()));
-    if (!IsCacheHint(View(field.key()))) return UnknownField(param);
-    TG_RETURN_IF_ERROR(CheckCacheHint(param, field.value()));
+    TG_RETURN_IF_ERROR(CheckOther(fmt::format("{}.{}", at, View(field.key())), View(field.key()), field.value()));
   }
   const json::value* text_value = part.if_contains("text");
   if (!text_value) return MissingField(at + ".text");
@@ -68,11 +66,10 @@ absl::Status ReadContent(const std::string& at, const json::value& value, v1::Ch
 // Fields that an assistant's message may echo: what a client made of it, and what says nothing.
 absl::Status CheckEcho(const std::string& at, std::string_view key, const json::value& value) {
   const std::string param = fmt::format("{}.{}", at, key);
-  if (IsCacheHint(key)) return CheckCacheHint(param, value);
   if (key == "parsed") return absl::OkStatus();  // The SDKs' reading of `content`, which stands beside it.
   if (key == "reasoning_content") return value.is_null() ? absl::OkStatus() : ReadString(param, value).status();
   const bool known = key == "refusal" || key == "function_call" || key == "audio" || key == "annotations";
-  if (!known) return UnknownField(param);
+  if (!known) return CheckOther(param, key, value);
   const bool empty = value.is_null() || (key == "annotations" && value.is_array() && value.get_array().empty());
   if (empty) return absl::OkStatus();
   return Unsupported(param, "Tollgate builds neither functions, audio nor refusals: leave it out.");

@@ -28,16 +28,12 @@ absl::Status ReadFunction(const std::string& at, const json::value& value, v1::T
   bool named = false;
   for (const auto& field : value.get_object()) {
     const std::string param = fmt::format("{}.{}", at, View(field.key()));
-    if (IsCacheHint(View(field.key()))) {
-      TG_RETURN_IF_ERROR(CheckCacheHint(param, field.value()));
-      continue;
-    }
     const bool known = field.key() == "description" || field.key() == "parameters" || field.key() == "strict";
     if (field.key() == "name") {
       TG_ASSIGN(*tool.mutable_name(), ReadString(param, field.value()));
       named = true;
     } else if (!known) {
-      return UnknownField(param);
+      TG_RETURN_IF_ERROR(CheckOther(param, View(field.key()), field.value()));
     } else if (field.value().is_null()) {
       continue;
     } else if (field.key() == "description") {
@@ -68,10 +64,6 @@ absl::Status ReadWrapped(const std::string& at, const json::value& value, const 
     TG_RETURN_IF_ERROR(more(fmt::format("{}.{}", at, View(field.key())), View(field.key()), field.value()));
   }
   return function(at + ".function", *wrapped);
-}
-
-absl::Status NoMore(const std::string& param, std::string_view key, const json::value& value) {
-  return IsCacheHint(key) ? CheckCacheHint(param, value) : UnknownField(param);
 }
 
 bool HoldsFraction(const json::value& value) {
@@ -109,7 +101,7 @@ absl::Status ReadTools(const json::value& value, v1::ChatRequest& chat) {
   for (std::size_t i = 0; i < value.get_array().size(); ++i) {
     v1::Tool& tool = *chat.add_tools();
     const auto function = [&](const std::string& at, const json::value& its) { return ReadFunction(at, its, tool); };
-    TG_RETURN_IF_ERROR(ReadWrapped(fmt::format("tools[{}]", i), value.get_array()[i], function, NoMore));
+    TG_RETURN_IF_ERROR(ReadWrapped(fmt::format("tools[{}]", i), value.get_array()[i], function, CheckOther));
   }
   return absl::OkStatus();
 }
@@ -118,7 +110,7 @@ absl::Status ReadToolChoice(const json::value& value, v1::ChatRequest& chat) {
   if (value.is_object()) {
     v1::Tool named;
     const auto function = [&](const std::string& at, const json::value& its) { return ReadFunction(at, its, named); };
-    TG_RETURN_IF_ERROR(ReadWrapped("tool_choice", value, function, NoMore));
+    TG_RETURN_IF_ERROR(ReadWrapped("tool_choice", value, function, CheckOther));
     chat.mutable_tool_choice()->set_function(named.name());
     return absl::OkStatus();
   }
