@@ -27,6 +27,19 @@ std::string Stands(const directory::Snapshot& snapshot, const std::string& publi
   return base::Message(snapshot.MayRun(*place, model, base::SystemClock().Wall()));
 }
 
+// An org, and a store that looks often at what becomes of it, by a clock that stands.
+struct Watched {
+  Watched() { in.MakeOrg("acme"); }
+  std::unique_ptr<PostgresDirectory> Open() {
+    auto options = in.DirectoryOptions();
+    options.poll_interval = 20ms;
+    return Must(PostgresDirectory::Open(options, clock));
+  }
+
+  Installation in;
+  base::ManualClock clock;
+};
+
 }  // namespace
 
 TEST_CASE("An empty directory opens, and what is made then comes into force by itself, on every store") {
@@ -110,13 +123,8 @@ TEST_CASE("A key's older state, put back whole with its own MAC, is refused") {
   CHECK(base::Message(refused.status()).find("an older one was put back") != std::string::npos);
 }
 
-TEST_CASE("A running store keeps the last good snapshot until it is too old, then refuses, then mends itself") {
-  Installation in;
-  in.MakeOrg("acme");
-  auto options = in.DirectoryOptions();
-  options.poll_interval = 20ms;
-  base::ManualClock clock;
-  const auto store = Must(PostgresDirectory::Open(options, clock));
+TEST_CASE_METHOD(Watched, "A running store keeps the last good snapshot until it is too old, then refuses, then mends itself") {
+  const auto store = Open();
   in.Sql("CREATE TABLE saved AS SELECT * FROM directory.head; UPDATE directory.head SET version = version + 1");
   while (store->health().ok()) std::this_thread::yield();
   CHECK(absl::IsDataLoss(store->health()));
@@ -132,13 +140,8 @@ TEST_CASE("A running store keeps the last good snapshot until it is too old, the
   CHECK(store->age() <= 5s);
 }
 
-TEST_CASE("A version that a failover lost is never confirmed by the change that takes its number") {
-  Installation in;
-  in.MakeOrg("acme");
-  auto options = in.DirectoryOptions();
-  options.poll_interval = 20ms;
-  base::ManualClock clock;
-  const auto store = Must(PostgresDirectory::Open(options, clock));
+TEST_CASE_METHOD(Watched, "A version that a failover lost is never confirmed by the change that takes its number") {
+  const auto store = Open();
   in.Sql("CREATE TABLE saved_head AS SELECT * FROM directory.head; CREATE TABLE saved_stop AS SELECT * FROM directory.stop");
   const admin::StopTarget everything = {admin::StopTarget::Kind::kEverything, {}, {}};
   Must(in.changes->Stop(in.cli, everything, "the one that is lost"));
@@ -161,13 +164,8 @@ TEST_CASE("A version that a failover lost is never confirmed by the change that 
   CHECK(absl::IsUnavailable(store->InForce().status()));
 }
 
-TEST_CASE("Rows that verify and make no sense never confirm the snapshot before them, and mend") {
-  Installation in;
-  in.MakeOrg("acme");
-  auto options = in.DirectoryOptions();
-  options.poll_interval = 20ms;
-  base::ManualClock clock;
-  const auto store = Must(PostgresDirectory::Open(options, clock));
+TEST_CASE_METHOD(Watched, "Rows that verify and make no sense never confirm the snapshot before them, and mend") {
+  const auto store = Open();
   const auto session = PostgresCluster::Shared().Connect(in.url);
   // Signed with the right key, as a newer version of Tollgate could write it; and a revocation with it.
   const auto put_roles = [&](const std::string& roles) {
@@ -199,13 +197,8 @@ TEST_CASE("Rows that verify and make no sense never confirm the snapshot before 
   CHECK(Stands(*Must(store->InForce()), in.IdOf("acme/app")).find("revoked") != std::string::npos);
 }
 
-TEST_CASE("With Postgres away the snapshot serves until it is too old; when Postgres is back so is the store") {
-  Installation in;
-  in.MakeOrg("acme");
-  auto options = in.DirectoryOptions();
-  options.poll_interval = 20ms;
-  base::ManualClock clock;
-  const auto store = Must(PostgresDirectory::Open(options, clock));
+TEST_CASE_METHOD(Watched, "With Postgres away the snapshot serves until it is too old; when Postgres is back so is the store") {
+  const auto store = Open();
   PostgresCluster::Shared().Stop();
   while (store->health().ok()) std::this_thread::yield();
   CHECK(store->InForce().ok());
@@ -219,14 +212,10 @@ TEST_CASE("With Postgres away the snapshot serves until it is too old; when Post
   CHECK(store->InForce().ok());
 }
 
-TEST_CASE(
+TEST_CASE_METHOD(
+    Watched,
     "No snapshot is confirmed by a server that cannot be written to, for it may be a standby which lags; the primary confirms it again") {
-  Installation in;
-  in.MakeOrg("acme");
-  auto options = in.DirectoryOptions();
-  options.poll_interval = 20ms;
-  base::ManualClock clock;
-  const auto store = Must(PostgresDirectory::Open(options, clock));
+  const auto store = Open();
   const auto admin = PostgresCluster::Shared().Connect(in.url);
   const std::string name = Must(admin->Run("name", "SELECT current_database()")).Text(0, 0);
   Must(admin->Run("set", "ALTER DATABASE " + name + " SET default_transaction_read_only = on"));
