@@ -1,9 +1,12 @@
 // The calls are one JSON Schema: any of an object for each function, with its name as a constant and its parameters as another member. What
 // json_schema.h makes of that becomes the rule for a call, and the words around it are written about that. References inside of a
-// function's schema are moved to where it stands in the whole. Of a schema that is not strict its part stands there (schema_part.h).
+// function's schema are moved to where it stands in the whole. Of a schema that is not strict its part stands there (schema_part.h). A form
+// beside the calls keeps its rules, under names of their own.
 //
 // Tested by tests/inference/tool_grammar_test.cpp, tests/inference/tool_grammar_engine_test.cpp.
 #include "inference/tool_grammar.h"
+
+#include <absl/strings/ascii.h>
 
 #include <boost/json.hpp>
 
@@ -71,6 +74,26 @@ absl::StatusOr<SchemaGrammar> CallGrammar(std::span<const ForcedTool> tools, con
   return SchemaGrammar{std::move(grammar), whole};
 }
 
+bool IsNamePart(char c) { return absl::ascii_isalnum(static_cast<unsigned char>(c)) || c == '-'; }
+
+// The same grammar, each of its rules under another name.
+std::string Renamed(std::string_view gbnf, std::string_view prefix) {
+  std::string out;
+  for (std::size_t i = 0; i < gbnf.size();) {
+    const std::size_t from = i++;
+    if (gbnf[from] == '"' || gbnf[from] == '[') {
+      const char end = gbnf[from] == '"' ? '"' : ']';
+      while (gbnf[i] != end) i += gbnf[i] == '\\' ? 2 : 1;
+      ++i;
+    } else if (IsNamePart(gbnf[from])) {
+      while (i < gbnf.size() && IsNamePart(gbnf[i])) ++i;
+      if (absl::ascii_isalpha(static_cast<unsigned char>(gbnf[from]))) out += prefix;  // Else how often something may come.
+    }
+    out += gbnf.substr(from, i - from);
+  }
+  return out;
+}
+
 }  // namespace
 
 ToolStyle ForcedStyle(ToolStyle style) { return style == ToolStyle::kDeepSeek ? ToolStyle::kLlama : style; }
@@ -93,6 +116,13 @@ absl::StatusOr<SchemaGrammar> ToolGrammar(ToolStyle style, std::span<const Force
   if (in_thought) root = R"([^<]* "</think>\n\n" )" + root;
   call->gbnf = fmt::format("{}{}\ncall ::= {}", kRoot, root, call->gbnf.substr(kRoot.size()));
   return call;
+}
+
+SchemaGrammar CallsOrForm(SchemaGrammar calls, const SchemaGrammar& form) {
+  const std::size_t line = calls.gbnf.find('\n');
+  std::string either =
+      fmt::format("{}( {} ) | form-root{}", kRoot, calls.gbnf.substr(kRoot.size(), line - kRoot.size()), calls.gbnf.substr(line));
+  return {std::move(either) + "\n" + Renamed(form.gbnf, "form-"), calls.whole && form.whole};
 }
 
 }  // namespace tollgate::inference

@@ -14,7 +14,7 @@ namespace tollgate::inference {
 // (DeepSeek's), plain JSON as Llama's.
 ToolStyle ForcedStyle(ToolStyle style);
 
-// A function of which a call is forced. `strict`: all of its schema is enforced, or it is refused.
+// A function to whose calls an output is held. `strict`: all of its schema is enforced, or it is refused.
 struct ForcedTool {
   std::string name;
   std::string parameters;
@@ -25,5 +25,8 @@ struct ForcedTool {
 // which comes first. `whole` of the result: arguments satisfy all of the functions' schemas. INVALID_ARGUMENT names the function, the place
 // in its schema and the remedy. Bounds: json_schema.h's, for all together.
 absl::StatusOr<SchemaGrammar> ToolGrammar(ToolStyle style, std::span<const ForcedTool> tools, bool several, bool in_thought);
+
+// The output is either: ToolGrammar's calls, or what `form` describes (of json_schema.h, or grammar.h's JSON).
+SchemaGrammar CallsOrForm(SchemaGrammar calls, const SchemaGrammar& form);
 
 }  // namespace tollgate::inference

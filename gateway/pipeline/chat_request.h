@@ -48,8 +48,8 @@ class ChatRequest final : public Request {
   absl::Status Submit(Sequences& sequences);
 
   inference::SamplingParams sampling_;
-  std::int64_t published_tokens_ = 0;      // Of the prompt's.
-  inference::SchemaGrammar forced_calls_;  // Empty: no call is forced.
+  std::int64_t published_tokens_ = 0;    // Of the prompt's.
+  inference::SchemaGrammar held_calls_;  // Empty: the output is not held to calls.
   OutputPlan plan_;
   std::optional<RelayContext> context_;
   std::unique_ptr<Relay> relay_;  // Once the pool has taken it.

@@ -13,6 +13,7 @@
 #include <set>
 
 #include "base/encoding.h"
+#include "inference/grammar.h"
 #include "inference/json_schema.h"
 #include "inference/tool_grammar.h"
 #include "policy/json_parts.h"
@@ -43,7 +44,7 @@ constexpr std::string_view kIdRule = "must be 1 to 128 ASCII characters without 
 // Of what policy left.
 constexpr std::string_view kNotApplicable = "POLICY_NOT_APPLICABLE";
 constexpr std::string_view kNoSchema =
-    "policy changes the parameters so that no call can be held to them: leave out what it hides, or let the model decide";
+    "policy changes the parameters so that no call can be held to them: leave out what it hides, or let the model decide and ask for text";
 
 absl::Status CheckCalls(const v1::ChatMessage& message, const std::string& at) {
   if (message.tool_calls_size() > 0 && message.role() != v1::ROLE_ASSISTANT)
@@ -69,11 +70,25 @@ std::vector<inference::ToolDefinition> Definitions(const Tools& tools) {
   return out;
 }
 
-// Those of `tools`, which are the request's, of which one must be called; empty: the model decides.
-std::vector<inference::ForcedTool> Forced(const v1::ChatRequest& request, const std::vector<inference::ToolDefinition>& tools) {
+bool HasForm(const v1::ChatRequest& request) {
+  const v1::OutputForm& form = request.output_form();
+  return form.json_object() || form.has_json_schema() || form.has_grammar();
+}
+
+bool UsesTools(const v1::ChatRequest& request) { return request.tools_size() > 0 && !request.tool_choice().none(); }
+
+bool MustCall(const v1::ChatRequest& request) {
+  return UsesTools(request) && (request.tool_choice().required() || request.tool_choice().has_function());
+}
+
+// The output is calls, or the form: the model decides.
+bool CallsOrForm(const v1::ChatRequest& request) { return UsesTools(request) && HasForm(request) && !MustCall(request); }
+
+// Those of `tools`, which are the request's, to whose calls the output is held; empty: to none.
+std::vector<inference::ForcedTool> HeldTo(const v1::ChatRequest& request, const std::vector<inference::ToolDefinition>& tools) {
   const v1::ToolChoice& choice = request.tool_choice();
   std::vector<inference::ForcedTool> out;
-  if (!choice.required() && !choice.has_function()) return out;
+  if (!MustCall(request) && !CallsOrForm(request)) return out;
   for (std::size_t i = 0; i < tools.size(); ++i) {
     if (choice.has_function() && tools[i].name != choice.function()) continue;
     out.push_back({tools[i].name, tools[i].parameters, request.tools(static_cast<int>(i)).strict()});
@@ -81,9 +96,16 @@ std::vector<inference::ForcedTool> Forced(const v1::ChatRequest& request, const 
   return out;
 }
 
-bool HasForm(const v1::ChatRequest& request) {
-  const v1::OutputForm& form = request.output_form();
-  return form.json_object() || form.has_json_schema() || form.has_grammar();
+// The grammar of calls of `tools`, or of a form beside them.
+absl::StatusOr<inference::SchemaGrammar> GrammarOf(const v1::ChatRequest& request, std::span<const inference::ForcedTool> tools,
+                                                   const inference::ModelInfo& model) {
+  if (!CallsOrForm(request)) return inference::ToolGrammar(model.tools, tools, !OneCall(request), model.opens_thinking);
+  TG_ASSIGN(inference::SchemaGrammar calls, inference::ToolGrammar(model.tools, tools, !OneCall(request), false));
+  inference::SchemaGrammar form{std::string(inference::JsonGrammar())};
+  if (request.output_form().has_json_schema()) {
+    TG_ASSIGN(form, inference::HoldToSchema(request.output_form().json_schema(), request.output_form().strict()));
+  }
+  return inference::CallsOrForm(std::move(calls), form);
 }
 
 // How many messages policy put before those of the request.
@@ -104,8 +126,6 @@ std::vector<inference::ToolDefinition> ToolsUsed(const v1::ChatRequest& request,
   }
   return out;
 }
-
-bool UsesTools(const v1::ChatRequest& request) { return request.tools_size() > 0 && !request.tool_choice().none(); }
 
 bool MentionsTools(const v1::ChatRequest& request) {
   return UsesTools(request) || std::any_of(request.messages().begin(), request.messages().end(),
@@ -148,8 +168,8 @@ absl::Status ValidateTools(const v1::ChatRequest& request) {
   const auto named = [&](const v1::Tool& tool) { return tool.name() == choice.function(); };
   if (choice.has_function() && std::none_of(request.tools().begin(), request.tools().end(), named))
     return BadField("tool_choice", "names a function that is none of the tools");
-  if (UsesTools(request) && HasForm(request))
-    return BadField("response_format", "cannot be together with tools that may be called: set tool_choice to none, or ask for text");
+  if (UsesTools(request) && request.output_form().has_grammar())
+    return BadField("grammar", "cannot be together with tools that may be called: set tool_choice to none, or leave the grammar out");
   return absl::OkStatus();
 }
 
@@ -160,9 +180,14 @@ absl::Status ValidateToolsFor(const v1::ChatRequest& request, const inference::M
   if (request.max_reasoning_tokens() > 0 && !model.thinks)
     return BadField("max_reasoning_tokens",
                     fmt::format("{} does not think before it answers: leave it out, or use another model", model.name));
-  const std::vector<inference::ForcedTool> forced = Forced(request, Definitions(request.tools()));
-  if (forced.empty()) return absl::OkStatus();
-  if (model.opens_thinking && request.max_reasoning_tokens() > 0)
+  const std::vector<inference::ForcedTool> held = HeldTo(request, Definitions(request.tools()));
+  if (held.empty()) return absl::OkStatus();
+  if (CallsOrForm(request) && inference::ForcedStyle(model.tools) != model.tools)
+    return BadField("response_format",
+                    fmt::format("cannot be together with tools that {} may call, whose calls no form can stand beside: set tool_choice to "
+                                "required or none, or ask for text",
+                                model.name));
+  if (MustCall(request) && model.opens_thinking && request.max_reasoning_tokens() > 0)
     return BadField(
         "max_reasoning_tokens",
         fmt::format("cannot be together with a call that is forced of {}, whose prompts end within the thought: leave it out, or "
@@ -170,8 +195,14 @@ absl::Status ValidateToolsFor(const v1::ChatRequest& request, const inference::M
                     model.name));
   // Servers give no text for the control token that a call of Mistral's begins with.
   if (!model.grammars || (!model.resumes && model.tools == inference::ToolStyle::kMistral))
-    return BadField("tool_choice", fmt::format("{} cannot be held to a call: let the model decide, or use another model", model.name));
-  const absl::Status grammar = inference::ToolGrammar(model.tools, forced, !OneCall(request), model.opens_thinking).status();
+    return CallsOrForm(request)
+               ? BadField("response_format",
+                          fmt::format("cannot be together with tools that {} may call, which cannot be held to calls: set "
+                                      "tool_choice to none, ask for text, or use another model",
+                                      model.name))
+               : BadField("tool_choice",
+                          fmt::format("{} cannot be held to a call: let the model decide, or use another model", model.name));
+  const absl::Status grammar = GrammarOf(request, held, model).status();
   return grammar.ok() ? grammar : BadField("tools", base::Message(grammar));
 }
 
@@ -262,16 +293,16 @@ std::int64_t BytesOf(const v1::ChatRequest& request) {
 }
 
 inference::OutputSyntax SyntaxOf(const v1::ChatRequest& request, const inference::ModelInfo& model) {
-  if (HasForm(request)) return {};
-  inference::OutputSyntax syntax{.thinks = model.thinks, .in_thought = model.opens_thinking};
+  inference::OutputSyntax syntax;
+  if (!HasForm(request) || MustCall(request)) syntax = {.thinks = model.thinks, .in_thought = model.opens_thinking};
   if (!UsesTools(request)) return syntax;
-  syntax.tools = Forced(request, Definitions(request.tools())).empty() ? model.tools : inference::ForcedStyle(model.tools);
+  syntax.tools = MustCall(request) ? inference::ForcedStyle(model.tools) : model.tools;
   for (const v1::Tool& tool : request.tools()) syntax.names.push_back(tool.name());
   return syntax;
 }
 
-absl::StatusOr<inference::SchemaGrammar> ForcedCalls(const v1::ChatRequest& request, std::span<const policy::Message> used,
-                                                     const inference::ModelInfo& model) {
+absl::StatusOr<inference::SchemaGrammar> HeldCalls(const v1::ChatRequest& request, std::span<const policy::Message> used,
+                                                   const inference::ModelInfo& model) {
   if (!UsesTools(request)) return inference::SchemaGrammar{};
   const std::vector<inference::ToolDefinition> tools = ToolsUsed(request, used);
   for (int i = 0; i < request.tools_size(); ++i) {
@@ -280,15 +311,15 @@ absl::StatusOr<inference::SchemaGrammar> ForcedCalls(const v1::ChatRequest& requ
                     "is changed by policy, and a call by another name would be nobody's: name the function otherwise, or leave it out",
                     kNotApplicable);
   }
-  const std::vector<inference::ForcedTool> forced = Forced(request, tools);
-  if (forced.empty()) return inference::SchemaGrammar{};
-  for (const inference::ForcedTool& tool : forced) {
+  const std::vector<inference::ForcedTool> held = HeldTo(request, tools);
+  if (held.empty()) return inference::SchemaGrammar{};
+  for (const inference::ForcedTool& tool : held) {
     const auto same = [&](const v1::Tool& t) { return t.name() == tool.name; };
     const v1::Tool& came = *std::find_if(request.tools().begin(), request.tools().end(), same);
     if (tool.parameters.empty() && !came.parameters().empty())
       return BadField("tools", fmt::format("{}: {}", tool.name, kNoSchema), kNotApplicable);
   }
-  auto grammar = inference::ToolGrammar(model.tools, forced, !OneCall(request), model.opens_thinking);
+  auto grammar = GrammarOf(request, held, model);
   if (!grammar.ok()) return BadField("tools", fmt::format("{} ({})", kNoSchema, base::Message(grammar.status())), kNotApplicable);
   return grammar;
 }

@@ -23,7 +23,7 @@ using Tools = google::protobuf::RepeatedPtrField<tollgate::v1::Tool>;
 // As prompt.h's Validate: tools, their choice, calls in messages, and the messages that answer them.
 absl::Status ValidateTools(const tollgate::v1::ChatRequest& request);
 absl::Status ValidateTools(const Tools& tools);
-// As prompt.h's ValidateFor: whether the model has a place for tools and thoughts, and can be held to the calls that are forced.
+// As prompt.h's ValidateFor: whether the model has a place for tools and thoughts, and can be held to calls where the request wants that.
 absl::Status ValidateToolsFor(const tollgate::v1::ChatRequest& request, const inference::ModelInfo& model);
 
 // Whether one call at most is wanted: so asked for, or a function named.
@@ -44,10 +44,10 @@ std::int64_t BytesOf(const tollgate::v1::ChatRequest& request);
 
 // How the output is to be read. REQUIRES: validated.
 inference::OutputSyntax SyntaxOf(const tollgate::v1::ChatRequest& request, const inference::ModelInfo& model);
-// The grammar of calls that are forced, of the tools as policy left them in `used`; its text is empty if none are. INVALID_ARGUMENT
-// (POLICY_NOT_APPLICABLE): policy changed the name of a tool that may be called, or left a schema that no call can be held to.
-// REQUIRES: validated.
-absl::StatusOr<inference::SchemaGrammar> ForcedCalls(const tollgate::v1::ChatRequest& request, std::span<const policy::Message> used,
-                                                     const inference::ModelInfo& model);
+// The grammar of calls that the output is held to, of the tools as policy left them in `used`: where calls are forced, or where the output
+// is either calls or a form (which is in it then); its text is empty where it is neither. INVALID_ARGUMENT (POLICY_NOT_APPLICABLE): policy
+// changed the name of a tool that may be called, or left a schema that no call can be held to. REQUIRES: validated.
+absl::StatusOr<inference::SchemaGrammar> HeldCalls(const tollgate::v1::ChatRequest& request, std::span<const policy::Message> used,
+                                                   const inference::ModelInfo& model);
 
 }  // namespace tollgate::pipeline

@@ -77,7 +77,35 @@ def schema():
         check(error.param == "response_format" and "pattern" in error.message, f"{error}")
 
 
+class FindFriend(BaseModel):
+    """Finds a cat's friend."""
+    name: str
+    kind: Literal["cat", "dog"]
+
+
+# What agents send: tools, and the form of the last answer. The model decides which it gives, and either is held to its schema.
+def tools_and_schema():
+    given = {"calls": 0, "cats": 0}
+    for seed in range(4):
+        completion = client.chat.completions.parse(
+            model=model, messages=[{"role": "user", "content": "Describe a cat as JSON, or find its friend."}],
+            tools=[openai.pydantic_function_tool(FindFriend)], response_format=Cat, temperature=1, max_tokens=300, seed=seed)
+        choice = completion.choices[0]
+        if choice.finish_reason == "length":
+            continue
+        if choice.finish_reason == "tool_calls":
+            given["calls"] += 1
+            check(not choice.message.content, f"no text beside the calls: {choice.message.content!r}")
+            for call in choice.message.tool_calls:
+                check(isinstance(call.function.parsed_arguments, FindFriend), f"a friend: {call.function.arguments!r}")
+        else:
+            given["cats"] += 1
+            check(isinstance(choice.message.parsed, Cat), f"a cat: {choice.message.content!r}")
+    check(given["calls"] + given["cats"] > 0, "something ended by itself")
+
+
 logprobs()
 json_mode()
 schema()
+tools_and_schema()
 print(f"{checks.count} checks")

@@ -64,7 +64,7 @@ std::vector<policy::Message> Judged(const std::string& detect, const std::string
 
 // The grammar of forced calls, of tools that policy let be.
 std::string Calls(const v1::ChatRequest& request, const inference::ModelInfo& model) {
-  const auto calls = pipeline::ForcedCalls(request, pipeline::PolicyPrompt(request), model);
+  const auto calls = pipeline::HeldCalls(request, pipeline::PolicyPrompt(request), model);
   REQUIRE(calls.ok());
   return calls->gbnf;
 }
@@ -88,7 +88,7 @@ TEST_CASE("What is wrong with tools is refused by name") {
       {[](auto& r) { r.mutable_tool_choice()->set_function("other"); }, "tool_choice"},
       {[](auto& r) { r.clear_tools(), r.mutable_tool_choice()->set_required(true); }, "tool_choice"},
       {[](auto& r) { r.clear_tools(), r.set_parallel_tool_calls(false); }, "parallel_tool_calls"},
-      {[](auto& r) { r.mutable_output_form()->set_json_object(true); }, "response_format"},
+      {[](auto& r) { r.mutable_output_form()->set_grammar("root ::= [a]"); }, "grammar"},
   };
   for (const auto& [spoil, param] : rows) {
     v1::ChatRequest request = Sound();
@@ -97,8 +97,39 @@ TEST_CASE("What is wrong with tools is refused by name") {
   }
   v1::ChatRequest none = Sound();
   none.mutable_tool_choice()->set_none(true);
-  none.mutable_output_form()->set_json_object(true);
+  none.mutable_output_form()->set_grammar("root ::= [a]");
   CHECK(pipeline::ValidateTools(none).ok());
+}
+
+TEST_CASE("Beside a form the output is calls or the form, where the model can be held to either") {
+  v1::ChatRequest request = Sound();
+  request.mutable_output_form()->set_json_schema(R"({"type":"object","properties":{"a":{"type":"string","pattern":"x"}}})");
+  CHECK(pipeline::ValidateTools(request).ok());
+  CHECK(pipeline::ValidateToolsFor(request, Model(ToolStyle::kHermes)).ok());
+  CHECK(ParamOf(pipeline::ValidateToolsFor(request, Model(ToolStyle::kHermes, false))) == "response_format");
+  CHECK(ParamOf(pipeline::ValidateToolsFor(request, Model(ToolStyle::kDeepSeek))) == "response_format");
+  const auto held = pipeline::HeldCalls(request, pipeline::PolicyPrompt(request), Model(ToolStyle::kHermes));
+  REQUIRE(held.ok());
+  CHECK_FALSE(held->whole);
+  CHECK(held->gbnf.find("<tool_call>") != std::string::npos);
+  CHECK(held->gbnf.find("| form-root") != std::string::npos);
+  const inference::OutputSyntax syntax = pipeline::SyntaxOf(request, Model(ToolStyle::kHermes, true, true));
+  CHECK(syntax.tools == ToolStyle::kHermes);
+  CHECK_FALSE(syntax.thinks);
+
+  request.mutable_output_form()->set_strict(true);
+  CHECK_FALSE(pipeline::HeldCalls(request, pipeline::PolicyPrompt(request), Model(ToolStyle::kHermes)).ok());
+  request.mutable_output_form()->set_json_object(true);
+  CHECK(pipeline::HeldCalls(request, pipeline::PolicyPrompt(request), Model(ToolStyle::kHermes))->whole);
+
+  // Who must call gives no form.
+  request.mutable_tool_choice()->set_required(true);
+  CHECK(pipeline::ValidateToolsFor(request, Model(ToolStyle::kDeepSeek)).ok());
+  CHECK(pipeline::HeldCalls(request, pipeline::PolicyPrompt(request), Model(ToolStyle::kHermes))->gbnf.find("form") == std::string::npos);
+  CHECK(pipeline::SyntaxOf(request, Model(ToolStyle::kHermes, true, true)).thinks);
+  request.mutable_tool_choice()->set_none(true);
+  CHECK(pipeline::HeldCalls(request, pipeline::PolicyPrompt(request), Model(ToolStyle::kHermes))->gbnf.empty());
+  CHECK(pipeline::SyntaxOf(request, Model(ToolStyle::kHermes, true, true)).plain());
 }
 
 TEST_CASE("What the model has no place for, or cannot be held to, is refused by name") {
@@ -110,7 +141,7 @@ TEST_CASE("What the model has no place for, or cannot be held to, is refused by 
   CHECK(ParamOf(pipeline::ValidateToolsFor(request, Model(ToolStyle::kHermes, false))) == "tool_choice");
   request.mutable_tools(0)->set_parameters(R"({"type":"object","properties":{"q":{"type":"string","pattern":"a"}}})");
   CHECK(pipeline::ValidateToolsFor(request, Model(ToolStyle::kHermes)).ok());
-  CHECK_FALSE(pipeline::ForcedCalls(request, pipeline::PolicyPrompt(request), Model(ToolStyle::kHermes))->whole);
+  CHECK_FALSE(pipeline::HeldCalls(request, pipeline::PolicyPrompt(request), Model(ToolStyle::kHermes))->whole);
   request.mutable_tools(0)->set_strict(true);
   CHECK(ParamOf(pipeline::ValidateToolsFor(request, Model(ToolStyle::kHermes))) == "tools");
   request.clear_tool_choice();
@@ -212,7 +243,7 @@ TEST_CASE("A forced call is held to the tools as policy left them") {
   request.mutable_tool_choice()->set_required(true);
   const inference::ModelInfo model = Model(ToolStyle::kHermes);
   const auto with = [&](const std::string& detect, const std::string& action) {
-    return pipeline::ForcedCalls(request, Judged(detect, action, pipeline::PolicyPrompt(request)), model);
+    return pipeline::HeldCalls(request, Judged(detect, action, pipeline::PolicyPrompt(request)), model);
   };
   const auto calls = with("{keywords: [Ada Lovelace]}", "replace, replacement: SOMEBODY");
   REQUIRE(calls.ok());
