@@ -21,6 +21,7 @@
 #include "gateway/pipeline/recorded_reply.h"
 #include "gateway/pipeline/records.h"
 #include "gateway/pipeline/tool_prompt.h"
+#include "policy/json_parts.h"
 
 namespace tollgate::admin {
 namespace {
@@ -65,6 +66,9 @@ absl::Status Judge(const HistoryPage& page, const Candidate& candidate, const au
   v1::ChatRequest asked;
   *asked.mutable_messages() = opened.content.prompt();
   *asked.mutable_tools() = opened.content.tools();
+  // A schema is JSON, which no grammar is.
+  if (const std::string& schema = opened.content.output_schema(); !schema.empty() && policy::CutJson(schema))
+    asked.mutable_output_form()->set_json_schema(schema);
   const std::vector<policy::Message> prompt = pipeline::PolicyPrompt(asked);
   TG_ASSIGN(const policy::Inspection would, candidate.policies->Inspect(subject, prompt));
   for (const policy::Question& question : would.questions) tally.AddNotAsked(question.label());

@@ -78,6 +78,8 @@ std::string ContentText(const v1::StoredRecord& stored) {
   for (const v1::Tool& tool : stored.content().tools())
     out += fmt::format("    tool {}\n", tool.name()) + Indented(tool.description() + "\n" + tool.parameters(), "      | ");
   if (!stored.content().output_schema().empty()) out += "    form of the output\n" + Indented(stored.content().output_schema(), "      | ");
+  if (!stored.content().output_schema_used().empty())
+    out += "    form as it was used\n" + Indented(stored.content().output_schema_used(), "      | ");
   if (!stored.content().justification().empty()) out += "    justification\n" + Indented(stored.content().justification(), "      | ");
   if (!stored.content().text().empty()) out += "    text released\n" + Indented(stored.content().text(), "      | ");
   for (const v1::ReleasedPart& part : stored.content().parts()) {

@@ -49,6 +49,7 @@ class ChatRequest final : public Request {
 
   inference::SamplingParams sampling_;
   std::int64_t published_tokens_ = 0;    // Of the prompt's.
+  tollgate::v1::OutputForm form_;        // As policy left it.
   inference::SchemaGrammar held_calls_;  // Empty: the output is not held to calls.
   OutputPlan plan_;
   std::optional<RelayContext> context_;

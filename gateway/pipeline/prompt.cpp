@@ -264,13 +264,13 @@ inference::SamplingParams ToSampling(const v1::Sampling& s, std::uint64_t seed) 
   return out;
 }
 
-void FillOutput(const v1::ChatRequest& request, inference::SequenceRequest& sequence) {
+void FillOutput(const v1::ChatRequest& request, const v1::OutputForm& form, inference::SequenceRequest& sequence) {
   for (const v1::LogitBias& bias : request.logit_bias()) sequence.logit_bias.push_back({bias.token(), bias.bias()});
   sequence.logprobs = request.logprobs() ? request.top_logprobs() : -1;
-  sequence.json = request.output_form().json_object();
-  sequence.grammar = request.output_form().grammar();
-  if (!request.output_form().has_json_schema()) return;
-  auto grammar = inference::HoldToSchema(request.output_form().json_schema(), request.output_form().strict());
+  sequence.json = form.json_object();
+  sequence.grammar = form.grammar();
+  if (!form.has_json_schema()) return;
+  auto grammar = inference::HoldToSchema(form.json_schema(), form.strict());
   TG_CHECK(grammar.ok(), "a schema that was checked does not convert");
   sequence.grammar = std::move(grammar->gbnf);
   sequence.grammar_is_ours = true;

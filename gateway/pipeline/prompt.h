@@ -53,8 +53,8 @@ void ToProto(std::span<const policy::Message> messages, google::protobuf::Repeat
 // With every default filled in; `seed` is used where the request names none.
 inference::SamplingParams ToSampling(const tollgate::v1::Sampling& sampling, std::uint64_t seed);
 
-// Bias, log-probabilities and form of a request that ValidateFor let pass.
-void FillOutput(const tollgate::v1::ChatRequest& request, inference::SequenceRequest& sequence);
+// Bias and log-probabilities of a request that ValidateFor let pass, and its form as policy left it (tool_prompt.h's FormUsed).
+void FillOutput(const tollgate::v1::ChatRequest& request, const tollgate::v1::OutputForm& form, inference::SequenceRequest& sequence);
 // Whether that form is less than the schema that was asked for: something of it cannot be enforced.
 bool IsHeldInPart(const tollgate::v1::OutputForm& form);
 

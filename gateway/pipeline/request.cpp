@@ -137,7 +137,6 @@ absl::Status Request::Judge(std::span<const policy::Message> prompt) {
     model_ = std::move(judged.route->model);
     TG_ASSIGN(price_, principal_->snapshot->PriceOf(model_.name, with_.clock->Wall()));
   }
-  if (call_.output_form().has_json_schema()) inspection_.verdict.not_scanned.push_back("output_schema");
   if (call_.output_form().has_grammar()) inspection_.verdict.not_scanned.push_back("output_grammar");
   return absl::OkStatus();
 }

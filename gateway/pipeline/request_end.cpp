@@ -100,6 +100,7 @@ v1::SealedContent Request::AskedContent() const {
   *content.mutable_tools() = call_.tools();
   *content.mutable_caller_system() = defaults_.caller_system;
   content.set_justification(call_.justification());
+  content.set_output_schema(call_.output_form().has_grammar() ? call_.output_form().grammar() : call_.output_form().json_schema());
   return content;
 }
 
@@ -111,9 +112,7 @@ async::Awaitable<Outcome<Reply>> Request::Deny() {
   FillJudged(body);
   body->set_reason(denial_->reason);
   *body->mutable_defaults() = defaults_.in_force;
-  v1::SealedContent content = AskedContent();
-  // Whoever is to approve it has to see all of it.
-  content.set_output_schema(call_.output_form().has_grammar() ? call_.output_form().grammar() : call_.output_form().json_schema());
+  const v1::SealedContent content = AskedContent();  // Whoever is to approve it has to see all of it.
   entry.key = key_->row();
   absl::StatusOr<audit::Position> position = co_await SealAndAppend(with_, *key_, std::move(entry), content);
   if (!position.ok()) co_return Refuse(position.status());

@@ -98,12 +98,12 @@ std::vector<inference::ForcedTool> HeldTo(const v1::ChatRequest& request, const 
 
 // The grammar of calls of `tools`, or of a form beside them.
 absl::StatusOr<inference::SchemaGrammar> GrammarOf(const v1::ChatRequest& request, std::span<const inference::ForcedTool> tools,
-                                                   const inference::ModelInfo& model) {
+                                                   const v1::OutputForm& its_form, const inference::ModelInfo& model) {
   if (!CallsOrForm(request)) return inference::ToolGrammar(model.tools, tools, !OneCall(request), model.opens_thinking);
   TG_ASSIGN(inference::SchemaGrammar calls, inference::ToolGrammar(model.tools, tools, !OneCall(request), false));
   inference::SchemaGrammar form{std::string(inference::JsonGrammar())};
-  if (request.output_form().has_json_schema()) {
-    TG_ASSIGN(form, inference::HoldToSchema(request.output_form().json_schema(), request.output_form().strict()));
+  if (its_form.has_json_schema()) {
+    TG_ASSIGN(form, inference::HoldToSchema(its_form.json_schema(), its_form.strict()));
   }
   return inference::CallsOrForm(std::move(calls), form);
 }
@@ -202,7 +202,7 @@ absl::Status ValidateToolsFor(const v1::ChatRequest& request, const inference::M
                                       model.name))
                : BadField("tool_choice",
                           fmt::format("{} cannot be held to a call: let the model decide, or use another model", model.name));
-  const absl::Status grammar = GrammarOf(request, held, model).status();
+  const absl::Status grammar = GrammarOf(request, held, request.output_form(), model).status();
   return grammar.ok() ? grammar : BadField("tools", base::Message(grammar));
 }
 
@@ -235,7 +235,27 @@ std::vector<policy::Message> PolicyPrompt(const v1::ChatRequest& request) {
       out.push_back(std::move(added));
     }
   }
+  if (request.output_form().has_json_schema()) {
+    policy::Message& added = out.emplace_back(policy::Message{.role = policy::Role::kSystem, .name = "", .parts = {}, .aside = true});
+    policy::AddJson(request.output_form().json_schema(), added.parts);
+  }
   return out;
+}
+
+absl::StatusOr<v1::OutputForm> FormUsed(const v1::ChatRequest& request, std::span<const policy::Message> used) {
+  v1::OutputForm form = request.output_form();
+  if (!form.has_json_schema()) return form;
+  std::vector<std::string> parts;
+  policy::AddJson(form.json_schema(), parts);
+  if (used.back().parts == parts) return form;
+  form.set_json_schema(policy::JsonOf(used.back().parts, 0, form.json_schema()));
+  const absl::Status held = inference::HoldToSchema(form.json_schema(), form.strict()).status();
+  if (held.ok()) return form;
+  return BadField(
+      "response_format",
+      fmt::format("policy changes the schema so that no output can be held to it: leave out what it hides, or ask for text ({})",
+                  base::Message(held)),
+      kNotApplicable);
 }
 
 std::vector<inference::Turn> TurnsOf(const v1::ChatRequest& request, std::span<const policy::Message> used) {
@@ -289,7 +309,7 @@ std::int64_t BytesOf(const v1::ChatRequest& request) {
   for (const v1::ChatMessage& message : request.messages())
     for (const v1::ToolCall& call : message.tool_calls()) bytes += call.name().size() + call.arguments().size();
   for (const v1::Tool& tool : request.tools()) bytes += tool.name().size() + tool.description().size() + tool.parameters().size();
-  return static_cast<std::int64_t>(bytes);
+  return static_cast<std::int64_t>(bytes + request.output_form().json_schema().size());
 }
 
 inference::OutputSyntax SyntaxOf(const v1::ChatRequest& request, const inference::ModelInfo& model) {
@@ -302,7 +322,7 @@ inference::OutputSyntax SyntaxOf(const v1::ChatRequest& request, const inference
 }
 
 absl::StatusOr<inference::SchemaGrammar> HeldCalls(const v1::ChatRequest& request, std::span<const policy::Message> used,
-                                                   const inference::ModelInfo& model) {
+                                                   const v1::OutputForm& form, const inference::ModelInfo& model) {
   if (!UsesTools(request)) return inference::SchemaGrammar{};
   const std::vector<inference::ToolDefinition> tools = ToolsUsed(request, used);
   for (int i = 0; i < request.tools_size(); ++i) {
@@ -319,7 +339,7 @@ absl::StatusOr<inference::SchemaGrammar> HeldCalls(const v1::ChatRequest& reques
     if (tool.parameters.empty() && !came.parameters().empty())
       return BadField("tools", fmt::format("{}: {}", tool.name, kNoSchema), kNotApplicable);
   }
-  auto grammar = GrammarOf(request, held, model);
+  auto grammar = GrammarOf(request, held, form, model);
   if (!grammar.ok()) return BadField("tools", fmt::format("{} ({})", kNoSchema, base::Message(grammar.status())), kNotApplicable);
   return grammar;
 }

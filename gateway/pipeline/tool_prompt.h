@@ -31,7 +31,8 @@ bool OneCall(const tollgate::v1::ChatRequest& request);
 
 // All that policy judges: the messages; then, aside, each call of theirs, an assistant's message with the function's name, its arguments
 // cut by CutJson; then each tool, a system message with its name, its description and its parameters cut alike; then the second reading of
-// each result that has one (policy/json_parts.h). A result is known by the call that it names; without that, its tool is not known.
+// each result that has one (policy/json_parts.h); then the schema of the output's form, a system message cut alike. A result is known by
+// the call that it names; without that, its tool is not known.
 std::vector<policy::Message> PolicyPrompt(const tollgate::v1::ChatRequest& request);
 
 // What the model is given, of PolicyPrompt as policy left it.
@@ -39,15 +40,19 @@ std::vector<inference::Turn> TurnsOf(const tollgate::v1::ChatRequest& request, s
 // The same for the record.
 void FillUsed(const tollgate::v1::ChatRequest& request, std::span<const policy::Message> used, tollgate::v1::SealedContent& content);
 
-// Text of messages, calls and tools.
+// The output's form, its schema as policy left it in `used`. INVALID_ARGUMENT (POLICY_NOT_APPLICABLE): no output can be held to that.
+// REQUIRES: validated.
+absl::StatusOr<tollgate::v1::OutputForm> FormUsed(const tollgate::v1::ChatRequest& request, std::span<const policy::Message> used);
+
+// Text of messages, calls, tools and the output's schema.
 std::int64_t BytesOf(const tollgate::v1::ChatRequest& request);
 
 // How the output is to be read. REQUIRES: validated.
 inference::OutputSyntax SyntaxOf(const tollgate::v1::ChatRequest& request, const inference::ModelInfo& model);
 // The grammar of calls that the output is held to, of the tools as policy left them in `used`: where calls are forced, or where the output
-// is either calls or a form (which is in it then); its text is empty where it is neither. INVALID_ARGUMENT (POLICY_NOT_APPLICABLE): policy
+// is either calls or `form` (which is in it then); its text is empty where it is neither. INVALID_ARGUMENT (POLICY_NOT_APPLICABLE): policy
 // changed the name of a tool that may be called, or left a schema that no call can be held to. REQUIRES: validated.
 absl::StatusOr<inference::SchemaGrammar> HeldCalls(const tollgate::v1::ChatRequest& request, std::span<const policy::Message> used,
-                                                   const inference::ModelInfo& model);
+                                                   const tollgate::v1::OutputForm& form, const inference::ModelInfo& model);
 
 }  // namespace tollgate::pipeline

@@ -81,6 +81,15 @@ TEST_CASE("A replay and a shadow's report name what would have been asked of oth
   CHECK(reported.not_asked(0) == "guard warden (unkind)");
 }
 
+TEST_CASE("A replay judges the schema that an output was held to, and no grammar") {
+  World world;
+  world.Record("acme", "fill it in", {}, R"({"const":"\u0062luebird"})");
+  world.Record("acme", "fill it in", {}, R"(root ::= "bluebird")");
+  const v1::PolicyChanges all = world.All("author", Ask(), &v1::Policy::Stub::Replay);
+  CHECK(all.judged() == 2);
+  CHECK(all.changed() == 1);
+}
+
 TEST_CASE("Who may not read content gets counts and no records; who may not put policies in force gets nothing") {
   World world;
   world.Record("acme", "about bluebird");

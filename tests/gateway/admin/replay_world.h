@@ -27,13 +27,15 @@ struct ReplayWorld : Served {
   std::unique_ptr<v1::Policy::Stub> stub() { return v1::Policy::NewStub(channel); }
 
   // A prompt on record that nothing was found in; its position.
-  audit::Position Record(const std::string& org, const std::string& text, const v1::ShadowVerdict& shadow = {}) {
+  audit::Position Record(const std::string& org, const std::string& text, const v1::ShadowVerdict& shadow = {},
+                         const std::string& form = "") {
     const auto place = *Must(directory->InForce())->FindKey(in.IdOf(org + "/app"));
     const base::RequestId request = base::RequestId::New();
     const auto key = Must(audit::MakeKeyAndWait(*root_keys, place.team->id, request, audit::Journal::kNoDeadline));
     v1::SealedContent content;
     content.add_prompt()->set_role(v1::ROLE_USER);
     content.mutable_prompt(0)->add_parts(text);
+    content.set_output_schema(form);
     audit::Entry entry;
     entry.record.set_kind(v1::RECORD_KIND_REQUEST);
     entry.record.set_request_id(request.Bytes());

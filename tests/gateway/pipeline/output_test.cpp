@@ -1,5 +1,6 @@
 // What callers ask of the output beside its sampling: bias, log-probabilities, JSON; and what of it is on record.
 #include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
 
 #include "base/error_detail.h"
 #include "tests/gateway/pipeline/world.h"
@@ -144,8 +145,10 @@ TEST_CASE("What the model does not have is refused by name before anything is re
   CHECK(world.Kinds().empty());
 }
 
-TEST_CASE("The form that an output is held to is not read by policy, and the record says so by name") {
-  test::World world("version: 1\nname: house\nrules:\n  - {id: fish, detect: {keywords: swordfish}, do: block}\n");
+TEST_CASE("The schema that an output is held to is judged with the prompt; a grammar is not, and the record says so by name") {
+  const std::string direction = GENERATE("output", "input");
+  test::World world("version: 1\nname: house\nrules:\n  - {id: fish, where: {direction: " + direction +
+                    "}, detect: {keywords: swordfish}, do: block}\n");
   world.SetRoles("member,grammar_author");
   const test::TempDir folder;
   inference::ModelOptions model = inference::test::TinyModel("llama").WriteTo(folder);
@@ -157,14 +160,14 @@ TEST_CASE("The form that an output is held to is not read by policy, and the rec
   v1::ChatRequest request = world.Ask("go");
   request.set_max_tokens(16);
   std::string not_scanned;
-  bool in_part = false;
+  bool judged = false, in_part = false;
   SECTION("a schema") {
     request.mutable_output_form()->set_json_schema(R"({"const":"swordfish"})");
-    not_scanned = "output_schema";
+    judged = true;
   }
   SECTION("a part of one") {
-    request.mutable_output_form()->set_json_schema(R"({"const":"swordfish","pattern":"fish$"})");
-    not_scanned = "output_schema";
+    request.mutable_output_form()->set_json_schema(R"({"const":"sword\u0066ish","pattern":"fish$"})");
+    judged = true;
     in_part = true;
   }
   SECTION("a grammar") {
@@ -173,14 +176,20 @@ TEST_CASE("The form that an output is held to is not read by policy, and the rec
   }
   SECTION("none") {}
   const auto outcome = world.Chat(request);
+  if (judged && direction == "input") {
+    CHECK(std::get<Failure>(outcome).status.code() == absl::StatusCode::kPermissionDenied);
+    REQUIRE(world.Kinds() == "DENY");
+    CHECK(world.Content(world.journal.entries().front()).output_schema() == request.output_form().json_schema());
+    return;
+  }
   const Reply& reply = ReplyOf(outcome);
   const v1::Record asked = world.journal.Of(v1::RECORD_KIND_REQUEST).back().record;
   CHECK(asked.request().input_verdict().action() == "allow");
   CHECK(asked.request().schema_in_part() == in_part);
   REQUIRE(asked.request().input_verdict().not_scanned_size() == (not_scanned.empty() ? 0 : 1));
-  if (not_scanned.empty()) return;
-  CHECK(asked.request().input_verdict().not_scanned(0) == not_scanned);
-  CHECK(world.Content(world.journal.entries().front()).output_schema().find("swordfish") != std::string::npos);
+  if (!not_scanned.empty()) CHECK(asked.request().input_verdict().not_scanned(0) == not_scanned);
+  if (direction == "input" || (not_scanned.empty() && !judged)) return;
+  CHECK(world.Content(world.journal.entries().front()).output_schema().find("sword") != std::string::npos);
   CHECK(reply.end.finish_reason() == v1::FINISH_REASON_CONTENT_FILTER);  // What it lets through is filtered as any output.
   CHECK(reply.text.find("swordfish") == std::string::npos);
 }

@@ -89,7 +89,7 @@ TEST_CASE("A schema becomes the pool's grammar, and one that cannot be enforced 
   model.grammars = true;
   REQUIRE(pipeline::ValidateFor(request, model).ok());
   inference::SequenceRequest sequence;
-  pipeline::FillOutput(request, sequence);
+  pipeline::FillOutput(request, request.output_form(), sequence);
   CHECK(sequence.grammar.starts_with("root ::= "));
   CHECK(sequence.grammar_is_ours);
   CHECK_FALSE(sequence.json);
@@ -97,7 +97,7 @@ TEST_CASE("A schema becomes the pool's grammar, and one that cannot be enforced 
   CHECK_FALSE(pipeline::IsHeldInPart(request.output_form()));
   request.mutable_output_form()->set_json_schema(R"({"properties":{"a":{"type":"string","pattern":"x"}}})");
   REQUIRE(pipeline::ValidateFor(request, model).ok());
-  pipeline::FillOutput(request, sequence);
+  pipeline::FillOutput(request, request.output_form(), sequence);
   CHECK(sequence.grammar.find(R"("\"a\":" ws string ws)") != std::string::npos);
   CHECK(pipeline::IsHeldInPart(request.output_form()));
   request.mutable_output_form()->set_strict(true);
