@@ -8,6 +8,7 @@
 
 #include <fmt/format.h>
 
+#include "inference/tool_grammar.h"
 #include "tests/e2e/support/http_client.h"
 #include "tests/e2e/support/process.h"
 #include "tests/inference/support.h"
@@ -144,10 +145,11 @@ TEST_CASE("A real server holds its answer to our grammars, as the pool does") {
   if (Missing()) SKIP(kMissing);
   const LlamaServer server;
   const auto pool = PoolBefore(server);
-  const auto hear = [&](const std::string& model, const std::string& grammar) {
+  const auto hear = [&](const std::string& model, const std::string& grammar, bool ours = false) {
     SequenceRequest request = Greedy(*pool, model, "Hello!", 12);
     request.json = grammar.empty();
     request.grammar = grammar;
+    request.grammar_is_ours = ours;
     return HearAll(*Submit(*pool, request));
   };
   for (const std::string grammar : {"", R"(root ::= "yes" | "no")"}) {
@@ -157,6 +159,12 @@ TEST_CASE("A real server holds its answer to our grammars, as the pool does") {
     CHECK((grammar.empty() ? there.text.starts_with("{") : there.text == "yes" || there.text == "no"));
     CHECK(there.text == here.text);
   }
+  const std::vector<inference::ForcedTool> tools = {{"find", R"({"type":"object","properties":{"n":{"enum":[1]}},"required":["n"]})"}};
+  const auto form = inference::HoldToSchema(R"({"type":"object","properties":{"a":{"enum":["yes","no"]}},"required":["a"]})", true);
+  const Heard either =
+      hear("there", inference::CallsOrForm(*inference::ToolGrammar(inference::ToolStyle::kHermes, tools, false, false), *form).gbnf, true);
+  INFO(either.end.status.ToString() << either.text);
+  CHECK((either.text.starts_with("{") || either.text.starts_with("<tool_call>")));
 }
 
 TEST_CASE("Cancelling ends the work of a real server, which serves on") {
