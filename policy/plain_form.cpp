@@ -35,6 +35,7 @@ namespace {
 constexpr std::size_t kFormBytesMax = 12;  // Longer forms are ornaments (U+FDFA is eighteen letters): they stay as they are.
 constexpr std::uint8_t kItself = 0xFF;
 constexpr std::size_t kPages = 0x1100;
+constexpr UChar32 kNextLine = 0x85;                   // A control that is white space.
 constexpr UChar32 kDottedCapitalI = 0x130;            // Of Turkish; ı looks like i already.
 constexpr UChar32 kEllipsis = 0x2026;                 // Prose is full of them, and three full stops hide nothing.
 constexpr std::string_view kPunctuation = "@./:_=+";  // Of addresses and assignments. Quotes stay: nothing hides behind them.
@@ -44,12 +45,19 @@ struct Page {
   std::array<std::array<char, kFormBytesMax>, 256> forms{};
 };
 
+// A control of ASCII that is no white space.
+bool IsUnseenAscii(char c) { return (static_cast<unsigned char>(c) < ' ' && !IsBlank(c)) || c == '\x7F'; }
+
+// Not of ASCII. Controls, private characters and those that are none show nothing or what the reader's font has, and no value holds them.
 bool Unseen(UChar32 c) {
+  if (c == kNextLine) return false;
+  const std::uint32_t kind = U_GET_GC_MASK(c);
+  if ((kind & (U_GC_CC_MASK | U_GC_CF_MASK | U_GC_CO_MASK | U_GC_CN_MASK)) != 0) return true;
   if (u_hasBinaryProperty(c, UCHAR_DEFAULT_IGNORABLE_CODE_POINT)) return true;
-  if (c >= 0xFFF9 && c <= 0xFFFB) return true;   // Interlinear annotation.
+  if (c == 0xFFFC || c == 0xFFFD) return true;   // In the place of a picture, and of what could not be read.
   if (c == 0x2800) return true;                  // An empty Braille cell.
   if (c == 0x3099 || c == 0x309A) return false;  // They spell kana, and half-width kana have no other way to.
-  if ((U_GET_GC_MASK(c) & (U_GC_MN_MASK | U_GC_ME_MASK)) == 0) return false;
+  if ((kind & (U_GC_MN_MASK | U_GC_ME_MASK)) == 0) return false;
   UErrorCode error = U_ZERO_ERROR;
   return uscript_getScript(c, &error) == USCRIPT_INHERITED;  // Marks that go on any letter; those of a script spell it.
 }
@@ -148,7 +156,7 @@ void AppendForm(UChar32 c, std::string& out) {
     out += '-';
   } else if ((kind & U_GC_ZS_MASK) != 0) {
     out += ' ';
-  } else if ((kind & (U_GC_ZL_MASK | U_GC_ZP_MASK)) != 0) {
+  } else if ((kind & (U_GC_ZL_MASK | U_GC_ZP_MASK)) != 0 || c == kNextLine) {
     out += '\n';
   } else if (c == kDottedCapitalI) {
     out += 'I';
@@ -190,7 +198,7 @@ const Page& PageOf(std::size_t index) {
   return *made.release();
 }
 
-// Where the next byte is that is no ASCII, or is `one` or `other`.
+// Where the next byte is that is no ASCII, or an unseen one, or is `one` or `other`.
 std::size_t AsciiEnd(std::string_view text, std::size_t at, char one, char other) {
   constexpr std::uint64_t kOnes = 0x0101010101010101u, kHighs = 0x8080808080808080u;
   const std::uint64_t ones = kOnes * static_cast<unsigned char>(one), others = kOnes * static_cast<unsigned char>(other);
@@ -198,9 +206,14 @@ std::size_t AsciiEnd(std::string_view text, std::size_t at, char one, char other
     std::uint64_t word = 0;
     std::memcpy(&word, text.data() + at, 8);
     const std::uint64_t zero_if_one = word ^ ones, zero_if_other = word ^ others;
-    if (((word | (zero_if_one - kOnes) | (zero_if_other - kOnes)) & kHighs) != 0) break;
+    // Added to a byte of ASCII what it lacks to 0x80, the high bit tells whether it is at least so much; nothing is carried on.
+    const std::uint64_t from_blank = word + kOnes * (0x80 - ' '), from_tab = word + kOnes * (0x80 - '\t');
+    const std::uint64_t past_return = word + kOnes * (0x7F - '\r'), is_delete = word + kOnes;
+    const std::uint64_t unseen = (~from_blank & (~from_tab | past_return)) | is_delete;
+    if (((word | unseen | (zero_if_one - kOnes) | (zero_if_other - kOnes)) & kHighs) != 0) break;
   }
-  while (at < text.size() && static_cast<signed char>(text[at]) >= 0 && text[at] != one && text[at] != other) ++at;
+  const auto goes_on = [&](char c) { return static_cast<signed char>(c) >= 0 && c != one && c != other && !IsUnseenAscii(c); };
+  while (at < text.size() && goes_on(text[at])) ++at;
   return at;
 }
 
@@ -247,9 +260,14 @@ Disguise NextDisguise(std::string_view text, std::size_t at, Behind& behind, boo
 }  // namespace
 
 bool PlainForm(char32_t c, char before, std::string_view& out) {
-  if (c < 0x80 || c > 0x10FFFF) return false;
-  if (c == 0x2013 && before == ' ') return false;
-  if ((c == 0x2014 || c == 0x2015) && !IsDigit(before) && static_cast<signed char>(before) >= 0) return false;
+  if (c < 0x80) {
+    if (!IsUnseenAscii(static_cast<char>(c))) return false;
+    out = {};
+    return true;
+  }
+  if (c > 0x10FFFF || (c == 0x2013 && before == ' ')) return false;
+  const bool behind_other = static_cast<signed char>(before) >= 0 && !IsDigit(before) && !IsUnseenAscii(before);
+  if ((c == 0x2014 || c == 0x2015) && behind_other) return false;
   const Page& page = PageOf(c >> 8);
   const std::uint8_t bytes = page.bytes[c & 0xFF];
   if (bytes == kItself) return false;

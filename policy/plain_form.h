@@ -3,11 +3,11 @@
 // Full-width, mathematical, circled and other compatible characters become the ordinary ones (NFKC), digits of any script become 0 to 9,
 // letters of other scripts that look like a Latin letter become it (Unicode TS 39), a letter whose cases take different numbers of bytes
 // becomes what they share (ẞ is ß, the Turkish İ and ı are I and i), spaces and hyphens of any kind become ' ' and '-', and what is not
-// seen (zero-width characters, bidirectional controls, tags, combining marks but those that spell kana) becomes nothing. Behind the text's
-// first quote (" or ') the escapes of JSON strings (RFC 8259 section 7) and \xHH become what they stand for, and so do those of JSON in a
-// string of JSON: up to seven backslashes before an n, r, t, u, x or '"' are one escape (json_escape.h). A character depends on nothing
-// that follows it, so that a stream waits for no other one; only an escape waits for its own end. Pure; any thread. Cost: ASCII is skipped
-// eight bytes at a time, others are looked up.
+// seen becomes nothing: zero-width characters, bidirectional controls, tags, combining marks but those that spell kana, controls but white
+// space, private characters, what Unicode has given to none, U+FFFC and U+FFFD. Behind the text's first quote (" or ') the escapes of JSON
+// strings (RFC 8259 section 7) and \xHH become what they stand for, and so do those of JSON in a string of JSON: up to seven backslashes
+// before an n, r, t, u, x or '"' are one escape (json_escape.h). A character depends on nothing that follows it, so that a stream waits for
+// no other one; only an escape waits for its own end. Pure; any thread. Cost: ASCII is skipped eight bytes at a time, others are looked up.
 #pragma once
 
 #include <cstddef>

@@ -256,7 +256,9 @@ class Texts {
 
   // Some of the characters as others that read the same, and unseen ones between them.
   std::string Disguised(std::string_view piece) {
-    static const std::string kUnseen[] = {"\u200b", "\u00ad", "\u202e", "\u0301", "\u0337", "\U000E0041", "\u2060\u200d"};
+    static const std::string kUnseen[] = {
+        "\u200b", "\u00ad", "\u202e", "\u0301", "\u0337", "\U000E0041", "\u2060\u200d", std::string(1, '\0'), "\1",   "\b",
+        "\177",   "\u0080", "\ue000", "\ufdd0", "\ufffc", "\ufffd",     "\U0010FFFF",   R"(\u0000)",          R"(\b)"};
     std::string out;
     for (const char c : piece) {
       const bool full_width = c > ' ' && c <= '~' && Below(6) == 0;
