@@ -7,7 +7,8 @@
 // space, private characters, what Unicode has given to none, U+FFFC and U+FFFD. Behind the text's first quote (" or ') the escapes of JSON
 // strings (RFC 8259 section 7) and \xHH become what they stand for, and so do those of JSON in a string of JSON: up to seven backslashes
 // before an n, r, t, u, x or '"' are one escape (json_escape.h). A character depends on nothing that follows it, so that a stream waits for
-// no other one; only an escape waits for its own end. Pure; any thread. Cost: ASCII is skipped eight bytes at a time, others are looked up.
+// no other one; only an escape waits for its own end. Pure; any thread. Cost: ASCII is skipped sixteen bytes at a time, others are looked
+// up.
 #pragma once
 
 #include <cstddef>

@@ -61,8 +61,8 @@ TEST_CASE("Nothing is seen of controls but white space, of private and unassigne
   for (UChar32 c = 0; c <= 0x10FFFF; ++c) {
     if (!is_unseen(c)) continue;
     ++tried;
-    // Among eight bytes and among fewer, which are looked at in two ways.
-    for (const std::string_view around : {"ab", "0123456789 {}~xyz!", ""}) {
+    // Among sixteen bytes and among fewer, which are looked at in two ways.
+    for (const std::string_view around : {"ab", "0123456789 {}~xyz!:;", ""}) {
       std::string text(around);
       AppendUtf8(static_cast<char32_t>(c), text);
       text += around;
@@ -74,8 +74,8 @@ TEST_CASE("Nothing is seen of controls but white space, of private and unassigne
   CHECK(tried > 900'000);
 }
 
-TEST_CASE("Every byte of ASCII is told from those that are not seen, wherever it stands among eight") {
-  const std::string_view around = "ab\ncd\t~z{ 0123";
+TEST_CASE("Every byte of ASCII is told from those that are not seen, wherever it stands among sixteen") {
+  const std::string_view around = "ab\ncd\t~z{ 0123 <=>?@[]^_`|}A\r\v\fZ!#$%&()*";
   for (int c = 0; c < 0x80; ++c) {
     const bool unseen = (c < ' ' && (c < '\t' || c > '\r')) || c == 0x7F;
     for (std::size_t at = 0; at <= around.size(); ++at) {
