@@ -36,6 +36,10 @@ std::string NoCharacter(char c, std::size_t i) {
   static const std::string kNone[] = {"\ue000", "\U000F0000", "\ufdd0", "\ufffe", "\ufffc", "\ufffd", "\u0378", "\u0600"};
   return i == 0 ? std::string(1, c) : kNone[i % std::size(kNone)] + c;
 }
+std::string OthersMarks(char c, std::size_t i) {
+  static const std::string kMarks[] = {"\u0592", "\u093e", "\u0e31", "\u3099", "\U0001D165", "\u05b4\u05b4"};
+  return i == 0 ? std::string(1, c) : kMarks[i % std::size(kMarks)] + c;
+}
 std::string Struck(char c, std::size_t) { return c == ' ' ? " " : std::string(1, c) + "\u0337"; }
 std::string Cyrillic(char c, std::size_t) {
   switch (c) {
@@ -62,6 +66,7 @@ const std::vector<std::pair<const char*, Disguiser>> kDisguises = {
     {"zero width", ZeroWidth},
     {"controls", Control},
     {"private, unassigned and replaced", NoCharacter},
+    {"marks of other scripts", OthersMarks},
     {"struck through", Struck},
     {"Cyrillic", Cyrillic},
     {"exotic spaces and hyphens", Exotic},
