@@ -68,8 +68,12 @@ Escape ReadEscape(std::string_view text) {
     default: break;
   }
   if (slashes > 1) return {2, '\\'};
-  if (text[slashes] == 'b' || text[slashes] == 'f') return {2, ' '};
-  return text[slashes] == '/' ? Escape{2, '/'} : Escape{};
+  switch (text[slashes]) {
+    case 'b': return {2, '\b'};
+    case 'f': return {2, ' '};
+    case '/': return {2, '/'};
+    default: return {};
+  }
 }
 
 }  // namespace tollgate::policy

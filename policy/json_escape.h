@@ -13,7 +13,7 @@ inline constexpr std::size_t kEscapeBytesMax = 2 * (kSlashesMax + 5);  // Two ha
 
 struct Escape {
   std::size_t bytes = 0;   // 0: it is none, or not whole.
-  char32_t character = 0;  // What it stands for; half a character is U+FFFD, \b and \f are spaces.
+  char32_t character = 0;  // What it stands for; half a character is U+FFFD, \f is a space.
   bool begun = false;      // `text` ends before it does.
 };
 

@@ -3,11 +3,12 @@
 // Full-width, mathematical, circled and other compatible characters become the ordinary ones (NFKC), digits of any script become 0 to 9,
 // letters of other scripts that look like a Latin letter become it (Unicode TS 39), a letter whose cases take different numbers of bytes
 // becomes what they share (ẞ is ß, the Turkish İ and ı are I and i), spaces and hyphens of any kind become ' ' and '-', and what is not
-// seen (zero-width characters, bidirectional controls, tags, combining marks but those that spell kana) becomes nothing. Behind the text's
-// first quote (" or ') the escapes of JSON strings (RFC 8259 section 7) and \xHH become what they stand for, and so do those of JSON in a
-// string of JSON: up to seven backslashes before an n, r, t, u, x or '"' are one escape (json_escape.h). A character depends on nothing
-// that follows it, so that a stream waits for no other one; only an escape waits for its own end. Pure; any thread. Cost: ASCII is skipped
-// eight bytes at a time, others are looked up.
+// seen becomes nothing: zero-width characters, bidirectional controls, tags, combining marks but a script's behind its own characters,
+// controls but white space, private characters, what Unicode has given to none, U+FFFC and U+FFFD. Behind the text's first quote (" or ')
+// the escapes of JSON strings (RFC 8259 section 7) and \xHH become what they stand for, and so do those of JSON in a string of JSON: up to
+// seven backslashes before an n, r, t, u, x or '"' are one escape (json_escape.h). A character depends on nothing that follows it, so that
+// a stream waits for no other one; only an escape waits for its own end. Pure; any thread. Cost: ASCII is skipped sixteen bytes at a time,
+// others are looked up.
 #pragma once
 
 #include <cstddef>
@@ -21,6 +22,7 @@ namespace tollgate::policy {
 // What a text stands behind.
 struct Behind {
   char byte = ' ';  // The dashes of prose are hyphens only where they join something, – behind anything but a space and — behind a digit.
+  char32_t seen = ' ';  // Of the plain form: a mark of a script spells behind its own characters, and is not seen behind others.
   bool quoted = false;  // There was a quote.
 };
 
@@ -31,9 +33,6 @@ inline std::size_t FirstDisguised(std::string_view text) {
   Behind behind;
   return FirstDisguised(text, behind, false);
 }
-
-// The plain form; false if it is the character itself, and `out` is then left alone. Not longer than 12 bytes.
-bool PlainForm(char32_t c, char before, std::string_view& out);
 
 std::string ToPlain(std::string_view text);
 std::string Decomposed(std::string_view text);  // Canonically (NFD): "é" as "e" and its accent.

@@ -11,7 +11,7 @@ inline bool IsLetter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <
 inline bool IsWordByte(char c) { return IsDigit(c) || IsLetter(c); }  // '_' parts words: IsWordCodePoint.
 inline bool IsCapital(char c) { return c >= 'A' && c <= 'Z'; }
 inline bool IsSmall(char c) { return c >= 'a' && c <= 'z'; }
-inline bool IsBlank(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
+constexpr bool IsBlank(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
 inline bool IsHangul(char32_t c) { return c >= 0xAC00 && c <= 0xD7AF; }
 inline char Lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; }
 inline char Upper(char c) { return c >= 'a' && c <= 'z' ? static_cast<char>(c - 32) : c; }

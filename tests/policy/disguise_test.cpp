@@ -27,6 +27,19 @@ std::string FullWidth(char c, std::size_t) {
   return c > ' ' && c <= '~' ? Utf8(static_cast<char32_t>(c - '!' + 0xFF01)) : std::string(1, c);
 }
 std::string ZeroWidth(char c, std::size_t i) { return i == 0 ? std::string(1, c) : "\u200b" + std::string(1, c); }
+// What a browser or a terminal shows nothing for, and what models of embeddings leave out.
+std::string Control(char c, std::size_t i) {
+  static const std::string kControls[] = {std::string(1, '\0'), "\x01", "\b", "\x1b", "\x7f", "\u0080", "\u009f"};
+  return i == 0 ? std::string(1, c) : kControls[i % std::size(kControls)] + c;
+}
+std::string NoCharacter(char c, std::size_t i) {
+  static const std::string kNone[] = {"\ue000", "\U000F0000", "\ufdd0", "\ufffe", "\ufffc", "\ufffd", "\u0378", "\u0600"};
+  return i == 0 ? std::string(1, c) : kNone[i % std::size(kNone)] + c;
+}
+std::string OthersMarks(char c, std::size_t i) {
+  static const std::string kMarks[] = {"\u0592", "\u093e", "\u0e31", "\u3099", "\U0001D165", "\u05b4\u05b4"};
+  return i == 0 ? std::string(1, c) : kMarks[i % std::size(kMarks)] + c;
+}
 std::string Struck(char c, std::size_t) { return c == ' ' ? " " : std::string(1, c) + "\u0337"; }
 std::string Cyrillic(char c, std::size_t) {
   switch (c) {
@@ -51,6 +64,9 @@ const std::vector<std::pair<const char*, Disguiser>> kDisguises = {
     {"as it is", [](char c, std::size_t) { return std::string(1, c); }},
     {"full width", FullWidth},
     {"zero width", ZeroWidth},
+    {"controls", Control},
+    {"private, unassigned and replaced", NoCharacter},
+    {"marks of other scripts", OthersMarks},
     {"struck through", Struck},
     {"Cyrillic", Cyrillic},
     {"exotic spaces and hyphens", Exotic},
@@ -109,6 +125,8 @@ TEST_CASE("What stands behind or in escapes of JSON is found, in any pieces, and
       {"{keywords: [falcon]}", R"({"t":"see\nfalcon now, \tFalcon\r\n"})", R"({"t":"see\n# now, \t#\r\n"})"},
       {"{keywords: [project falcon]}", R"({"t":"pr\u043eject f\u0061lcon"})", R"({"t":"#"})"},
       {"{regex: 'a\"b'}", R"({"t":"a\"b a\u0022b"})", R"({"t":"# #"})"},
+      {"{keywords: [swordfish]}", R"({"t":"sword\u0000fish sw\bord\\u0001fish s\x7fwordfish"})", R"({"t":"# # #"})"},
+      {"{personal_data: card}", R"({"n":"4111 1111 11\u001b11 11\ud80011"})", R"({"n":"#"})"},
       {"{keywords: [eta, ew]}", R"($\beta$ in C:\new)", R"($\beta$ in C:\new)"},
   };
   for (const Row& row : rows) {

@@ -1,5 +1,8 @@
 #include <catch2/catch_test_macros.hpp>
 
+#include <unicode/uchar.h>
+
+#include "policy/fold.h"
 #include "policy/json_escape.h"
 #include "policy/plain_form.h"
 
@@ -22,15 +25,24 @@ TEST_CASE("The plain form of a text is what a reader takes it for") {
       {"4111\u200b1111\u00ad1\u2060\ufeff1", "4111111111"},
       {"\u202esecret\u202c \u2066x\u2069", "secret x"},
       {"\uff8a\uff9f\uff7d\uff9e \u30cf\u309a", "\u30cf\u309a\u30b9\u3099 \u30cf\u309a"},
+      {"s\u0592w\u093eo\u0592\u0592rd \u05b41\uff12\u05b4 caf\u00e9\u0e31s \u0436\u05b4 a\u3099 \U0001D165",
+       "sword 12 caf\u00e9s \u0436 a "},
+      {"\u05e9\u05b4\u05c1 \u0939\u093f\u0902\u200d\u0926\u0940 \u0e17\u0e35\u0e48 \u304b\u3099",
+       "\u05e9\u05b4\u05c1 \u0939\u093f\u0902\u0926\u0940 \u0e17\u0e35\u0e48 \u304b\u3099"},
       {"p\u0337r\u0337o\u0337j\u0337", "proj"},
       {"a\u00a0b\u2003c\u3000d\u2028e", "a b c d\ne"},
       {"pages 3\u20135 \u2013 or 7\u20148 \u2014 done\u2014yes\u2026", "pages 3-5 \u2013 or 7-8 \u2014 done\u2014yes\u2026"},
       {"1\u20102\u20133\u20144\u22125", "1-2-3-4-5"},
       {"\ufb01nance \u2460 5\u339d", "finance 1 5cm"},
       {"h\U000E0069\U000E0064i", "hi"},
+      {"a\1\2b\33\177c\u0080\u009fd\ue000\U000F0000e\ufdd0\ufffe\U0010ffffg\ufffc\ufffdh\u0600i\u0378j", "abcdeghij"},
+      {"a\tb\nc\vd\fe\rf\u0085g", "a\tb\nc\vd\fe\rf\ng"},
+      {"3\u2014x 3\1\u2014x x\u2014y", "3-x 3-x x\u2014y"},
       {"\u201cquoted\u201d it\u2019s", "\u201cquoted\u201d it\u2019s"},
-      {R"({"a":"x\n4\t5\r\"6\/7\\8\b9"})", "{\"a\":\"x\n4\t5\r\"6/7\\8 9\"}"},
-      {R"("\u0034\uff14\u00e9\u200b\u2028\ud83d\ude00\ud83dx\ude00")", "\"44\u00e9\n\U0001F600\uFFFDx\uFFFD\""},
+      {R"({"a":"x\n4\t5\r\"6\/7\\8\b9"})", "{\"a\":\"x\n4\t5\r\"6/7\\89\"}"},
+      {R"("\u0034\uff14\u00e9\u200b\u2028\ud83d\ude00\ud83dx\ude00")", "\"44\u00e9\n\U0001F600x\""},
+      {R"("a\u0000b\u0001c\bd\fe\u007ff\u0080g\ue000h\ufffdi\\u0008j\x00k\ud800l\u0085m")", "\"abcd efghijkl\nm\""},
+      {R"("s\u0592w\u05e9\u05b4")", "\"sw\u05e9\u05b4\""},
       {R"("in JSON in JSON: {\"a\":\"b\\nc\\\"d\\u0034\"}")", "\"in JSON in JSON: {\"a\":\"b\nc\"d4\"}\""},
       {R"("\d \u00g4 \ufffg \ x\)", R"("\d \u00g4 \ufffg \ x\)"},
       {R"(no quote: \n \u0034 C:\new)", R"(no quote: \n \u0034 C:\new)"},
@@ -41,6 +53,43 @@ TEST_CASE("The plain form of a text is what a reader takes it for") {
     INFO(row.text);
     CHECK(ToPlain(row.text) == row.plain);
     CHECK((FirstDisguised(row.text) == std::string_view(row.text).size()) == (std::string_view(row.text) == row.plain));
+  }
+}
+
+TEST_CASE("Nothing is seen of controls but white space, of private and unassigned characters, and of what stands for what is not there") {
+  const auto is_unseen = [](UChar32 c) {
+    if ((c >= '\t' && c <= '\r') || c == 0x85) return false;
+    const std::uint32_t kinds = U_GC_CC_MASK | U_GC_CF_MASK | U_GC_CN_MASK | U_GC_CO_MASK;
+    return (U_GET_GC_MASK(c) & kinds) != 0 || c == 0xFFFC || c == 0xFFFD;
+  };
+  std::size_t tried = 0, wrong = 0;
+  for (UChar32 c = 0; c <= 0x10FFFF; ++c) {
+    if (!is_unseen(c)) continue;
+    ++tried;
+    // Among sixteen bytes and among fewer, which are looked at in two ways.
+    for (const std::string_view around : {"ab", "0123456789 {}~xyz!:;", ""}) {
+      std::string text(around);
+      AppendUtf8(static_cast<char32_t>(c), text);
+      text += around;
+      const bool found = FirstDisguised(text) == around.size() && ToPlain(text) == std::string(around) + std::string(around);
+      if (!found && ++wrong < 10) FAIL_CHECK("U+" << std::hex << c << " is seen");
+    }
+  }
+  CHECK(wrong == 0);
+  CHECK(tried > 900'000);
+}
+
+TEST_CASE("Every byte of ASCII is told from those that are not seen, wherever it stands among sixteen") {
+  const std::string_view around = "ab\ncd\t~z{ 0123 <=>?@[]^_`|}A\r\v\fZ!#$%&()*";
+  for (int c = 0; c < 0x80; ++c) {
+    const bool unseen = (c < ' ' && (c < '\t' || c > '\r')) || c == 0x7F;
+    for (std::size_t at = 0; at <= around.size(); ++at) {
+      std::string text(around);
+      text.insert(at, 1, static_cast<char>(c));
+      INFO(c << " at " << at);
+      REQUIRE(FirstDisguised(text) == (unseen ? at : text.size()));
+      REQUIRE(ToPlain(text) == (unseen ? around : std::string_view(text)));
+    }
   }
 }
 
@@ -88,6 +137,8 @@ TEST_CASE("Of many unseen characters in a row some are seen") {
   for (int i = 0; i < PlainText::kUnseenMax - 1; ++i) text += "\u200b";
   CHECK(ToPlain(text + "1") == "41");
   CHECK(ToPlain(text + "\u200b1") == "4\uFFFD1");
+  CHECK(ToPlain(text + "\1x") == "4\uFFFDx");
+  CHECK(ToPlain(std::string(PlainText::kUnseenMax, '\0')) == "\uFFFD");
 }
 
 TEST_CASE("Letters that look Latin are known, others are not") {

@@ -5,6 +5,7 @@
 #include <functional>
 #include <utility>
 
+#include "policy/fold.h"
 #include "tests/policy/catalog_examples.h"
 #include "tests/policy/policy_support.h"
 
@@ -15,7 +16,7 @@ struct Rules {
   std::string yaml;
   std::vector<std::string> planted;  // Matches, near misses, and what they are made of.
 };
-const std::vector<std::string> kFiller = {" ",          " ",
+const std::vector<std::string> kFiller = {"\\b",        "\\u0000",
                                           " ",          "\n",
                                           ". ",         ", ",
                                           "the ",       "order ",
@@ -254,9 +255,9 @@ class Texts {
     return text;
   }
 
-  // Some of the characters as others that read the same, and unseen ones between them.
+  // Some of the characters as others that read the same, and unseen ones between them, U+0000 too.
   std::string Disguised(std::string_view piece) {
-    static const std::string kUnseen[] = {"\u200b", "\u00ad", "\u202e", "\u0301", "\u0337", "\U000E0041", "\u2060\u200d"};
+    static constexpr char32_t kUnseen[] = U"\u200b\u00ad\u0301\U000E0041\u200d\1\b\177\u0080\ue000\ufdd0\ufffd\U0010FFFF\u0592\u0940";
     std::string out;
     for (const char c : piece) {
       const bool full_width = c > ' ' && c <= '~' && Below(6) == 0;
@@ -269,9 +270,8 @@ class Texts {
                : c == ' ' && Below(3) == 0 ? "\u00a0"
                                            : std::string(1, c);
       }
-      const bool inside = (static_cast<unsigned char>(c) & 0x80) != 0;
-      if (!inside && Below(5) == 0) {
-        for (std::size_t n = Below(40) == 0 ? 70 : 1; n > 0; --n) out += kUnseen[Below(std::size(kUnseen))];
+      if (static_cast<signed char>(c) >= 0 && Below(5) == 0) {
+        for (std::size_t n = Below(40) == 0 ? 70 : 1; n > 0; --n) AppendUtf8(kUnseen[Below(std::size(kUnseen))], out);
       }
     }
     return out;

@@ -18,6 +18,8 @@ TEST_CASE("Tricks with Unicode are found") {
       {"invisible", "x\ufe0fy", "x[INVISIBLE]y"},
       {"invisible", "hi\U000E0101\U000E0102\U000E0103", "hi[INVISIBLE]"},
       {"invisible", "left\u200eright", "left[INVISIBLE]right"},
+      {"invisible", "sword\1\2fish\177", "sword[INVISIBLE]fish[INVISIBLE]"},
+      {"invisible", "in\ufdd0\uffffside\U0010FFFE", "in[INVISIBLE]side[INVISIBLE]"},
       {"bidi", "if (admin\u202e // \u2066", "if (admin[BIDI] // [BIDI]"},
       {"tags", "hello\U000E0069\U000E0067\U000E006E", "hello[TAGS]"},
       {"homoglyph", "log in to p\u0430ypal now", "log in to [HOMOGLYPH] now"},
@@ -46,6 +48,15 @@ TEST_CASE("Honest text that uses the same characters is left alone") {
         "SMS\u043a\u0430 \u0438 PDF\u043a\u0430", "TNF\u03b1 and IL-1\u03b2", "\u03a9m, \u03bcm",
         "\u041f\u0440\u0438\u0432\u0435\u0442, world", "\u0441\u043e\u0440 \u043f\u0430\u0440\u0430",
         "caf\u00e9 na\u00efve \u0141\u00f3d\u017a", "\u845b\U000E0100\u98fe"}) {
+    INFO(text);
+    CHECK(MustFilter(*policies, text).text == text);
+  }
+}
+
+TEST_CASE("Controls, private characters and what stands for others are no tricks where honest text has them") {
+  const auto policies = MustCompile(OneRule("{unicode: all}", "redact"));
+  for (const char* text :
+       {"tabs\tand\vlines\f\r\n", "\33[31mred\33[0m", "it\u0092s \u0093quoted\u0094", "\uf0b7 item \uf8ff", "fa\ufffdade \ufffc"}) {
     INFO(text);
     CHECK(MustFilter(*policies, text).text == text);
   }
