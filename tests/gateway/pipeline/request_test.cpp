@@ -2,6 +2,7 @@
 #include <catch2/generators/catch_generators.hpp>
 
 #include "base/error_detail.h"
+#include "tests/gateway/pipeline/watched_pool.h"
 #include "tests/gateway/pipeline/world.h"
 
 using namespace tollgate;
@@ -49,13 +50,17 @@ TEST_CASE("A unary request is recorded before it runs, and its reply before it i
 
 TEST_CASE("Nothing is decoded while the REQUEST record is not durable") {
   test::World world;
+  test::WatchedPool watched;
+  watched.inner = &world.pool();
+  world.pool_between = &watched;
   world.journal.Hold();
   auto cancellation = std::make_shared<pipeline::Cancellation>();
   auto running = world.Start(world.Ask("!say hello"), nullptr, cancellation);
   while (world.journal.waiting() == 0) std::this_thread::yield();
-  CHECK(running.wait_for(std::chrono::milliseconds(20)) == std::future_status::timeout);
+  CHECK(watched.Take().empty());
   world.journal.Release();
   CHECK(ReplyOf(running.get()).text == "hello");
+  CHECK(watched.Take().size() == 1);
 }
 
 TEST_CASE("A value that its author spells over two turns is hidden in both before the model sees them, or blocked") {
@@ -215,42 +220,6 @@ TEST_CASE("Who may not, is refused by name before anything is kept") {
   }
 }
 
-TEST_CASE("Authority that ends while a request is on its way is seen before anything is routed") {
-  struct Row {
-    const char* name;
-    std::function<void(test::World&)> end;
-    const char* reason;
-    const char* kinds = "REQUEST FINAL";
-  };
-  const Row rows[] = {{"the key is revoked", [](auto& world) { world.RevokeKey(); }, "KEY_REVOKED"},
-                      {"the model is stopped", [](auto& world) { world.StopModel(); }, "EMERGENCY_STOP"},
-                      {"the team is blocked", [](auto& world) { world.BlockTeam(); }, "TEAM_BLOCKED"},
-                      {"nobody can say", [](auto& world) { world.directory.Set(Stale()); }, "DIRECTORY_STALE", "REQUEST ABORT"}};
-  for (const Row& row : rows) {
-    DYNAMIC_SECTION(row.name << ", before it is on record") {
-      test::World world(std::string(kPolicy) +
-                        "  - {id: few, detect: {request: any}, do: {rate_limit: {requests: 9, per: hour, by: key}}}\n");
-      world.gates.on_pass = [&] { row.end(world); };
-      CHECK(ReasonOf(std::get<Failure>(world.Chat(world.Ask("hello"))).status) == row.reason);
-      CHECK(world.Kinds() == "");
-      world.CheckBooks();
-    }
-    DYNAMIC_SECTION(row.name << ", while its record is on its way") {
-      test::World world;
-      world.journal.Hold();
-      auto running = world.Start(world.Ask("!say hello"), nullptr, std::make_shared<pipeline::Cancellation>());
-      while (world.journal.waiting() == 0) std::this_thread::yield();
-      row.end(world);
-      world.journal.Release();
-      CHECK(ReasonOf(std::get<Failure>(running.get()).status) == row.reason);
-      CHECK(world.Kinds() == row.kinds);
-      CHECK(world.journal.entries()[1].record.end().reason() == row.reason);
-      CHECK(world.journal.entries()[1].record.end().tokens().output() == 0);
-      world.CheckBooks();
-    }
-  }
-}
-
 TEST_CASE("A client that went away while its prompt waited to be judged is not on record") {
   test::World world;
   auto cancellation = std::make_shared<pipeline::Cancellation>();
@@ -327,11 +296,15 @@ TEST_CASE("A client that goes away stops the decoding and pays for what was deco
 
 TEST_CASE("Without a durable record nothing is routed and nothing is released") {
   test::World world;
+  test::WatchedPool watched;
+  watched.inner = &world.pool();
+  world.pool_between = &watched;
   SECTION("a REQUEST that cannot be written is refused") {
     world.journal.SetFault([](const audit::Entry&) { return base::Unavailable("the audit database cannot be reached"); });
     const auto outcome = world.Chat(world.Ask("hello"));
     CHECK(std::get<Failure>(outcome).status.code() == absl::StatusCode::kUnavailable);
     CHECK(world.Kinds() == "");
+    CHECK(watched.Take().empty());
   }
   SECTION("a SEGMENT that cannot be written is not released, and the request ends as broken") {
     world.journal.SetFault([](const audit::Entry& entry) {

@@ -1,0 +1,79 @@
+// Authority that ends (a key, a team, a model, the directory itself) while a request, or what it brought forth, is on its way to the
+// record.
+#include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
+
+#include "base/error_detail.h"
+#include "tests/gateway/pipeline/watched_pool.h"
+#include "tests/gateway/pipeline/world.h"
+
+using namespace tollgate;
+namespace v1 = tollgate::v1;
+using pipeline::Failure;
+using test::ReasonOf;
+
+namespace {
+
+absl::Status NobodyKnows() { return base::WithDetail(base::Unavailable("last confirmed long ago"), {.reason = "DIRECTORY_STALE"}); }
+
+}  // namespace
+
+TEST_CASE("Authority that ends while a request is on its way is seen before anything is routed") {
+  struct Row {
+    const char* name;
+    std::function<void(test::World&)> end;
+    const char* reason;
+    const char* kinds = "REQUEST FINAL";
+  };
+  const Row rows[] = {{"the key is revoked", [](auto& world) { world.RevokeKey(); }, "KEY_REVOKED"},
+                      {"the model is stopped", [](auto& world) { world.StopModel(); }, "EMERGENCY_STOP"},
+                      {"the team is blocked", [](auto& world) { world.BlockTeam(); }, "TEAM_BLOCKED"},
+                      {"nobody can say", [](auto& world) { world.directory.Set(NobodyKnows()); }, "DIRECTORY_STALE", "REQUEST ABORT"}};
+  for (const Row& row : rows) {
+    DYNAMIC_SECTION(row.name << ", before it is on record") {
+      test::World world(
+          "version: 1\nname: house\nrules:\n"
+          "  - {id: few, detect: {request: any}, do: {rate_limit: {requests: 9, per: hour, by: key}}}\n");
+      world.gates.on_pass = [&] { row.end(world); };
+      CHECK(ReasonOf(std::get<Failure>(world.Chat(world.Ask("hello"))).status) == row.reason);
+      CHECK(world.Kinds() == "");
+      world.CheckBooks();
+    }
+    DYNAMIC_SECTION(row.name << ", while its record is on its way") {
+      test::World world;
+      test::WatchedPool watched;
+      watched.inner = &world.pool();
+      world.pool_between = &watched;
+      world.journal.Hold();
+      auto running = world.Start(world.Ask("!say hello"), nullptr, std::make_shared<pipeline::Cancellation>());
+      while (world.journal.waiting() == 0) std::this_thread::yield();
+      row.end(world);
+      world.journal.Release();
+      CHECK(ReasonOf(std::get<Failure>(running.get()).status) == row.reason);
+      CHECK(world.Kinds() == row.kinds);
+      CHECK(world.journal.entries()[1].record.end().reason() == row.reason);
+      CHECK(world.journal.entries()[1].record.end().tokens().output() == 0);
+      CHECK(watched.Take().empty());
+      world.CheckBooks();
+    }
+    DYNAMIC_SECTION(row.name << ", while what was decoded is on its way to the record: nothing of it leaves") {
+      const bool stream = GENERATE(false, true);
+      test::World world;
+      world.options.authority_check = std::chrono::milliseconds(1);
+      world.journal.Hold();
+      test::RecordingWriter writer;
+      auto running =
+          world.Start(world.Ask("!pace_ms 1\n!tokens 40"), stream ? &writer : nullptr, std::make_shared<pipeline::Cancellation>());
+      while (world.journal.waiting() == 0) std::this_thread::yield();
+      world.journal.Release(1);  // The REQUEST.
+      while (world.journal.waiting() == 0) std::this_thread::yield();
+      row.end(world);
+      const auto since = std::chrono::steady_clock::now();
+      while (std::chrono::steady_clock::now() - since < 2 * world.options.authority_check) std::this_thread::yield();
+      world.journal.Release();
+      CHECK(ReasonOf(std::get<Failure>(running.get()).status) == row.reason);
+      CHECK(writer.text.empty());
+      world.CheckBooks();
+    }
+  }
+}
