@@ -106,6 +106,7 @@ absl::StatusOr<std::vector<LintRemark>> LintAsked(std::span<const PolicySource> 
   for (const PolicySource& source : sources) TG_RETURN_IF_ERROR(ReadPolicy(source, rules));
   Remarks remarks;
   CheckAsked(rules, known, remarks);
+  CheckModels(rules, known, remarks);
   return std::move(remarks.list());
 }
 

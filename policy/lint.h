@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <optional>
 #include <span>
 #include <string>
@@ -51,7 +52,11 @@ struct LintReport {
 
 // The names that `where` may use, where they are known; an empty list = not known, and nothing is said about that kind.
 struct KnownNames {
-  std::vector<std::string> orgs, teams, projects, keys, models;
+  std::vector<std::string> orgs, teams, projects, keys;
+  // Models and adapters ("qwen3:legal"); sets of adapters follow from these.
+  std::vector<std::string> models;
+  // By alias, the models that it leads to, as far as they may be told.
+  std::map<std::string, std::vector<std::string>, std::less<>> aliases = {};
   // Whom rules may ask or send requests to: detectors, and whether there is a model or an alias of a name. Null and nullopt: not known.
   std::optional<std::vector<std::string>> detectors = std::nullopt;
   std::function<bool(std::string_view)> is_model = nullptr;
@@ -65,7 +70,11 @@ struct LintOptions {
 // INVALID_ARGUMENT if the sources do not compile; the status of `keep_going`.
 absl::StatusOr<LintReport> Lint(std::span<const PolicySource> sources, const LintOptions& options);
 
-// Of these remarks those about whom rules ask or send requests to ("asks"), at once: for whoever takes a policy.
+// "`chat` is an alias; rules go by the model that it leads to: qwen3": what whoever names one where a rule's model stands is told.
+std::string AliasSentence(std::string_view alias, std::span<const std::string> models);
+
+// Of these remarks those about whom rules ask or send requests to ("asks"), and about the models and aliases that `where` names ("dead"),
+// at once: for whoever takes a policy.
 absl::StatusOr<std::vector<LintRemark>> LintAsked(std::span<const PolicySource> sources, const KnownNames& known);
 
 }  // namespace tollgate::policy

@@ -51,6 +51,7 @@ class Remarks {
 // The checks. lint_reach.cpp: dead, shadowed, always-on, asks.
 void CheckNames(const Look& look, const KnownNames& known, Remarks& remarks);
 void CheckAsked(std::span<const Rule> rules, const KnownNames& known, Remarks& remarks);
+void CheckModels(std::span<const Rule> rules, const KnownNames& known, Remarks& remarks);
 void CheckReach(const Look& look, Remarks& remarks);
 void CheckOrdinary(const Look& look, Remarks& remarks);
 // lint_leaks.cpp: leak, untested, words.

@@ -7,7 +7,9 @@
 #include <tuple>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
+#include "base/adapter_names.h"
 #include "base/nearest_word.h"
 #include "policy/lint_internal.h"
 
@@ -167,18 +169,32 @@ void CheckDead(const Look& look, std::uint32_t rule, Remarks& remarks) {
                   examples.size(), examples.size() == 1 ? "" : "s"));
 }
 
+// `command`: what lists those of this kind.
+void TellUnknown(const Rule& rule, std::string_view kind, std::string_view command, const std::string& name, bool only_one,
+                 const std::vector<std::string>& known, Remarks& remarks) {
+  const std::vector<std::string_view> names(known.begin(), known.end());
+  const std::string_view near = base::NearestWord(name, names);
+  remarks.Add(rule, only_one ? LintLevel::kError : LintLevel::kWarning, "dead",
+              fmt::format("there is no {} '{}'{}", kind, name,
+                          near.empty() ? fmt::format(", so it acts on nobody's requests; see `tollgate {} list`", command)
+                                       : fmt::format("; did you mean '{}'?", near)));
+}
+
 void CheckList(const Rule& rule, const char* kind, const std::vector<std::string>& used, const std::vector<std::string>& known,
                Remarks& remarks) {
   if (known.empty()) return;
-  const std::vector<std::string_view> names(known.begin(), known.end());
   for (const std::string& name : used) {
-    if (std::find(known.begin(), known.end(), name) != known.end()) continue;
-    const std::string_view near = base::NearestWord(name, names);
-    remarks.Add(rule, used.size() == 1 ? LintLevel::kError : LintLevel::kWarning, "dead",
-                fmt::format("there is no {} '{}'{}", kind, name,
-                            near.empty() ? ", so it acts on nobody's requests; see `tollgate " + std::string(kind) + " list`"
-                                         : fmt::format("; did you mean '{}'?", near)));
+    if (std::find(known.begin(), known.end(), name) == known.end()) TellUnknown(rule, kind, kind, name, used.size() == 1, known, remarks);
   }
+}
+
+// A model, an adapter, or several of one model in the order in which they are called.
+bool IsModel(const std::string& name, const std::vector<std::string>& known) {
+  const auto there = [&](const std::string& one) { return std::find(known.begin(), known.end(), one) != known.end(); };
+  if (there(name)) return true;
+  const base::AdapterNames names = base::SplitAdapters(name);
+  return !names.adapters.empty() && there(names.base) && std::all_of(names.adapters.begin(), names.adapters.end(), there) &&
+         base::JoinAdapters(names.adapters) == name;
 }
 
 }  // namespace
@@ -190,7 +206,29 @@ void CheckNames(const Look& look, const KnownNames& known, Remarks& remarks) {
     CheckList(rule, "team", rule.scope.teams, known.teams, remarks);
     CheckList(rule, "project", rule.scope.projects, known.projects, remarks);
     CheckList(rule, "key", rule.scope.keys, known.keys, remarks);
-    CheckList(rule, "model", rule.scope.models, known.models, remarks);
+  }
+  CheckModels(look.rules, known, remarks);
+}
+
+std::string AliasSentence(std::string_view alias, std::span<const std::string> models) {
+  return fmt::format("`{}` is an alias; rules go by the model that it leads to{}{}", alias, models.empty() ? "" : ": ",
+                     fmt::join(models, ", "));
+}
+
+// A rule is shown the model that is used, never the alias that led to it. One whose alias has a model's name acts where others lead to
+// that.
+void CheckModels(std::span<const Rule> rules, const KnownNames& known, Remarks& remarks) {
+  for (const Rule& rule : rules) {
+    if (rule.exception) continue;
+    for (const std::string& name : rule.scope.models) {
+      const bool only_one = rule.scope.models.size() == 1;
+      const bool is_model = IsModel(name, known.models);
+      if (const auto alias = known.aliases.find(name); alias != known.aliases.end()) {
+        remarks.Add(rule, only_one && !is_model ? LintLevel::kError : LintLevel::kWarning, "dead", AliasSentence(name, alias->second));
+      } else if (!is_model && !known.models.empty()) {
+        TellUnknown(rule, "model", "models", name, only_one, known.models, remarks);
+      }
+    }
   }
 }
 

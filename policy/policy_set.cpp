@@ -203,6 +203,7 @@ class CompiledPolicies final : public PolicySet, public std::enable_shared_from_
       if (rule.exception) continue;
       RuleDescription row{
           rule.policy, rule.id, rule.where, rule.detect, rule.because, rule.severity, rule.action, static_cast<int>(rule.tests.size()), 0};
+      row.models = rule.scope.models;
       if (rule.output) {
         for (const auto& pattern : rule.patterns) row.hold_bytes_max = std::max(row.hold_bytes_max, pattern->hold_max());
         for (const std::string& word : rule.keywords) row.hold_bytes_max = std::max(row.hold_bytes_max, KeywordIndex::HoldMax(word));

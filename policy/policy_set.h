@@ -88,7 +88,8 @@ struct RuleDescription {
   std::string policy, id, where, detect, because, severity;
   Action action = Action::kAllow;
   int tests = 0;
-  std::int64_t hold_bytes_max = 0;  // The most a stream can be held for this rule; 0 if it does not act on output.
+  std::int64_t hold_bytes_max = 0;    // The most a stream can be held for this rule; 0 if it does not act on output.
+  std::vector<std::string> models{};  // Those that its `where` names; none: all.
 };
 
 enum class RunTests { kYes, kNo };

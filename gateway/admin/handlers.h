@@ -44,7 +44,8 @@ absl::Status ListDefaults(const Caller& caller, const v1::ListDefaultsRequest& r
 // policy_handlers.cpp, policy_lifecycle.cpp
 absl::Status CheckPolicy(const Caller& caller, const v1::CheckPolicyRequest& request, v1::CheckPolicyReply& reply);
 absl::Status PutPolicy(const Caller& caller, const v1::PutPolicyRequest& request, v1::StoredPolicy& reply);
-// Rules of the text that ask, or send requests to, whom this instance does not know.
+// Rules of the text that ask, or send requests to, whom this instance does not know, or are for models that it does not know or for
+// aliases.
 void WarnOfAsked(const Caller& caller, const std::string& name, const std::string& yaml, v1::StoredPolicy& reply);
 absl::Status ActivatePolicy(const Caller& caller, const v1::ActivatePolicyRequest& request, v1::StoredPolicy& reply);
 absl::Status TryPolicy(const Caller& caller, const v1::TryPolicyRequest& request, v1::StoredPolicy& reply);
@@ -73,6 +74,8 @@ absl::Status LoadModel(const Caller& caller, const v1::LoadModelRequest& request
 absl::Status UnloadModel(const Caller& caller, const v1::UnloadModelRequest& request, v1::RegisteredModel& reply);
 absl::Status RetireModel(const Caller& caller, const v1::RetireModelRequest& request, v1::RegisteredModel& reply);
 absl::Status RestrictModel(const Caller& caller, const v1::RestrictModelRequest& request, v1::RegisteredModel& reply);
+// Rules in force or on trial, of any org, that are for a model of the alias's name.
+void WarnOfScopes(const Caller& caller, const directory::Alias& alias, v1::ModelAlias& reply);
 absl::Status SetAlias(const Caller& caller, const v1::SetAliasRequest& request, v1::ModelAlias& reply);
 absl::Status RollbackAlias(const Caller& caller, const v1::RollbackAliasRequest& request, v1::ModelAlias& reply);
 absl::Status RemoveAlias(const Caller& caller, const v1::RemoveAliasRequest& request, v1::ModelAlias& reply);

@@ -3,6 +3,7 @@
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/status.h"
 #include "gateway/directory/models.h"
@@ -19,6 +20,9 @@ class ModelHost {
 
   // A model that is there although the registry did not ask for it: tollgate.yaml names it.
   virtual bool IsConfigured(std::string_view model) const = 0;
+
+  // All of these.
+  virtual std::vector<std::string> Configured() const = 0;
 
   struct Standing {
     v1::ModelState state = v1::MODEL_STATE_UNLOADED;

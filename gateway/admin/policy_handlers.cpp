@@ -27,9 +27,38 @@ namespace {
 // Text that somebody wants to try is at most as long as a request may be.
 constexpr std::size_t kTextMax = 4 << 20;
 
+// The models that an alias leads to, in the alias's order, as far as the caller may know of them.
+std::vector<std::string> LedTo(const Caller& caller, const directory::Alias& alias) {
+  std::vector<std::string> out;
+  const auto add = [&](const std::string& model) {
+    const std::vector<std::string> parts = caller.snapshot().PartsOf(model);
+    const auto hidden = [&caller](const std::string& name) { return caller.IsHidden(name); };
+    if (hidden(model) || std::any_of(parts.begin(), parts.end(), hidden)) return;
+    if (std::find(out.begin(), out.end(), model) == out.end()) out.push_back(model);
+  };
+  for (const directory::AliasTarget& target : alias.targets) add(target.model);
+  for (const std::string& model : alias.fallbacks) add(model);
+  return out;
+}
+
+// Whether some of its callers get the model that has its name, and whether all do.
+bool LeadsToItsName(const directory::Alias& alias, bool all) {
+  std::size_t own = static_cast<std::size_t>(std::count(alias.fallbacks.begin(), alias.fallbacks.end(), alias.name));
+  for (const directory::AliasTarget& target : alias.targets) own += target.model == alias.name ? 1 : 0;
+  return own > 0 && (!all || own == alias.targets.size() + alias.fallbacks.size());
+}
+
+// Whom rules are tried for is a model: an alias leads each request as its id says, and rules go by where.
+absl::Status NeedModel(const Caller& caller, const std::string& name) {
+  const directory::Alias* alias = caller.snapshot().FindAlias(name);
+  if (alias == nullptr || LeadsToItsName(*alias, false)) return absl::OkStatus();
+  return base::InvalidArgument(fmt::format("model: {}; name a model", policy::AliasSentence(name, LedTo(caller, *alias))));
+}
+
 // Rules name keys by name, callers by public id: a key of the org that has it says where it stands. Any other is taken as a name.
 template <typename Request>
-policy::Subject SubjectOf(const Caller& caller, const Shard& shard, const Request& request) {
+absl::StatusOr<policy::Subject> SubjectOf(const Caller& caller, const Shard& shard, const Request& request) {
+  TG_RETURN_IF_ERROR(NeedModel(caller, request.model()));
   const std::int64_t now_s = base::ToMicros(caller.context().with.clock->Wall()) / 1'000'000;
   const auto key = shard.by_public_id.find(request.key());
   const bool known = key != shard.by_public_id.end();
@@ -108,7 +137,7 @@ absl::Status CheckPolicy(const Caller& caller, const v1::CheckPolicyRequest& req
     out.set_action(policy::ActionName(rule.action));
     out.set_summary(fmt::format("{}; {}{}{}", rule.detect, rule.where, rule.because.empty() ? "" : "; ", rule.because));
   }
-  const policy::Subject subject = SubjectOf(caller, *shard, request);
+  TG_ASSIGN(const policy::Subject subject, SubjectOf(caller, *shard, request));
   TG_RETURN_IF_ERROR(RunOnMessages(*set, subject, request, reply));
   if (request.output().empty()) return absl::OkStatus();
   TG_ASSIGN(const policy::Filtered filtered, set->FilterWhole(subject, request.output()));
@@ -138,7 +167,21 @@ policy::KnownNames NamesOf(const Shard& shard) {
   return out;
 }
 
-// … and whom rules can ask. A model that the caller may not know of is none.
+// … models and aliases among it. A model that the caller may not know of is none; an alias that leads to the model of its own name alone is
+// that model.
+void AddModels(const Caller& caller, policy::KnownNames& out) {
+  const directory::Installation& installation = caller.snapshot().installation();
+  for (const auto& [name, alias] : installation.aliases) {
+    if (!LeadsToItsName(alias, true)) out.aliases[name] = LedTo(caller, alias);
+  }
+  if (caller.context().with.models == nullptr) return;
+  out.models = caller.context().with.models->Configured();
+  for (const auto& [name, model] : installation.models) {
+    if (!caller.IsHidden(name)) out.models.push_back(name);
+  }
+}
+
+// … and whom rules can ask.
 void AddAsked(const Caller& caller, policy::KnownNames& out) {
   const AdminCollaborators& with = caller.context().with;
   out.detectors = with.detectors;
@@ -215,6 +258,7 @@ policy::AskOthers AskerFor(const Caller& caller, const Shard& shard, const v1::E
 
 void WarnOfAsked(const Caller& caller, const std::string& name, const std::string& yaml, v1::StoredPolicy& reply) {
   policy::KnownNames known;
+  AddModels(caller, known);
   AddAsked(caller, known);
   const policy::PolicySource source{name, yaml};
   const auto remarks = policy::LintAsked({&source, 1}, known);
@@ -224,11 +268,28 @@ void WarnOfAsked(const Caller& caller, const std::string& name, const std::strin
   }
 }
 
+void WarnOfScopes(const Caller& caller, const directory::Alias& alias, v1::ModelAlias& reply) {
+  if (LeadsToItsName(alias, true)) return;
+  for (const auto& shard : caller.snapshot().shards()) {
+    std::set<std::string> rules;
+    const auto look = [&](const policy::PolicySet& set) {
+      for (const policy::RuleDescription& rule : set.Describe()) {
+        if (std::find(rule.models.begin(), rule.models.end(), alias.name) != rule.models.end()) rules.insert(rule.id);
+      }
+    };
+    look(*shard->policies);
+    if (shard->trial != nullptr) look(*shard->trial->policies);
+    if (rules.empty()) continue;
+    reply.add_warnings(fmt::format("org {}: these rules are for a model of this name: {}; {}", shard->org.name, fmt::join(rules, ", "),
+                                   policy::AliasSentence(alias.name, LedTo(caller, alias))));
+  }
+}
+
 absl::Status ExplainPolicy(const Caller& caller, const v1::ExplainPolicyRequest& request, v1::ExplainPolicyReply& reply) {
   if (request.ByteSizeLong() > kTextMax) return base::InvalidArgument("at most 4 MiB of policy and text can be explained at once");
   TG_ASSIGN(const Shard* shard, caller.ShardOf(request.org()));
-  TG_ASSIGN(reply, explain::Explain(SourcesOf(request.yaml(), *shard), SubjectOf(caller, *shard, request), request,
-                                    AskerFor(caller, *shard, request)));
+  TG_ASSIGN(const policy::Subject subject, SubjectOf(caller, *shard, request));
+  TG_ASSIGN(reply, explain::Explain(SourcesOf(request.yaml(), *shard), subject, request, AskerFor(caller, *shard, request)));
   return absl::OkStatus();
 }
 
@@ -237,6 +298,7 @@ absl::Status LintPolicy(const Caller& caller, const v1::LintPolicyRequest& reque
   TG_ASSIGN(const Shard* shard, caller.ShardOf(request.org()));
   policy::LintOptions options;
   options.known = NamesOf(*shard);
+  AddModels(caller, options.known);
   AddAsked(caller, options.known);
   options.keep_going = [&caller] { return caller.KeepGoing(); };
   TG_ASSIGN(reply, explain::Lint(SourcesOf(request.yaml(), *shard), options));

@@ -4,6 +4,7 @@
 // Tested by tests/gateway/admin/replay_test.cpp.
 #include <algorithm>
 #include <map>
+#include <optional>
 
 #include <fmt/format.h>
 
@@ -37,6 +38,18 @@ absl::StatusOr<std::vector<const Team*>> TeamsOf(const Shard& shard, const std::
   return teams;
 }
 
+// As HistoryPage::parts_of: registered models, retired ones too, and those that tollgate.yaml names. A name that an alias has may have been
+// one then.
+std::optional<std::vector<std::string>> PartsOfModel(const Caller& caller, std::string_view name) {
+  const directory::Snapshot& snapshot = caller.snapshot();
+  if (snapshot.FindAlias(name) != nullptr) return std::nullopt;
+  std::vector<std::string> parts = snapshot.PartsOf(name);
+  const ModelHost* host = caller.context().with.models;
+  const bool is_model =
+      !parts.empty() || host == nullptr || host->IsConfigured(name) || snapshot.FindModel(name) != nullptr || snapshot.IsRetired(name);
+  return is_model ? std::optional(std::move(parts)) : std::nullopt;
+}
+
 // Both calls' fields that say what history to look at.
 template <typename Request>
 absl::StatusOr<HistoryPage> PageOf(const Caller& caller, const Shard& shard, const Request& request) {
@@ -44,6 +57,7 @@ absl::StatusOr<HistoryPage> PageOf(const Caller& caller, const Shard& shard, con
   page.viewer = caller.ViewerOf(&shard);
   page.shard = &shard;
   page.keep_going = [&caller] { return caller.KeepGoing(); };
+  page.parts_of = [&caller](std::string_view name) { return PartsOfModel(caller, name); };
   if (request.page_size() < 0 || request.page_size() > 1000) return base::InvalidArgument("page_size: use 1 to 1000, or 0 for 1000");
   if (request.examples() < 0 || request.examples() > 100) return base::InvalidArgument("examples: use 0 to 100");
   page.filter.limit = request.page_size() == 0 ? 1000 : request.page_size();
@@ -112,7 +126,7 @@ absl::Status ReplayPolicy(const Caller& caller, const v1::ReplayPolicyRequest& r
   explain::Tally tally(may_look ? request.examples() : 0);
   const auto seen = [&tally] {
     const v1::PolicyChanges so_far = tally.Changes();
-    return so_far.judged() + so_far.erased() + so_far.unreadable() + so_far.reply_gaps_size() > 0;
+    return so_far.judged() + so_far.erased() + so_far.unreadable() + so_far.model_unknown() + so_far.reply_gaps_size() > 0;
   };
   const auto work = [&](const HistoryPage& at) { return Replay(caller.context().reader, at, candidate, tally); };
   TG_ASSIGN(const std::string next, WorkOnPage(teams, request.page_token(), page, work, seen));

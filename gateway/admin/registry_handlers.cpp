@@ -147,6 +147,7 @@ absl::Status Answer(const Caller& caller, const absl::StatusOr<Changed>& made, v
   TG_RETURN_IF_ERROR(made.status());
   caller.Await(made->version);
   reply = DescribeAlias(caller, made->row);
+  if (const auto alias = directory::AliasOf(made->row); reply.in_force() && alias.ok()) WarnOfScopes(caller, *alias, reply);
   return absl::OkStatus();
 }
 

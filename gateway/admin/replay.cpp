@@ -9,6 +9,7 @@
 #include "gateway/admin/replay.h"
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -36,20 +37,44 @@ v1::RecordPosition At(const audit::Row& row) {
   return at;
 }
 
-policy::Subject SubjectOf(const HistoryPage& page, const v1::Record& record) {
+// The model as of which a prompt was judged, and its parts as Snapshot::PartsOf, for the record knows its adapters.
+struct JudgedAs {
+  std::string model;
+  std::vector<std::string> parts;
+};
+
+JudgedAs PartedOf(const std::string& model) {
+  base::AdapterNames names = base::SplitAdapters(model);
+  JudgedAs out{model, {std::move(names.base)}};
+  for (std::string& adapter : names.adapters) out.parts.push_back(std::move(adapter));
+  return out;
+}
+
+// A DENY from before it named its model has only what the caller asked for: that was the model, unless it is an alias's name, a rule sent
+// the prompt elsewhere, or it went on for another request.
+std::optional<JudgedAs> ModelOf(const HistoryPage& page, const v1::Record& record) {
+  const v1::DenyBody& deny = record.deny();
+  const std::string& model = record.has_deny() ? deny.model() : record.request().model();
+  if ((record.has_deny() ? deny.adapters_size() : record.request().adapters_size()) > 0) return PartedOf(model);
+  if (!record.has_deny() || !model.empty()) return JudgedAs{model, {}};
+  const auto sent = [](const v1::RuleOutcome& rule) { return rule.effect().starts_with(policy::EffectName(policy::Effect::Kind::kRoute)); };
+  const auto& rules = deny.input_verdict().rules();
+  if (!deny.continues().empty() || std::any_of(rules.begin(), rules.end(), sent)) return std::nullopt;
+  if (!page.parts_of) return JudgedAs{deny.model_requested(), {}};
+  auto parts = page.parts_of(deny.model_requested());
+  if (!parts) return std::nullopt;
+  JudgedAs out{deny.model_requested(), *std::move(parts)};
+  if (out.parts.size() > 1) out.model = base::JoinAdapters({out.parts.begin() + 1, out.parts.end()});
+  return out;
+}
+
+policy::Subject SubjectOf(const HistoryPage& page, const v1::Record& record, JudgedAs as) {
   directory::Place place{.org = &page.shard->org, .team = page.team};
   if (const auto id = base::Uuid::FromBytes(record.key_id()); id.ok()) {
     const auto key = page.shard->by_key_id.find(base::KeyId(*id));
     if (key != page.shard->by_key_id.end()) place = page.shard->places[key->second];
   }
-  const std::string& model = record.has_deny() ? record.deny().model_requested() : record.request().model();
-  std::vector<std::string> parts;  // As Snapshot::PartsOf, for the record knows its adapters.
-  if (record.request().adapters_size() > 0) {
-    base::AdapterNames names = base::SplitAdapters(model);
-    parts.push_back(std::move(names.base));
-    for (std::string& adapter : names.adapters) parts.push_back(std::move(adapter));
-  }
-  policy::Subject out = pipeline::SubjectOf(place, model, std::move(parts), record.wall_us() / 1'000'000);
+  policy::Subject out = pipeline::SubjectOf(place, std::move(as.model), std::move(as.parts), record.wall_us() / 1'000'000);
   const std::int64_t counted = record.has_deny() ? record.deny().counted_tokens() : record.request().counted_tokens();
   if (counted > 0) out.prompt_tokens = counted;
   if (counted == 0 && record.has_request()) out.prompt_tokens = record.request().input_tokens();  // Of the prompt as it was used: near it.
@@ -61,7 +86,12 @@ absl::Status KeepGoing(const HistoryPage& page) { return page.keep_going ? page.
 // One prompt. An error: no text that rules can judge.
 absl::Status Judge(const HistoryPage& page, const Candidate& candidate, const audit::OpenedRow& opened, explain::Tally& tally) {
   const v1::Record& record = opened.row.record;
-  const policy::Subject subject = SubjectOf(page, record);
+  std::optional<JudgedAs> as = ModelOf(page, record);
+  if (!as) {
+    tally.AddModelUnknown();
+    return absl::OkStatus();
+  }
+  const policy::Subject subject = SubjectOf(page, record, *std::move(as));
   TG_RETURN_IF_ERROR(explain::MessagesOf(opened.content.prompt()).status());
   v1::ChatRequest asked;
   *asked.mutable_messages() = opened.content.prompt();
@@ -164,7 +194,8 @@ absl::Status JudgeEnd(const HistoryPage& page, const Candidate& candidate, const
   const pipeline::RecordedReply reply = pipeline::RecordedReplyOf(end, contents);
   const bool wrote = std::any_of(reply.choices.begin(), reply.choices.end(), [](const auto& choice) { return !choice.texts.empty(); });
   if (!wrote && end.output_verdict().rules().empty() && reply.gaps.empty()) return absl::OkStatus();
-  const policy::Subject subject = SubjectOf(page, first);
+  std::optional<JudgedAs> as = ModelOf(page, first);  // Of a REQUEST, which has it.
+  const policy::Subject subject = SubjectOf(page, first, as ? *std::move(as) : JudgedAs());
   TG_ASSIGN(ReplyVerdict would, JudgeReply(*candidate.policies, subject, reply, tally));
   v1::Verdict was = end.output_verdict();
   if (candidate.against != nullptr) {

@@ -6,8 +6,10 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -38,6 +40,8 @@ struct HistoryPage {
   const directory::Shard* shard = nullptr;  // Has the names that rules and lines go by: today's.
   const directory::Team* team = nullptr;
   audit::ListFilter filter;
+  // The parts, as Snapshot::PartsOf, of a name that a caller used; nullopt: it is no model's today. Empty: all are models without adapters.
+  std::function<std::optional<std::vector<std::string>>(std::string_view)> parts_of;
   std::function<absl::Status()> keep_going;  // Asked between records; an error ends the work with it. May be empty.
 };
 

@@ -52,6 +52,7 @@ void Print(Context& context, const v1::ModelAlias& alias) {
   std::string text = fmt::format("{} leads to {}", alias.name(), Show(alias.targets()));
   if (alias.fallbacks_size() > 0) text += fmt::format(", else to {}", fmt::join(alias.fallbacks(), ", "));
   context.Print(fmt::format("{} (record {}); in force everywhere within a second\n", text, alias.record()));
+  for (const std::string& warning : alias.warnings()) context.err() << fmt::format("warning: {}\n", warning);
 }
 
 void Set(Context& context, const AliasOptions& options) {

@@ -125,6 +125,9 @@ void PrintChanges(Context& context, const v1::PolicyChanges& all, const std::str
   if (all.unreadable() > 0)
     context.Print(fmt::format("{} more prompts cannot be read: what is stored is not what was recorded; run tollgate audit verify\n",
                               ShowCount(all.unreadable())));
+  if (all.model_unknown() > 0)
+    context.Print(fmt::format("{} denied prompts are not judged anew: which model they were denied for is not on record\n",
+                              ShowCount(all.model_unknown())));
   for (const v1::ReplyGap& gap : all.reply_gaps()) context.Print(GapWords(gap));
 }
 

@@ -280,11 +280,17 @@ std::string ViewSummary(const v1::ViewBody& view) {
                      ShowCount(outcome.tokens().output()), view.reason());
 }
 
+// The model whose rules refused, where that is on record.
+std::string DeniedModel(const v1::DenyBody& deny) {
+  if (deny.model().empty() || deny.model() == deny.model_requested()) return deny.model_requested();
+  return fmt::format("{} (asked as {}{})", deny.model(), deny.model_requested(),
+                     deny.routed_by().empty() ? "" : ", sent to this model by rule " + deny.routed_by());
+}
+
 std::string OtherSummary(const v1::Record& record) {
   switch (record.body_case()) {
     case v1::Record::kDeny:
-      return fmt::format("{}, {}, {}", record.deny().model_requested(), record.deny().reason(),
-                         VerdictWords(record.deny().input_verdict()));
+      return fmt::format("{}, {}, {}", DeniedModel(record.deny()), record.deny().reason(), VerdictWords(record.deny().input_verdict()));
     case v1::Record::kSegmentBody:
       return fmt::format("segment {}, {} bytes, {} tokens so far", record.segment(), record.segment_body().size(),
                          record.segment_body().output_tokens());

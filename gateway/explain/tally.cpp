@@ -89,6 +89,7 @@ void Tally::Add(const v1::PolicyChanges& page) {
   changed_ += page.changed();
   erased_ += page.erased();
   unreadable_ += page.unreadable();
+  model_unknown_ += page.model_unknown();
   for (const std::string& question : page.not_asked()) AddNotAsked(question);
   for (const v1::VerdictChange& c : page.verdicts())
     Note(lines_[{c.team(), c.direction(), "", c.was(), c.would()}], c.count(), 0, 0, c.examples());
@@ -104,6 +105,7 @@ v1::PolicyChanges Tally::Changes() const {
   out.set_changed(changed_);
   out.set_erased(erased_);
   out.set_unreadable(unreadable_);
+  out.set_model_unknown(model_unknown_);
   for (const std::string& question : not_asked_) out.add_not_asked(question);
   const auto fill = [](const Key& key, const Line& line, auto& change) {
     change.set_team(std::get<0>(key));

@@ -36,6 +36,7 @@ class Tally {
   void Compare(std::string_view team, bool output, const v1::RecordPosition& at, const Said& was, const Said& would);
   void AddErased() { ++erased_; }
   void AddUnreadable() { ++unreadable_; }
+  void AddModelUnknown() { ++model_unknown_; }
   void AddNotAsked(const std::string& question);  // As Verdict::not_scanned names it.
   // A reply of which not all, or nothing, was judged. `why`: as in ReplyGap.
   void AddGap(const std::string& why, const v1::RecordPosition& at);
@@ -57,7 +58,7 @@ class Tally {
   void NoteOne(Line& line, const v1::RecordPosition& at) const;
 
   const int examples_max_;
-  std::int64_t judged_ = 0, replies_ = 0, changed_ = 0, erased_ = 0, unreadable_ = 0;
+  std::int64_t judged_ = 0, replies_ = 0, changed_ = 0, erased_ = 0, unreadable_ = 0, model_unknown_ = 0;
   std::map<Key, Line> lines_;
   std::map<std::string, Line> gaps_;
   std::set<std::string> not_asked_;

@@ -163,9 +163,9 @@ void FillOutput(const v1::ChatRequest& request, v1::RequestBody* body) {
   body->set_one_tool_call(OneCall(request));
 }
 
-void FillAdapters(const inference::ModelInfo& model, v1::RequestBody* body) {
+void FillAdapters(const inference::ModelInfo& model, google::protobuf::RepeatedPtrField<v1::AdapterInForce>* into) {
   for (const inference::AdapterInfo& adapter : model.adapters) {
-    v1::AdapterInForce* in_force = body->add_adapters();
+    v1::AdapterInForce* in_force = into->Add();
     in_force->set_name(adapter.name);
     in_force->set_sha256(std::string(base::View(adapter.sha256)));
     in_force->set_scale_millionths(Millionths(adapter.scale));

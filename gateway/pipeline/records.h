@@ -40,7 +40,7 @@ tollgate::v1::SamplingInForce ToProto(const inference::SamplingParams& sampling)
 // What the caller asked of the output beside its sampling. After `sampling` is set.
 void FillOutput(const tollgate::v1::ChatRequest& request, tollgate::v1::RequestBody* body);
 void FillDefaults(const DefaultsApplied& applied, tollgate::v1::RequestBody* body);
-void FillAdapters(const inference::ModelInfo& model, tollgate::v1::RequestBody* body);
+void FillAdapters(const inference::ModelInfo& model, google::protobuf::RepeatedPtrField<tollgate::v1::AdapterInForce>* into);
 // Adds what servers said that a sequence cost.
 void AddServerUsage(const inference::ReportedUsage& reported, tollgate::v1::ServerUsage& usage);
 // What leaves: the first reply's text as the content's own, the rest as parts.

@@ -206,10 +206,7 @@ async::Awaitable<absl::Status> Request::Record() {
   request_record_.set_wall_us(base::ToMicros(with_.clock->Wall()));
   v1::RequestBody* body = request_record_.mutable_request();
   if (call_.model() != model_.name) body->set_model_requested(call_.model());
-  body->set_model(model_.name);
   body->set_model_sha256(std::string(base::View(model_.sha256)));
-  FillAdapters(model_, body);
-  body->set_routed_by(routed_by_);
   body->set_justified(!call_.justification().empty());
   body->set_stream(writer_ != nullptr);
   body->set_input_tokens(static_cast<std::int64_t>(prompt_tokens_.size()));

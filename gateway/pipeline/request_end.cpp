@@ -80,6 +80,9 @@ Outcome<Reply> Request::Refuse(absl::Status status) {
 
 template <typename Body>
 void Request::FillJudged(Body* body) {
+  body->set_model(model_.name);
+  FillAdapters(model_, body->mutable_adapters());
+  body->set_routed_by(routed_by_);
   body->set_surface(std::string(Name(caller_.surface)));
   body->set_counted_tokens(counted_tokens_);
   FillContinues(before_, body);

@@ -39,7 +39,7 @@ std::string Short(std::string_view digest) { return base::HexEncode(digest).subs
 
 bool SameAdapters(const v1::RequestBody& recorded, const inference::ModelInfo& here) {
   v1::RequestBody now;
-  FillAdapters(here, &now);
+  FillAdapters(here, now.mutable_adapters());
   if (now.adapters_size() != recorded.adapters_size()) return false;
   for (int i = 0; i < now.adapters_size(); ++i) {
     const v1::AdapterInForce &a = now.adapters(i), &b = recorded.adapters(i);

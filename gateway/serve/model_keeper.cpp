@@ -219,6 +219,14 @@ bool ModelKeeper::IsConfigured(std::string_view model) const {
   return there && StandingOf(model).state == v1::MODEL_STATE_UNLOADED;
 }
 
+std::vector<std::string> ModelKeeper::Configured() const {
+  std::vector<std::string> out;
+  for (const auto& info : impl_->pool.models()) {
+    if (StandingOf(info.name).state == v1::MODEL_STATE_UNLOADED) out.push_back(info.name);
+  }
+  return out;
+}
+
 admin::ModelHost::Standing ModelKeeper::StandingOf(std::string_view model) const {
   Standing standing;
   {

@@ -34,6 +34,7 @@ class ModelKeeper final : public admin::ModelHost {
 
   absl::Status Check(const directory::Model& model) const override;
   bool IsConfigured(std::string_view model) const override;
+  std::vector<std::string> Configured() const override;
   Standing StandingOf(std::string_view model) const override;
   void Retry(std::string_view model) override;
 

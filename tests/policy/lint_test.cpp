@@ -218,6 +218,39 @@ TEST_CASE("Names in where are compared with those that exist") {
   CHECK(Told(MustLint(rules)).empty());
 }
 
+TEST_CASE("Models in where are compared with models, adapters and their sets, and aliases are told with the models that they lead to") {
+  LintOptions options;
+  options.known.models = {"qwen3", "qwen3:legal", "qwen3:tone", "llama3:8b", "gpt-x"};
+  options.known.aliases = {{"chat", {"qwen3"}}, {"both", {"qwen3", "llama3:8b"}}, {"secret", {}}, {"gpt-x", {"qwen3"}}};
+  const std::string rules =
+      "- {id: a, where: {model: chat}, detect: {keywords: globex}, do: flag}\n"
+      "- {id: b, where: {model: [both, qwen3]}, detect: {keywords: initech}, do: flag}\n"
+      "- {id: c, where: {model: qwen33}, detect: {keywords: hooli}, do: flag}\n"
+      "- {id: d, where: {model: [qwen3, \"qwen3:legal\", \"qwen3:legal+tone\", \"llama3:8b\"]}, detect: {keywords: umbrella}, do: flag}\n"
+      "- {id: e, where: {model: secret}, detect: {keywords: tyrell}, do: flag}\n"
+      "- {id: f, where: {model: gpt-x}, detect: {keywords: cyberdyne}, do: flag}\n"
+      "- {id: g, where: {model: \"qwen3:tone+legal\"}, detect: {keywords: wonka}, do: flag}\n"
+      "- {id: h, where: {model: somebody-elses}, detect: {keywords: stark}, do: flag}\n";
+  const std::string told = Told(MustLint(rules.c_str(), options));
+  CHECK_THAT(told, ContainsSubstring("error dead a: `chat` is an alias; rules go by the model that it leads to: qwen3"));
+  CHECK_THAT(told, ContainsSubstring("warning dead b: `both` is an alias; rules go by the model that it leads to: qwen3, llama3:8b"));
+  CHECK_THAT(told, ContainsSubstring("error dead c: there is no model 'qwen33'; did you mean 'qwen3'?"));
+  CHECK_THAT(told, ContainsSubstring("error dead e: `secret` is an alias; rules go by the model that it leads to"));
+  CHECK_THAT(told, ContainsSubstring("warning dead f: `gpt-x` is an alias"));                 // It acts where others lead to that model.
+  CHECK_THAT(told, ContainsSubstring("error dead g: there is no model 'qwen3:tone+legal'"));  // It is never called so.
+  CHECK_THAT(told, ContainsSubstring(
+                       "error dead h: there is no model 'somebody-elses', so it acts on nobody's requests; see `tollgate models list`"));
+  CHECK(told.find("dead d") == std::string::npos);
+  CHECK(Told(MustLint(rules.c_str())).find("dead") == std::string::npos);
+  options.known.models.clear();
+  CHECK(Told(MustLint(rules.c_str(), options)).find("no model") == std::string::npos);
+
+  const PolicySource source{"p", "version: 1\nname: p\nrules:\n" + rules};
+  const auto remarks = LintAsked({&source, 1}, options.known);
+  REQUIRE(remarks.ok());
+  CHECK(remarks->size() == 4);
+}
+
 TEST_CASE("Whom rules ask, and where they send requests, is compared with who is here") {
   LintOptions options;
   options.known.detectors = {"toxicity", "topics"};

@@ -240,3 +240,47 @@ TEST_CASE("An adapter is registered for a model that there is, restricted until 
   retire.set_name("qwen3");
   CHECK(world.Registry("operator", &Stub::RetireModel, retire, world.model).ok());
 }
+
+TEST_CASE("An alias over a name that rules are for is set with a warning that names them, by org") {
+  World world;
+  REQUIRE(world.Add("first", "gpt-x").ok());
+  REQUIRE(world.Add("first", "qwen3").ok());
+  v1::PutPolicyRequest put;
+  put.set_name("house");
+  put.set_yaml(
+      "version: 1\nname: house\nrules:\n"
+      "  - {id: guarded, where: {model: [gpt-x, qwen4]}, detect: {keywords: bluebird}, do: block}\n"
+      "  - {id: of-others, where: {model: qwen3}, detect: {keywords: heron}, do: block}\n"
+      "  - {id: of-all, detect: {keywords: falcon}, do: block}\n");
+  v1::StoredPolicy stored;
+  REQUIRE(world.Call("author", v1::Policy::NewStub(world.channel), &v1::Policy::Stub::Put, put, stored).ok());
+  v1::SetAliasRequest set;
+  set.set_name("gpt-x");
+  set.add_targets()->set_model("qwen3");
+  set.mutable_targets(0)->set_weight(1);
+  v1::ModelAlias alias;
+  REQUIRE(world.Registry("operator", &Stub::SetAlias, set, alias).ok());
+  REQUIRE(alias.warnings_size() == 1);
+  CHECK(alias.warnings(0) ==
+        "org acme: these rules are for a model of this name: guarded; `gpt-x` is an alias; rules go by the model that it leads to: qwen3");
+  set.mutable_targets(0)->set_model("gpt-x");
+  alias.Clear();
+  REQUIRE(world.Registry("operator", &Stub::SetAlias, set, alias).ok());
+  CHECK(alias.warnings().empty());  // It leads to the model of its name alone.
+  v1::RollbackAliasRequest back;
+  back.set_name("gpt-x");
+  back.set_reason("a test");
+  alias.Clear();
+  REQUIRE(world.Registry("operator", &Stub::RollbackAlias, back, alias).ok());
+  CHECK(alias.warnings_size() == 1);
+  v1::RemoveAliasRequest remove;
+  remove.set_name("gpt-x");
+  remove.set_reason("a test");
+  alias.Clear();
+  REQUIRE(world.Registry("operator", &Stub::RemoveAlias, remove, alias).ok());
+  CHECK(alias.warnings().empty());
+  set.set_name("chat");
+  set.mutable_targets(0)->set_model("qwen3");
+  REQUIRE(world.Registry("operator", &Stub::SetAlias, set, alias).ok());
+  CHECK(alias.warnings().empty());
+}

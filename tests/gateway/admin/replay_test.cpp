@@ -1,6 +1,7 @@
 // Replays and reports of shadows over the admin API, on records that a journal wrote and keys that can be destroyed.
 #include <catch2/matchers/catch_matchers_string.hpp>
 
+#include "gateway/directory/aliases.h"
 #include "tests/gateway/admin/replay_world.h"
 
 using namespace tollgate;
@@ -83,8 +84,8 @@ TEST_CASE("A replay and a shadow's report name what would have been asked of oth
 
 TEST_CASE("A replay judges the schema that an output was held to, and no grammar") {
   World world;
-  world.Record("acme", "fill it in", {}, R"({"const":"\u0062luebird"})");
-  world.Record("acme", "fill it in", {}, R"(root ::= "bluebird")");
+  world.Record("acme", "fill it in", {}, nullptr, R"({"const":"\u0062luebird"})");
+  world.Record("acme", "fill it in", {}, nullptr, R"(root ::= "bluebird")");
   const v1::PolicyChanges all = world.All("author", Ask(), &v1::Policy::Stub::Replay);
   CHECK(all.judged() == 2);
   CHECK(all.changed() == 1);
@@ -186,4 +187,52 @@ TEST_CASE("A shadow's report counts where it said otherwise, on prompts and repl
   CHECK(world.All("auditor", request, &v1::Policy::Stub::ShadowReport).judged() == 0);
   request.set_policy_digest("5a5a");
   CHECK(world.All("auditor", request, &v1::Policy::Stub::ShadowReport).judged() == 2);
+}
+
+TEST_CASE("A denied prompt is judged anew as of the model whose rules refused it; where that is not on record it is counted, not judged") {
+  World world;
+  const auto lead = Must(world.in.changes->SetAlias(world.in.cli, Must(directory::MakeAlias("chat", "qwen3=1", ""))));
+  REQUIRE(world.directory->WaitFor(lead.version, std::chrono::seconds(10)).ok());
+  const auto deny = [](const std::string& asked, const std::string& model, const std::string& rule) {
+    v1::DenyBody body;
+    body.set_model_requested(asked);
+    body.set_model(model);
+    body.mutable_input_verdict()->set_action("block");
+    v1::RuleOutcome& outcome = *body.mutable_input_verdict()->add_rules();
+    outcome.set_rule_id(rule);
+    outcome.set_action("block");
+    outcome.set_count(1);
+    return body;
+  };
+  v1::DenyBody by_alias = deny("chat", "qwen3", "of-model");
+  v1::DenyBody by_adapter = deny("chat", "qwen3:legal", "of-model");
+  by_adapter.add_adapters()->set_name("qwen3:legal");
+  v1::DenyBody by_rule = deny("tiny", "qwen3", "of-model");
+  by_rule.set_routed_by("to-qwen");
+  for (const v1::DenyBody* body : {&by_alias, &by_adapter, &by_rule}) world.Record("acme", "a bluebird", {}, body);
+  // From before.
+  const v1::DenyBody old_alias = deny("chat", "", "of-model");
+  const v1::DenyBody old_unknown = deny("gone", "", "of-model");
+  v1::DenyBody old_next = deny("configured", "", "of-configured");
+  old_next.set_continues(std::string(16, 'x'));
+  v1::DenyBody old_sent = deny("configured", "", "of-model");
+  old_sent.mutable_input_verdict()->add_rules()->set_effect("route qwen3");
+  for (const v1::DenyBody* body : {&old_alias, &old_unknown, &old_next, &old_sent}) world.Record("acme", "a bluebird", {}, body);
+  const v1::DenyBody old_model = deny("configured", "", "of-configured");
+  world.Record("acme", "a bluebird", {}, &old_model);
+
+  v1::ReplayPolicyRequest request = Ask();
+  request.set_page_size(1);
+  const std::string head = "version: 1\nname: house\nrules:\n";
+  const std::string configured = "  - {id: of-configured, where: {model: configured}, detect: {keywords: bluebird}, do: block}\n";
+  request.set_yaml(head + configured + "  - {id: of-model, where: {model: qwen3}, detect: {keywords: bluebird}, do: block}\n");
+  v1::PolicyChanges all = world.All("author", request, &v1::Policy::Stub::Replay);
+  CHECK(all.judged() == 4);
+  CHECK(all.changed() == 0);
+  CHECK(all.model_unknown() == 4);
+  CHECK(all.unreadable() == 0);
+  request.set_yaml(head + configured);  // Without the rule.
+  all = world.All("author", request, &v1::Policy::Stub::Replay);
+  CHECK(all.judged() == 4);
+  CHECK(all.changed() == 3);
 }

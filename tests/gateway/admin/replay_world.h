@@ -26,9 +26,9 @@ rules:
 struct ReplayWorld : Served {
   std::unique_ptr<v1::Policy::Stub> stub() { return v1::Policy::NewStub(channel); }
 
-  // A prompt on record that nothing was found in; its position.
+  // A prompt on record that nothing was found in, or one that was denied; its position. `form`: what its output was held to.
   audit::Position Record(const std::string& org, const std::string& text, const v1::ShadowVerdict& shadow = {},
-                         const std::string& form = "") {
+                         const v1::DenyBody* deny = nullptr, const std::string& form = "") {
     const auto place = *Must(directory->InForce())->FindKey(in.IdOf(org + "/app"));
     const base::RequestId request = base::RequestId::New();
     const auto key = Must(audit::MakeKeyAndWait(*root_keys, place.team->id, request, audit::Journal::kNoDeadline));
@@ -49,6 +49,11 @@ struct ReplayWorld : Served {
     if (!shadow.policy_digest().empty()) *entry.record.mutable_request()->mutable_shadow() = shadow;
     entry.content = audit::Seal(*key, {v1::RECORD_KIND_REQUEST, 1, 0}, content);
     entry.key = key->row();
+    if (deny != nullptr) {
+      entry.record.set_kind(v1::RECORD_KIND_DENY);
+      *entry.record.mutable_deny() = *deny;
+      entry.content = audit::Seal(*key, {v1::RECORD_KIND_DENY, 1, 0}, content);
+    }
     requests.push_back(request.ToString());
     keys.push_back(key);
     return Must(audit::AppendAndWait(*journal, std::move(entry), audit::Journal::kNoDeadline));

@@ -29,6 +29,7 @@ class FakeModels final : public admin::ModelHost {
  public:
   absl::Status Check(const directory::Model&) const override { return check; }
   bool IsConfigured(std::string_view model) const override { return model == "configured"; }
+  std::vector<std::string> Configured() const override { return {"configured"}; }
   Standing StandingOf(std::string_view) const override { return standing; }
   void Retry(std::string_view model) override { retried = model; }
 

@@ -1,3 +1,6 @@
+#include <catch2/matchers/catch_matchers_string.hpp>
+
+#include "gateway/directory/aliases.h"
 #include "tests/gateway/admin/served.h"
 #include "tests/support/grpc_reason.h"
 
@@ -283,4 +286,51 @@ TEST_CASE("A text is explained and a policy linted, as given or as in force") {
   v1::LintPolicyRequest lint;
   lint.set_yaml("rules: 7");
   CHECK(world.Call("author", stub(), &v1::Policy::Stub::Lint, lint, linted).error_code() == StatusCode::INVALID_ARGUMENT);
+}
+
+TEST_CASE("A policy that names an alias for a model is told so, and a text is explained and checked for models alone") {
+  World world;
+  auto stub = [&] { return v1::Policy::NewStub(world.channel); };
+  const auto lead = [&](const std::string& name, const std::string& targets) {
+    const auto made = Must(world.in.changes->SetAlias(world.in.cli, Must(directory::MakeAlias(name, targets, ""))));
+    REQUIRE(world.directory->WaitFor(made.version, std::chrono::seconds(10)).ok());
+  };
+  lead("chat", "configured=1");
+  const std::string sentence = "`chat` is an alias; rules go by the model that it leads to: configured";
+  v1::PutPolicyRequest put;
+  put.set_name("house");
+  put.set_yaml(
+      "version: 1\nname: house\nrules:\n"
+      "  - {id: of-alias, where: {model: chat}, detect: {keywords: bluebird}, do: block}\n"
+      "  - {id: of-nothing, where: {model: configurd}, detect: {keywords: heron}, do: block}\n"
+      "  - {id: of-model, where: {model: configured}, detect: {keywords: falcon}, do: block}\n");
+  v1::StoredPolicy stored;
+  REQUIRE(world.Call("author", stub(), &v1::Policy::Stub::Put, put, stored).ok());
+  REQUIRE(stored.warnings_size() == 2);
+  CHECK_THAT(stored.warnings(0), Catch::Matchers::EndsWith("rule of-alias: " + sentence));
+  v1::LintPolicyReply linted;
+  REQUIRE(world.Call("author", stub(), &v1::Policy::Stub::Lint, v1::LintPolicyRequest(), linted).ok());
+  std::string dead;
+  for (const auto& remark : linted.remarks()) dead += remark.check() == "dead" ? remark.rule_id() + ": " + remark.message() + "\n" : "";
+  CHECK(dead == "of-alias: " + sentence + "\nof-nothing: there is no model 'configurd'; did you mean 'configured'?\n");
+
+  v1::ExplainPolicyRequest explain;
+  explain.set_text("a bluebird");
+  explain.set_model("chat");
+  v1::ExplainPolicyReply explained;
+  grpc::Status status = world.Call("author", stub(), &v1::Policy::Stub::Explain, explain, explained);
+  CHECK(status.error_code() == StatusCode::INVALID_ARGUMENT);
+  CHECK(status.error_message() == "model: " + sentence + "; name a model");
+  v1::CheckPolicyRequest check;
+  check.add_messages()->add_parts("a bluebird");
+  check.set_model("chat");
+  v1::CheckPolicyReply checked;
+  status = world.Call("author", stub(), &v1::Policy::Stub::Check, check, checked);
+  CHECK(status.error_message() == "model: " + sentence + "; name a model");
+  explain.set_model("configured");
+  explain.set_text("a falcon");
+  REQUIRE(world.Call("author", stub(), &v1::Policy::Stub::Explain, explain, explained).ok());
+  CHECK(explained.outcome().action() == "block");
+  lead("configured", "configured=9 other=1");  // Which leads to the model too.
+  CHECK(world.Call("author", stub(), &v1::Policy::Stub::Explain, explain, explained).ok());
 }

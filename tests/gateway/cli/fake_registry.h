@@ -32,6 +32,7 @@ class FakeRegistry final : public v1::Registry::Service {
     *alias.mutable_targets() = request->targets();
     *alias.mutable_fallbacks() = request->fallbacks();
     *reply = alias;
+    if (request->name() == "ruled") reply->add_warnings("org acme: these rules are for a model of this name: guarded");
     return grpc::Status::OK;
   }
   grpc::Status RollbackAlias(grpc::ServerContext*, const v1::RollbackAliasRequest*, v1::ModelAlias* reply) override {

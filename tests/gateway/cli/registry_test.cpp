@@ -76,6 +76,9 @@ TEST_CASE("An alias is set with weights and fallbacks, rolled back, listed and r
   CHECK_THAT(set.err, ContainsSubstring("no model qwen4 is served here now") && !ContainsSubstring("no model smollm2"));
   CHECK(server.registry.alias.targets(1).weight() == 5);
   CHECK(server.Run({"models", "alias", "chat", "llama"}).out.starts_with("chat leads to llama (record"));
+  CHECK_THAT(server.Run({"models", "alias", "ruled", "llama"}).err, ContainsSubstring("warning: org acme: these rules are for"));
+  CHECK(server.Run({"models", "alias", "chat", "smollm2=95", "qwen4=5"}).err.find("these rules") == std::string::npos);
+  CHECK(server.Run({"models", "alias", "chat", "llama"}).code == kDone);
   CHECK_THAT(server.Run({"models", "aliases"}).out, ContainsSubstring("smollm2=95 qwen4=5"));
   CHECK(server.Run({"models", "rollback", "chat"}).code == kUsage);  // Without a reason.
   CHECK_THAT(server.Run({"models", "rollback", "chat", "--reason", "worse"}).out, ContainsSubstring("chat leads to smollm2=95 qwen4=5"));

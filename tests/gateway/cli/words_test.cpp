@@ -193,6 +193,12 @@ TEST_CASE("That a request was gone on with by another is told of both, and of re
   record.mutable_deny()->set_continues(id.Bytes());
   record.mutable_deny()->set_continues_model("qwen3");
   CHECK_THAT(Details(record), ContainsSubstring(before));
+  record.mutable_deny()->set_model_requested("chat");
+  CHECK_THAT(Details(record), ContainsSubstring("    chat, "));
+  record.mutable_deny()->set_model("smollm2");
+  CHECK_THAT(Details(record), ContainsSubstring("    smollm2 (asked as chat), "));
+  record.mutable_deny()->set_routed_by("long");
+  CHECK_THAT(Details(record), ContainsSubstring("    smollm2 (asked as chat, sent to this model by rule long), "));
   record.mutable_end()->set_reason("ENGINE_FAILED");
   CHECK_THAT(Details(record), !ContainsSubstring("gone on"));
   record.mutable_end()->set_continued_as(id.Bytes());

@@ -157,7 +157,12 @@ TEST_CASE("A rule for the model covers it with adapters; a rule for an adapter c
   };
   for (const char* model : {"script", "script:legal", "script:tone", "script:legal+tone"}) CHECK(blocked(model, "the falcon"));
   CHECK(blocked("script:legal", "the heron"));
-  CHECK(blocked("script:legal+tone", "the heron"));
+  CHECK(blocked("script:tone+legal", "the heron"));
+  const v1::DenyBody deny = world.journal.entries().back().record.deny();
+  CHECK(deny.model_requested() == "script:tone+legal");
+  CHECK(deny.model() == "script:legal+tone");
+  REQUIRE(deny.adapters_size() == 2);
+  CHECK(deny.adapters(0).name() == "script:legal");
   CHECK_FALSE(blocked("script:tone", "the heron"));
   CHECK_FALSE(blocked("script", "the heron"));
   world.CheckBooks();

@@ -58,6 +58,18 @@ TEST_CASE("Of two rules that send a request elsewhere the first one does, and bo
   }
 }
 
+TEST_CASE("A denial of a prompt that a rule sent elsewhere names the model whose rules refused it, and the rule") {
+  test::World world(
+      Policy("  - {id: to-big, detect: {keywords: tax}, do: {route: big}}\n"
+             "  - {id: not-on-big, where: {model: big}, detect: {keywords: tax}, do: block}\n"));
+  world.LoadModel("big");
+  CHECK(std::holds_alternative<Failure>(world.Chat(world.Ask("about tax"))));
+  const v1::DenyBody deny = world.journal.entries()[0].record.deny();
+  CHECK(deny.model_requested() == "script");
+  CHECK(deny.model() == "big");
+  CHECK(deny.routed_by() == "to-big");
+}
+
 TEST_CASE("A rule cannot send a request where its key may not go, or where there is no price") {
   const std::string text = "more than forty characters, to be sent elsewhere";
   {

@@ -164,6 +164,10 @@ rules:
   world.SetAlias("chat", "other=1", "script");
   world.SetAlias("gone", "nowhere=1", "script");
   CHECK(ReasonOf(world.Chat(world.Ask("hello", "chat"))) == "POLICY_BLOCKED");
+  const v1::DenyBody deny = world.journal.entries()[0].record.deny();
+  CHECK(deny.model_requested() == "chat");
+  CHECK(deny.model() == "other");
+  CHECK(deny.adapters().empty());
   CHECK(RouteOf(world.Chat(world.Ask("hello", "gone"))) == "alias=gone; model=script; fallback=1");
 }
 

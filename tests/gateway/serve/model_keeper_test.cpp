@@ -111,6 +111,7 @@ TEST_CASE("Models come and go as the registry says; those of tollgate.yaml stay"
   CHECK_FALSE(world.Loaded("one"));
   CHECK(keeper.Loading().empty());
   CHECK(keeper.IsConfigured("configured"));
+  CHECK(keeper.Configured() == std::vector<std::string>{"configured"});
   CHECK_FALSE(keeper.IsConfigured("two"));
 
   world.registry.Put(Scripted("one", true));
