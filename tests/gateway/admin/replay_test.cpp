@@ -217,7 +217,8 @@ TEST_CASE("A denied prompt is judged anew as of the model whose rules refused it
   old_next.set_continues(std::string(16, 'x'));
   v1::DenyBody old_sent = deny("configured", "", "of-model");
   old_sent.mutable_input_verdict()->add_rules()->set_effect("route qwen3");
-  for (const v1::DenyBody* body : {&old_alias, &old_unknown, &old_next, &old_sent}) world.Record("acme", "a bluebird", {}, body);
+  for (const v1::DenyBody* body : std::initializer_list<const v1::DenyBody*>{&old_alias, &old_unknown, &old_next, &old_sent})
+    world.Record("acme", "a bluebird", {}, body);
   const v1::DenyBody old_model = deny("configured", "", "of-configured");
   world.Record("acme", "a bluebird", {}, &old_model);
 
