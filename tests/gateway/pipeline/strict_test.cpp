@@ -165,7 +165,7 @@ TEST_CASE("What stands between a record and its replay is told, the coarsest fir
   model.strict = {"llama 1", "CPU zen4", 3, 128, 2048, "f16"};
   v1::RequestBody recorded;
   recorded.set_model_sha256(std::string(base::View(model.sha256)));
-  pipeline::FillAdapters(model, &recorded);
+  pipeline::FillAdapters(model, recorded.mutable_adapters());
   *recorded.mutable_strict() = pipeline::RunOf(*model.strict, "1.2.3");
   CHECK(pipeline::ObstacleTo(recorded, model, "1.2.3").reason.empty());
   struct Row {
