@@ -48,8 +48,6 @@ using Ranges = GrammarRules::Ranges;
 using Items = std::vector<Element>;
 using Body = std::vector<Items>;  // Alternatives.
 
-bool IsNamePart(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-'; }
-
 class Parser {
  public:
   // `bounded`: as a caller's.

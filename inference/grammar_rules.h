@@ -23,6 +23,9 @@ struct GrammarRules {
   std::uint32_t root = 0;                         // A rule.
 };
 
+// Whether a rule's name may hold it.
+inline bool IsNamePart(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-'; }
+
 // All characters that are in none of the ranges, which may stand in any order; but for surrogates and NUL.
 GrammarRules::Ranges OtherCharacters(GrammarRules::Ranges ranges);
 

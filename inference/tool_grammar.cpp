@@ -12,6 +12,7 @@
 
 #include <fmt/format.h>
 
+#include "inference/grammar_rules.h"
 #include "inference/json_schema.h"
 
 namespace tollgate::inference {
@@ -73,8 +74,6 @@ absl::StatusOr<SchemaGrammar> CallGrammar(std::span<const ForcedTool> tools, con
   TG_ASSIGN(std::string grammar, JsonSchemaGrammar(json::serialize(json::object{{"anyOf", std::move(calls)}})));
   return SchemaGrammar{std::move(grammar), whole};
 }
-
-bool IsNamePart(char c) { return absl::ascii_isalnum(static_cast<unsigned char>(c)) || c == '-'; }
 
 // The same grammar, each of its rules under another name.
 std::string Renamed(std::string_view gbnf, std::string_view prefix) {

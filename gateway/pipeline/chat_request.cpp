@@ -55,7 +55,7 @@ absl::StatusOr<std::vector<std::int32_t>> ChatRequest::TokensOf(const std::strin
 
 absl::Status ChatRequest::LayOut(std::span<const policy::Message> prompt) {
   TG_ASSIGN(form_, FormUsed(call_, inspection_.prompt));
-  TG_ASSIGN(held_calls_, HeldCalls(call_, inspection_.prompt, form_, model_));
+  TG_ASSIGN(output_grammar_, OutputGrammar(call_, inspection_.prompt, form_, model_));
   TG_ASSIGN(prompt_tokens_, TokensOf(model_.name, inspection_.prompt));
   // A system prompt that policy changed is no published one any more.
   if (inspection_.prompt.front().parts == prompt.front().parts)
@@ -80,7 +80,7 @@ absl::Status ChatRequest::CheckRoom() {
 void ChatRequest::FillRequest(v1::RequestBody& body, v1::SealedContent& content) const {
   *body.mutable_sampling() = ToProto(sampling_);
   FillOutput(call_, &body);
-  body.set_schema_in_part(!held_calls_.whole || IsHeldInPart(form_));
+  body.set_schema_in_part(!output_grammar_.whole);
   if (SyntaxOf(call_, model_).thinks) body.set_max_reasoning_tokens(static_cast<std::int32_t>(ThoughtTokensMax()));
   body.set_published_tokens(published_tokens_);
   if (IsStrict(call_)) {
@@ -163,12 +163,7 @@ inference::SequenceRequest ChatRequest::Sequence() const {
                                       .sampling = sampling_,
                                       .stop = {call_.stop().begin(), call_.stop().end()},
                                       .max_tokens = max_tokens_};
-  FillOutput(call_, form_, sequence);
-  if (!held_calls_.gbnf.empty()) {
-    sequence.json = false;
-    sequence.grammar = held_calls_.gbnf;
-    sequence.grammar_is_ours = true;
-  }
+  FillOutput(call_, output_grammar_, sequence);
   return sequence;
 }
 

@@ -48,9 +48,9 @@ class ChatRequest final : public Request {
   absl::Status Submit(Sequences& sequences);
 
   inference::SamplingParams sampling_;
-  std::int64_t published_tokens_ = 0;    // Of the prompt's.
-  tollgate::v1::OutputForm form_;        // As policy left it.
-  inference::SchemaGrammar held_calls_;  // Empty: the output is not held to calls.
+  std::int64_t published_tokens_ = 0;  // Of the prompt's.
+  tollgate::v1::OutputForm form_;      // As policy left it.
+  inference::SchemaGrammar output_grammar_;
   OutputPlan plan_;
   std::optional<RelayContext> context_;
   std::unique_ptr<Relay> relay_;  // Once the pool has taken it.

@@ -13,7 +13,6 @@
 #include "gateway/pipeline/strict.h"
 #include "gateway/pipeline/tool_prompt.h"
 #include "inference/grammar.h"
-#include "inference/schema_part.h"
 
 namespace tollgate::pipeline {
 namespace {
@@ -264,22 +263,12 @@ inference::SamplingParams ToSampling(const v1::Sampling& s, std::uint64_t seed) 
   return out;
 }
 
-void FillOutput(const v1::ChatRequest& request, const v1::OutputForm& form, inference::SequenceRequest& sequence) {
+void FillOutput(const v1::ChatRequest& request, const inference::SchemaGrammar& grammar, inference::SequenceRequest& sequence) {
   for (const v1::LogitBias& bias : request.logit_bias()) sequence.logit_bias.push_back({bias.token(), bias.bias()});
   sequence.logprobs = request.logprobs() ? request.top_logprobs() : -1;
-  sequence.json = form.json_object();
-  sequence.grammar = form.grammar();
-  if (!form.has_json_schema()) return;
-  auto grammar = inference::HoldToSchema(form.json_schema(), form.strict());
-  TG_CHECK(grammar.ok(), "a schema that was checked does not convert");
-  sequence.grammar = std::move(grammar->gbnf);
-  sequence.grammar_is_ours = true;
-}
-
-bool IsHeldInPart(const v1::OutputForm& form) {
-  if (!form.has_json_schema() || form.strict()) return false;
-  const auto grammar = inference::HoldToSchema(form.json_schema(), false);
-  return grammar.ok() && !grammar->whole;
+  sequence.grammar_is_ours = !grammar.gbnf.empty();
+  sequence.grammar = sequence.grammar_is_ours ? grammar.gbnf : request.output_form().grammar();
+  sequence.json = !sequence.grammar_is_ours && request.output_form().json_object();
 }
 
 }  // namespace tollgate::pipeline

@@ -8,6 +8,7 @@
 
 #include "base/status.h"
 #include "inference/pool.h"
+#include "inference/schema_part.h"
 #include "policy/verdict.h"
 #include "tollgate/v1/inference.pb.h"
 
@@ -53,9 +54,7 @@ void ToProto(std::span<const policy::Message> messages, google::protobuf::Repeat
 // With every default filled in; `seed` is used where the request names none.
 inference::SamplingParams ToSampling(const tollgate::v1::Sampling& sampling, std::uint64_t seed);
 
-// Bias and log-probabilities of a request that ValidateFor let pass, and its form as policy left it (tool_prompt.h's FormUsed).
-void FillOutput(const tollgate::v1::ChatRequest& request, const tollgate::v1::OutputForm& form, inference::SequenceRequest& sequence);
-// Whether that form is less than the schema that was asked for: something of it cannot be enforced.
-bool IsHeldInPart(const tollgate::v1::OutputForm& form);
+// Bias, log-probabilities and form of a request that ValidateFor let pass; `grammar`: tool_prompt.h's OutputGrammar.
+void FillOutput(const tollgate::v1::ChatRequest& request, const inference::SchemaGrammar& grammar, inference::SequenceRequest& sequence);
 
 }  // namespace tollgate::pipeline

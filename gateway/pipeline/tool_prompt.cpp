@@ -96,16 +96,20 @@ std::vector<inference::ForcedTool> HeldTo(const v1::ChatRequest& request, const 
   return out;
 }
 
+// Empty where no schema is asked for.
+absl::StatusOr<inference::SchemaGrammar> FormGrammar(const v1::OutputForm& form) {
+  if (!form.has_json_schema()) return inference::SchemaGrammar{};
+  return inference::HoldToSchema(form.json_schema(), form.strict());
+}
+
 // The grammar of calls of `tools`, or of a form beside them.
 absl::StatusOr<inference::SchemaGrammar> GrammarOf(const v1::ChatRequest& request, std::span<const inference::ForcedTool> tools,
-                                                   const v1::OutputForm& its_form, const inference::ModelInfo& model) {
+                                                   const v1::OutputForm& form, const inference::ModelInfo& model) {
   if (!CallsOrForm(request)) return inference::ToolGrammar(model.tools, tools, !OneCall(request), model.opens_thinking);
   TG_ASSIGN(inference::SchemaGrammar calls, inference::ToolGrammar(model.tools, tools, !OneCall(request), false));
-  inference::SchemaGrammar form{std::string(inference::JsonGrammar())};
-  if (its_form.has_json_schema()) {
-    TG_ASSIGN(form, inference::HoldToSchema(its_form.json_schema(), its_form.strict()));
-  }
-  return inference::CallsOrForm(std::move(calls), form);
+  TG_ASSIGN(inference::SchemaGrammar beside, FormGrammar(form));
+  if (beside.gbnf.empty()) beside.gbnf = inference::JsonGrammar();
+  return inference::CallsOrForm(std::move(calls), beside);
 }
 
 // How many messages policy put before those of the request.
@@ -249,7 +253,7 @@ absl::StatusOr<v1::OutputForm> FormUsed(const v1::ChatRequest& request, std::spa
   policy::AddJson(form.json_schema(), parts);
   if (used.back().parts == parts) return form;
   form.set_json_schema(policy::JsonOf(used.back().parts, 0, form.json_schema()));
-  const absl::Status held = inference::HoldToSchema(form.json_schema(), form.strict()).status();
+  const absl::Status held = FormGrammar(form).status();
   if (held.ok()) return form;
   return BadField(
       "response_format",
@@ -321,9 +325,9 @@ inference::OutputSyntax SyntaxOf(const v1::ChatRequest& request, const inference
   return syntax;
 }
 
-absl::StatusOr<inference::SchemaGrammar> HeldCalls(const v1::ChatRequest& request, std::span<const policy::Message> used,
-                                                   const v1::OutputForm& form, const inference::ModelInfo& model) {
-  if (!UsesTools(request)) return inference::SchemaGrammar{};
+absl::StatusOr<inference::SchemaGrammar> OutputGrammar(const v1::ChatRequest& request, std::span<const policy::Message> used,
+                                                       const v1::OutputForm& form, const inference::ModelInfo& model) {
+  if (!UsesTools(request)) return FormGrammar(form);
   const std::vector<inference::ToolDefinition> tools = ToolsUsed(request, used);
   for (int i = 0; i < request.tools_size(); ++i) {
     if (tools[static_cast<std::size_t>(i)].name == request.tools(i).name()) continue;
@@ -332,7 +336,7 @@ absl::StatusOr<inference::SchemaGrammar> HeldCalls(const v1::ChatRequest& reques
                     kNotApplicable);
   }
   const std::vector<inference::ForcedTool> held = HeldTo(request, tools);
-  if (held.empty()) return inference::SchemaGrammar{};
+  if (held.empty()) return FormGrammar(form);
   for (const inference::ForcedTool& tool : held) {
     const auto same = [&](const v1::Tool& t) { return t.name() == tool.name; };
     const v1::Tool& came = *std::find_if(request.tools().begin(), request.tools().end(), same);

@@ -49,10 +49,11 @@ std::int64_t BytesOf(const tollgate::v1::ChatRequest& request);
 
 // How the output is to be read. REQUIRES: validated.
 inference::OutputSyntax SyntaxOf(const tollgate::v1::ChatRequest& request, const inference::ModelInfo& model);
-// The grammar of calls that the output is held to, of the tools as policy left them in `used`: where calls are forced, or where the output
-// is either calls or `form` (which is in it then); its text is empty where it is neither. INVALID_ARGUMENT (POLICY_NOT_APPLICABLE): policy
-// changed the name of a tool that may be called, or left a schema that no call can be held to. REQUIRES: validated.
-absl::StatusOr<inference::SchemaGrammar> HeldCalls(const tollgate::v1::ChatRequest& request, std::span<const policy::Message> used,
-                                                   const tollgate::v1::OutputForm& form, const inference::ModelInfo& model);
+// The grammar that the output is held to: of calls that are forced, of calls or `form` (FormUsed's) where it may be either, or of its
+// schema; tools as policy left them in `used`. Its text is empty where nothing of these is asked for. INVALID_ARGUMENT
+// (POLICY_NOT_APPLICABLE): policy changed the name of a tool that may be called, or left a schema that no call can be held to. REQUIRES:
+// validated.
+absl::StatusOr<inference::SchemaGrammar> OutputGrammar(const tollgate::v1::ChatRequest& request, std::span<const policy::Message> used,
+                                                       const tollgate::v1::OutputForm& form, const inference::ModelInfo& model);
 
 }  // namespace tollgate::pipeline

@@ -5,6 +5,7 @@
 #include "base/error_detail.h"
 #include "gateway/pipeline/prompt.h"
 #include "gateway/pipeline/raw_tail.h"
+#include "gateway/pipeline/tool_prompt.h"
 
 using namespace tollgate;
 namespace v1 = tollgate::v1;
@@ -89,17 +90,21 @@ TEST_CASE("A schema becomes the pool's grammar, and one that cannot be enforced 
   model.grammars = true;
   REQUIRE(pipeline::ValidateFor(request, model).ok());
   inference::SequenceRequest sequence;
-  pipeline::FillOutput(request, request.output_form(), sequence);
+  auto grammar = pipeline::OutputGrammar(request, pipeline::PolicyPrompt(request), request.output_form(), model);
+  REQUIRE(grammar.ok());
+  pipeline::FillOutput(request, *grammar, sequence);
   CHECK(sequence.grammar.starts_with("root ::= "));
   CHECK(sequence.grammar_is_ours);
   CHECK_FALSE(sequence.json);
   CHECK(sequence.logprobs == -1);
-  CHECK_FALSE(pipeline::IsHeldInPart(request.output_form()));
+  CHECK(grammar->whole);
   request.mutable_output_form()->set_json_schema(R"({"properties":{"a":{"type":"string","pattern":"x"}}})");
   REQUIRE(pipeline::ValidateFor(request, model).ok());
-  pipeline::FillOutput(request, request.output_form(), sequence);
+  grammar = pipeline::OutputGrammar(request, pipeline::PolicyPrompt(request), request.output_form(), model);
+  REQUIRE(grammar.ok());
+  pipeline::FillOutput(request, *grammar, sequence);
   CHECK(sequence.grammar.find(R"("\"a\":" ws string ws)") != std::string::npos);
-  CHECK(pipeline::IsHeldInPart(request.output_form()));
+  CHECK_FALSE(grammar->whole);
   request.mutable_output_form()->set_strict(true);
   const absl::Status refused = pipeline::ValidateFor(request, model);
   CHECK(base::DetailOf(refused)->param == "response_format");

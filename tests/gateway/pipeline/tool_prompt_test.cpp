@@ -64,7 +64,7 @@ std::vector<policy::Message> Judged(const std::string& detect, const std::string
 
 // The grammar of forced calls, of tools that policy let be.
 std::string Calls(const v1::ChatRequest& request, const inference::ModelInfo& model) {
-  const auto calls = pipeline::HeldCalls(request, pipeline::PolicyPrompt(request), request.output_form(), model);
+  const auto calls = pipeline::OutputGrammar(request, pipeline::PolicyPrompt(request), request.output_form(), model);
   REQUIRE(calls.ok());
   return calls->gbnf;
 }
@@ -129,7 +129,7 @@ TEST_CASE("Beside a form the output is calls or the form, where the model can be
   CHECK(pipeline::ValidateToolsFor(request, Model(ToolStyle::kHermes)).ok());
   CHECK(ParamOf(pipeline::ValidateToolsFor(request, Model(ToolStyle::kHermes, false))) == "response_format");
   CHECK(ParamOf(pipeline::ValidateToolsFor(request, Model(ToolStyle::kDeepSeek))) == "response_format");
-  const auto held = pipeline::HeldCalls(request, pipeline::PolicyPrompt(request), request.output_form(), Model(ToolStyle::kHermes));
+  const auto held = pipeline::OutputGrammar(request, pipeline::PolicyPrompt(request), request.output_form(), Model(ToolStyle::kHermes));
   REQUIRE(held.ok());
   CHECK_FALSE(held->whole);
   CHECK(held->gbnf.find("<tool_call>") != std::string::npos);
@@ -139,19 +139,18 @@ TEST_CASE("Beside a form the output is calls or the form, where the model can be
   CHECK_FALSE(syntax.thinks);
 
   request.mutable_output_form()->set_strict(true);
-  CHECK_FALSE(pipeline::HeldCalls(request, pipeline::PolicyPrompt(request), request.output_form(), Model(ToolStyle::kHermes)).ok());
+  CHECK_FALSE(pipeline::OutputGrammar(request, pipeline::PolicyPrompt(request), request.output_form(), Model(ToolStyle::kHermes)).ok());
   request.mutable_output_form()->set_json_object(true);
-  CHECK(pipeline::HeldCalls(request, pipeline::PolicyPrompt(request), request.output_form(), Model(ToolStyle::kHermes))->whole);
+  CHECK(pipeline::OutputGrammar(request, pipeline::PolicyPrompt(request), request.output_form(), Model(ToolStyle::kHermes))->whole);
 
   // Who must call gives no form.
   request.mutable_tool_choice()->set_required(true);
   CHECK(pipeline::ValidateToolsFor(request, Model(ToolStyle::kDeepSeek)).ok());
-  CHECK(
-      pipeline::HeldCalls(request, pipeline::PolicyPrompt(request), request.output_form(), Model(ToolStyle::kHermes))->gbnf.find("form") ==
-      std::string::npos);
+  CHECK(pipeline::OutputGrammar(request, pipeline::PolicyPrompt(request), request.output_form(), Model(ToolStyle::kHermes))
+            ->gbnf.find("form") == std::string::npos);
   CHECK(pipeline::SyntaxOf(request, Model(ToolStyle::kHermes, true, true)).thinks);
   request.mutable_tool_choice()->set_none(true);
-  CHECK(pipeline::HeldCalls(request, pipeline::PolicyPrompt(request), request.output_form(), Model(ToolStyle::kHermes))->gbnf.empty());
+  CHECK(pipeline::OutputGrammar(request, pipeline::PolicyPrompt(request), request.output_form(), Model(ToolStyle::kHermes))->gbnf.empty());
   CHECK(pipeline::SyntaxOf(request, Model(ToolStyle::kHermes, true, true)).plain());
 }
 
@@ -164,7 +163,7 @@ TEST_CASE("What the model has no place for, or cannot be held to, is refused by 
   CHECK(ParamOf(pipeline::ValidateToolsFor(request, Model(ToolStyle::kHermes, false))) == "tool_choice");
   request.mutable_tools(0)->set_parameters(R"({"type":"object","properties":{"q":{"type":"string","pattern":"a"}}})");
   CHECK(pipeline::ValidateToolsFor(request, Model(ToolStyle::kHermes)).ok());
-  CHECK_FALSE(pipeline::HeldCalls(request, pipeline::PolicyPrompt(request), request.output_form(), Model(ToolStyle::kHermes))->whole);
+  CHECK_FALSE(pipeline::OutputGrammar(request, pipeline::PolicyPrompt(request), request.output_form(), Model(ToolStyle::kHermes))->whole);
   request.mutable_tools(0)->set_strict(true);
   CHECK(ParamOf(pipeline::ValidateToolsFor(request, Model(ToolStyle::kHermes))) == "tools");
   request.clear_tool_choice();
@@ -266,7 +265,7 @@ TEST_CASE("A forced call is held to the tools as policy left them") {
   request.mutable_tool_choice()->set_required(true);
   const inference::ModelInfo model = Model(ToolStyle::kHermes);
   const auto with = [&](const std::string& detect, const std::string& action) {
-    return pipeline::HeldCalls(request, Judged(detect, action, pipeline::PolicyPrompt(request)), request.output_form(), model);
+    return pipeline::OutputGrammar(request, Judged(detect, action, pipeline::PolicyPrompt(request)), request.output_form(), model);
   };
   const auto calls = with("{keywords: [Ada Lovelace]}", "replace, replacement: SOMEBODY");
   REQUIRE(calls.ok());
