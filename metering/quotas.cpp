@@ -159,7 +159,7 @@ void Quotas::Reserve(Admission& admission, std::int64_t input_tokens, std::int64
   {
     base::Lock lock(core_->mu);
     const base::MonoTime now = core_->clock.Mono();
-    decided = core_->TryReserve(admission.impl_, input_tokens, output_tokens, now, &result);
+    decided = core_->TryReserve(admission.impl_, input_tokens, output_tokens, now, now + core_->options.lease_wait, &result);
     if (!decided && core_->waiting.size() >= core_->options.waiting_max) {
       decided = true;
       result = TooManyWaiting();

@@ -41,8 +41,9 @@ struct Quotas::Core {
   Reservation Take(const std::shared_ptr<Admission::Impl>& admission, const Few<Want>& wants, std::int64_t input, std::int64_t output)
       REQUIRES(mu);
   void GiveFragment(Bucket& b, std::int64_t least, base::MonoTime now) REQUIRES(mu);
+  std::int64_t OutputToHave(const Few<Want>& wants, std::int64_t input, std::int64_t output, base::MonoTime now) const REQUIRES(mu);
   bool TryReserve(const std::shared_ptr<Admission::Impl>& admission, std::int64_t input, std::int64_t output, base::MonoTime now,
-                  absl::StatusOr<Reservation>* result) REQUIRES(mu);
+                  base::MonoTime deadline, absl::StatusOr<Reservation>* result) REQUIRES(mu);
   bool TryExtend(Reservation::Impl& reservation, std::int64_t want, base::MonoTime now, absl::StatusOr<Extension>* result) REQUIRES(mu);
   void Finish(Reservation::Impl& reservation, Reservation::State state, std::int64_t used) REQUIRES(mu);
   void DropAdmission(Admission::Impl& admission) REQUIRES(mu);
@@ -50,7 +51,9 @@ struct Quotas::Core {
 
   // quotas_lease.cpp.
   void Wait(Waiter waiter, base::MonoTime now, After& after) REQUIRES(mu);
+  bool TryAgain(Waiter& waiter, base::MonoTime now, After& after) REQUIRES(mu);
   void RunWaiters(base::MonoTime now, After& after) REQUIRES(mu);
+  void EndLateReserves(base::MonoTime now, After& after) REQUIRES(mu);
   void FailWaiters(const std::function<bool(const Waiter&)>& which, const absl::Status& status, After& after) REQUIRES(mu);
   void StartExchange(base::MonoTime now, bool renew, After& after) REQUIRES(mu);
   LeaseAsk AskFor(Bucket& b, base::MonoTime now) REQUIRES(mu);

@@ -31,25 +31,35 @@ void Quotas::Core::Wait(Waiter waiter, base::MonoTime now, After& after) {
   StartExchange(now, true, after);
 }
 
+// False: it waits on.
+bool Quotas::Core::TryAgain(Waiter& w, base::MonoTime now, After& after) {
+  if (w.admission != nullptr) {
+    auto result = std::make_shared<absl::StatusOr<Reservation>>();
+    if (!TryReserve(w.admission, w.input, w.output, now, w.deadline, result.get())) return false;
+    after.push_back([done = std::move(w.reserved), result] { done(std::move(*result)); });
+  } else {
+    absl::StatusOr<Extension> result;
+    if (!TryExtend(*w.reservation, w.want, now, &result)) return false;
+    after.push_back([done = std::move(w.extended), result = std::move(result)] { done(result); });
+  }
+  return true;
+}
+
 // Tries every waiting call again.
 void Quotas::Core::RunWaiters(base::MonoTime now, After& after) {
   for (Bucket* b : soon) b->wanted = 0;
   std::deque<Waiter> still;
   for (Waiter& w : waiting) {
-    if (w.admission != nullptr) {
-      auto result = std::make_shared<absl::StatusOr<Reservation>>();
-      if (TryReserve(w.admission, w.input, w.output, now, result.get())) {
-        after.push_back([done = std::move(w.reserved), result] { done(std::move(*result)); });
-        continue;
-      }
-    } else {
-      absl::StatusOr<Extension> result;
-      if (TryExtend(*w.reservation, w.want, now, &result)) {
-        after.push_back([done = std::move(w.extended), result = std::move(result)] { done(result); });
-        continue;
-      }
-    }
-    still.push_back(std::move(w));
+    if (!TryAgain(w, now, after)) still.push_back(std::move(w));
+  }
+  waiting.swap(still);
+}
+
+// Those that waited for more output than the leases here have take what there is.
+void Quotas::Core::EndLateReserves(base::MonoTime now, After& after) {
+  std::deque<Waiter> still;
+  for (Waiter& w : waiting) {
+    if (w.admission == nullptr || w.deadline > now || !TryAgain(w, now, after)) still.push_back(std::move(w));
   }
   waiting.swap(still);
 }
@@ -144,6 +154,7 @@ void Quotas::Core::OnReply(base::MonoTime sent, absl::StatusOr<LeaseReply> reply
         b->unsure = true;
         Queue(*b, later);
       }
+      RunWaiters(now, after);  // What a lease has may be used while the store is away.
       FailWaiters([](const Waiter&) { return true; }, fenced ? LeasesLost() : StoreAway(), after);
     }
     in_flight = false;
@@ -210,6 +221,7 @@ void Quotas::Core::Tick() {
     {
       base::Lock lock(mu);
       const base::MonoTime now = clock.Mono();
+      if (first) EndLateReserves(now, after);
       if (first) FailWaiters([&](const Waiter& w) { return w.deadline <= now; }, StoreSlow(), after);
       if (sweep_at > 0 || now >= next_sweep) Sweep(now);
       more = sweep_at > 0;

@@ -196,9 +196,19 @@ void Quotas::Core::GiveFragment(Bucket& b, std::int64_t least, base::MonoTime no
   Queue(b, later);
 }
 
-// Decides a Reserve, or returns false: it has to wait for the store, which is then told what is wanted.
+// Of the output, what all that nothing more can be had of still have; at least one, without which nothing is reserved.
+std::int64_t Quotas::Core::OutputToHave(const Few<Want>& wants, std::int64_t input, std::int64_t output, base::MonoTime now) const {
+  for (const Want& want : wants) {
+    const Bucket& b = *want.bucket;
+    if (want.tokens && output > 1 && Exhausted(b, now)) output = std::clamp<std::int64_t>(b.available - input, 1, output);
+  }
+  return output;
+}
+
+// Decides a Reserve, or returns false: it has to wait for the store, which is then told what is wanted. Where the quotas have more than
+// the leases here, it waits for all of its output; past the deadline, and while the store is away, it takes what the leases have.
 bool Quotas::Core::TryReserve(const std::shared_ptr<Admission::Impl>& admission, std::int64_t input, std::int64_t output,
-                              base::MonoTime now, absl::StatusOr<Reservation>* result) {
+                              base::MonoTime now, base::MonoTime deadline, absl::StatusOr<Reservation>* result) {
   const auto decide = [&](absl::StatusOr<Reservation> with) {
     *result = std::move(with);
     return true;
@@ -210,12 +220,14 @@ bool Quotas::Core::TryReserve(const std::shared_ptr<Admission::Impl>& admission,
   const Few<Want> wants = WantsOf(*admission, input + std::min<std::int64_t>(output, 1), now);
   const auto cannot = wants.empty() ? std::nullopt : CannotSpend(now);
   if (cannot && !cannot->ok()) return decide(*cannot);
-  bool wait = cannot.has_value();
+  const std::int64_t all = input + OutputToHave(wants, input, output, now);
+  bool lacks = cannot.has_value(), wait = lacks;
   const Want* strictest = nullptr;  // Of those that refuse, the one that refuses longest.
   for (const Want& want : wants) {
     const Bucket& b = *want.bucket;
+    wait = wait || (want.tokens && b.available < all);
     if (b.available >= want.least) continue;
-    wait = true;
+    lacks = wait = true;
     const bool refuses = want.least > b.rule->amount || Exhausted(b, now);
     if (refuses && (strictest == nullptr || b.window.end > strictest->bucket->window.end)) strictest = &want;
   }
@@ -224,11 +236,13 @@ bool Quotas::Core::TryReserve(const std::shared_ptr<Admission::Impl>& admission,
     for (const Want& want : wants) GiveFragment(*want.bucket, want.least, now);
     return decide(refusal);
   }
-  if (!wait) return decide(Take(admission, wants, input, output));
-  if (now < down_until) return decide(StoreAway());
+  const bool patient = now < deadline && now >= down_until;
+  if (!wait || (!lacks && !patient)) return decide(Take(admission, wants, input, output));
+  if (!patient) return decide(now < down_until ? StoreAway() : StoreSlow());
   for (const Want& want : wants) {
-    if (want.tokens) want.bucket->wanted += input + output;  // A request is asked for as `pending`.
-    Queue(*want.bucket, soon);
+    Bucket& b = *want.bucket;
+    if (want.tokens) b.wanted += all;  // A request is asked for as `pending`.
+    if (cannot || b.available < (want.tokens ? all : want.least)) Queue(b, soon);
   }
   return false;
 }
