@@ -30,6 +30,8 @@ struct Quotas::Core {
   std::optional<absl::Status> CannotSpend(base::MonoTime now) const REQUIRES(mu);
   Bucket* Current(RuleState& state, base::WallTime wall, base::MonoTime now) REQUIRES(mu);
   void Retire(RuleState& state) REQUIRES(mu);
+  void GiveExcess(Bucket& b) REQUIRES(mu);
+  void SetRule(Bucket& b, const std::shared_ptr<const QuotaRule>& rule) REQUIRES(mu);
   void Queue(Bucket& b, BucketQueue& on) REQUIRES(mu);
   void Unqueue(Bucket& b);
   bool Idle() const REQUIRES(mu) { return soon.empty() && later.empty(); }
@@ -62,6 +64,7 @@ struct Quotas::Core {
   void Sweep(base::MonoTime now) REQUIRES(mu);
   void SweepOne(Bucket& b, base::MonoTime now) REQUIRES(mu);
   void Erase(Bucket& b) REQUIRES(mu);
+  std::unique_ptr<RuleState> StateOf(const QuotaRule& rule) REQUIRES(swap_order);
   RuleSwap PrepareSwap(const QuotaRules& next) REQUIRES(swap_order);
   void Swap(RuleSwap& swap) REQUIRES(swap_order);
   void EditBuckets(const RuleSwap& swap) REQUIRES(swap_order);

@@ -23,6 +23,11 @@ constexpr milliseconds kRenewAfter{1'000};
 constexpr milliseconds kClockAfter{30'000};  // With no lease to renew, the database's time is still asked.
 constexpr std::int64_t kDemandSeconds = 2;
 
+// But for its amount and its name.
+bool SameLimit(const QuotaRule& a, const QuotaRule& b) {
+  return a.scope.kind == b.scope.kind && a.scope.id == b.scope.id && a.meter == b.meter && a.window == b.window;
+}
+
 }  // namespace
 
 void Quotas::Core::Wait(Waiter waiter, base::MonoTime now, After& after) {
@@ -115,7 +120,7 @@ void Quotas::Core::StartExchange(base::MonoTime now, bool renew, After& after) {
 
 void Quotas::Core::Apply(Bucket& b, const LeaseState& state, base::MonoTime now) {
   b.in_flight = false;
-  b.unsure = false;
+  b.unsure = b.lowered = false;
   const bool closed = std::exchange(b.closing, false) && state.granted == 0;
   if (closed) b.spent = 0;  // The lease is forgotten, and with it what was spent of it.
   b.available = state.granted - b.held - b.spent - b.give;
@@ -123,10 +128,7 @@ void Quotas::Core::Apply(Bucket& b, const LeaseState& state, base::MonoTime now)
   b.lease = state.number;
   b.known = true;
   b.known_at = now;
-  if (state.debited > b.rule->amount && b.available > 0) {  // The rule was lowered: only what is left of the new amount may be spent.
-    b.give += std::exchange(b.available, 0);
-    Queue(b, later);
-  }
+  GiveExcess(b);
   if (closed && b.retired && b.refs == 0 && b.queue == nullptr) Erase(b);
 }
 
@@ -232,6 +234,24 @@ void Quotas::Core::Tick() {
   }
 }
 
+// Of a rule that is new, or is set again while requests still run under it.
+std::unique_ptr<RuleState> Quotas::Core::StateOf(const QuotaRule& rule) {
+  if (rule.meter == Meter::kConcurrent) {
+    base::Lock lock(mu);
+    for (auto& old : graveyard) {
+      if (old->rule->id != rule.id || !SameLimit(*old->rule, rule)) continue;
+      std::swap(old, graveyard.back());
+      auto state = std::move(graveyard.back());
+      graveyard.pop_back();
+      return state;
+    }
+  }
+  auto state = std::make_unique<RuleState>();
+  state->rule = std::make_shared<const QuotaRule>(rule);
+  state->meter = rule.meter;
+  return state;
+}
+
 // New rules: a rule that stays keeps its state. Whoever swaps is alone with `rules`, and with what is not yet in by_scope.
 RuleSwap Quotas::Core::PrepareSwap(const QuotaRules& next) {
   RuleSwap swap;
@@ -241,7 +261,7 @@ RuleSwap Quotas::Core::PrepareSwap(const QuotaRules& next) {
     const auto old = rules.find(rule.id);
     if (old != rules.end()) {
       const QuotaRule& was = *old->second->rule;
-      if (was.scope.kind == rule.scope.kind && was.scope.id == rule.scope.id && was.meter == rule.meter && was.window == rule.window) {
+      if (SameLimit(was, rule)) {
         state = std::move(old->second);
         if (was.amount != rule.amount || was.scope.name != rule.scope.name) {
           swap.edited[rule.id] = {state.get(), std::make_shared<const QuotaRule>(rule)};
@@ -250,9 +270,8 @@ RuleSwap Quotas::Core::PrepareSwap(const QuotaRules& next) {
       }
     }
     if (state == nullptr) {
-      state = std::make_unique<RuleState>();
-      state->rule = std::make_shared<const QuotaRule>(rule);
-      state->meter = rule.meter;
+      state = StateOf(rule);
+      swap.edited[rule.id] = {state.get(), std::make_shared<const QuotaRule>(rule)};
     }
     swap.by_scope[ScopeKey{rule.scope.kind, rule.scope.id}].push_back(state.get());
     kept[rule.id] = std::move(state);
@@ -278,9 +297,9 @@ void Quotas::Core::Swap(RuleSwap& swap) {
   swapping.store(false, std::memory_order_relaxed);
 }
 
-// A lowered rule gives its lease back, so that the next one is cut to the new amount. A window that is over keeps the amount it ended with,
-// unless that was lowered. Like a sweep in stretches, from the last bucket to the first: the place of one that is erased meanwhile is taken
-// by one from behind.
+// A lowered rule gives its lease back, so that the next one is cut to the new amount, and so does one that is set again lower than when it
+// was removed. A window that is over keeps the amount it ended with, unless that was lowered. Like a sweep in stretches, from the last
+// bucket to the first: the place of one that is erased meanwhile is taken by one from behind.
 void Quotas::Core::EditBuckets(const RuleSwap& swap) {
   std::size_t left = swap.edited.empty() ? 0 : std::numeric_limits<std::size_t>::max();
   while (left > 0) {
@@ -291,12 +310,8 @@ void Quotas::Core::EditBuckets(const RuleSwap& swap) {
       Bucket& b = *all[--left];
       const auto found = swap.edited.find(b.rule->id);
       if (found == swap.edited.end()) continue;
-      const std::int64_t was = b.rule->amount, is = found->second.rule->amount;
-      if (is >= was && !b.window.Holds(wall)) continue;
-      b.rule = found->second.rule;
-      if (is >= was) continue;
-      if (b.available > 0) b.give += std::exchange(b.available, 0);
-      Queue(b, later);
+      const auto& rule = found->second.rule;
+      if (rule->amount < b.rule->amount || b.window.Holds(wall)) SetRule(b, rule);
     }
   }
 }

@@ -56,7 +56,23 @@ void Quotas::Core::Retire(RuleState& state) {
   state.current = nullptr;
 }
 
-// The bucket of the window that is open now. A clock that stepped back finds the old one again.
+// Where a rule was lowered, no more may be spent of what was granted before than the store says is left of the new amount.
+void Quotas::Core::GiveExcess(Bucket& b) {
+  if (b.available <= 0 || !(b.lowered || (b.known && b.debited > b.rule->amount))) return;
+  b.give += std::exchange(b.available, 0);
+  Queue(b, later);
+}
+
+void Quotas::Core::SetRule(Bucket& b, const std::shared_ptr<const QuotaRule>& rule) {
+  const bool lowers = b.rule != nullptr && rule->amount < b.rule->amount;
+  b.rule = rule;
+  if (!lowers) return;
+  b.lowered = true;
+  Queue(b, later);
+  GiveExcess(b);
+}
+
+// The bucket of the window that is open now. A clock that stepped back finds the old one again, and a rule that is set again its own.
 Bucket* Quotas::Core::Current(RuleState& state, base::WallTime wall, base::MonoTime now) {
   if (state.current != nullptr && state.current->window.Holds(wall)) return state.current;
   Retire(state);
@@ -68,7 +84,7 @@ Bucket* Quotas::Core::Current(RuleState& state, base::WallTime wall, base::MonoT
     slot->index = all.size();
     all.push_back(slot.get());
   }
-  slot->rule = state.rule;
+  SetRule(*slot, state.rule);
   slot->window = window;
   slot->retired = false;
   slot->owner = &state;
@@ -290,6 +306,7 @@ void Quotas::Core::Finish(Reservation::Impl& reservation, Reservation::State sta
     b->held -= reservation.tokens;
     b->spent += used;
     b->available += reservation.tokens - used;
+    GiveExcess(*b);
     --b->refs;
   }
   reservation.buckets.clear();
@@ -314,6 +331,7 @@ void Quotas::Core::CloseUnits(Admission::Impl& admission) {
     if (unit.taken) {
       --b.held;
       (admission.counted ? b.spent : b.available) += 1;
+      GiveExcess(b);
     } else {
       --b.pending;
     }

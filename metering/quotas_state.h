@@ -62,6 +62,7 @@ struct Bucket {
   bool in_flight = false;
   bool unsure = false;         // An exchange got no answer.
   bool closing = false;        // It asked to close.
+  bool lowered = false;        // Its rule was, since the store last answered.
   bool retired = false;        // Its window is over, or its rule is gone.
   RuleState* owner = nullptr;  // Whose current bucket this is.
   std::size_t index = 0;       // In Core::all.
@@ -133,7 +134,7 @@ struct RuleSwap {
     RuleState* state = nullptr;
     std::shared_ptr<const QuotaRule> rule;
   };
-  std::unordered_map<base::Uuid, Edit, base::UuidHash> edited;  // Another amount or name.
+  std::unordered_map<base::Uuid, Edit, base::UuidHash> edited;  // Another amount or name, or new: perhaps one that was removed before.
   std::unordered_map<ScopeKey, Few<RuleState*, 3>, KeyHash> by_scope;
   std::vector<std::unique_ptr<RuleState>> removed;
 };

@@ -1,11 +1,13 @@
 // Random histories of several instances over one store: requests at every stage, lost answers, pauses, crashes and adoptions, windows that
-// roll, rules that change. After each step no window has more used and held than its rule ever allowed; at the end every lease is home.
+// roll, rules that change, go and come again. After each step no window has more used and held than its rule ever allowed, and nothing that
+// was given leaves more used and held than the rule in force allows; at the end every lease is home.
 #include <catch2/catch_test_macros.hpp>
 
 #include <algorithm>
 #include <list>
 #include <map>
 #include <random>
+#include <set>
 
 #include "metering/quotas.h"
 #include "tests/support/fake_leases.h"
@@ -44,11 +46,13 @@ struct Instance {
 
 class Simulation {
  public:
-  Simulation(std::uint64_t seed, int instances) : random_(seed) {
+  // `edits`: that many steps more of a hundred change a rule.
+  Simulation(std::uint64_t seed, int instances, int edits = 0) : random_(seed), edits_(edits) {
     const Scope org{Scope::Kind::kOrg, base::Uuid::NewV7(), "acme"}, team{Scope::Kind::kTeam, base::Uuid::NewV7(), "search"};
     scopes_ = {team, org};
     rules_ = {{base::Uuid::NewV7(), org, Meter::kTokens, Window::kMonth, 4000},
               {base::Uuid::NewV7(), team, Meter::kTokens, Window::kMinute, 700},
+              {base::Uuid::NewV7(), org, Meter::kTokens, Window::kMinute, 900},
               {base::Uuid::NewV7(), team, Meter::kRequests, Window::kMinute, 25},
               {base::Uuid::NewV7(), team, Meter::kConcurrent, Window::kNone, 40}};
     store_.SetHolders(instances);
@@ -68,11 +72,12 @@ class Simulation {
 
   void Start(const Holder& holder) {
     instances_.push_back(std::make_unique<Instance>(clock_, store_, holder));
-    instances_.back()->quotas.SetRules(*QuotaRules::Make(rules_));
+    instances_.back()->quotas.SetRules(InForce());
   }
 
   void Step() {
     Instance& at = *instances_[static_cast<std::size_t>(Any(static_cast<std::int64_t>(instances_.size())))];
+    if (edits_ > 0 && Any(100) < edits_) return Edit();
     const std::int64_t dice = Any(100);
     if (dice < 22) return Begin(at);
     if (dice < 52) return Touch(at);
@@ -93,14 +98,21 @@ class Simulation {
     request->admission = *std::move(admission);
     request->input = Any(60);
     at.requests.push_back(request);
-    at.quotas.Reserve(request->admission, request->input, Any(20), [request](absl::StatusOr<Reservation> r) {
+    at.quotas.Reserve(request->admission, request->input, Any(20), [this, &at, request](absl::StatusOr<Reservation> r) {
       request->failed = !r.ok();
       if (!r.ok()) return;
       request->reservation = *std::move(r);
       request->reserved = true;
       request->held = request->reservation.tokens();
       request->holds = request->reservation.holds();
+      if (request->held > 0) Given(at, *request);
     });
+  }
+
+  void Given(const Instance& at, const Request& request) {
+    for (const Hold& hold : request.holds) {
+      if (!at.fenced && MeterOf(hold.quota) == Meter::kTokens) given_.insert(hold);
+    }
   }
 
   // Something happens to one of the instance's requests.
@@ -126,9 +138,10 @@ class Simulation {
     }
     if (dice < 5 && !request->extending) {
       request->extending = true;
-      at.quotas.Extend(request->reservation, 1 + Any(40), [request](absl::StatusOr<Extension> e) {
+      at.quotas.Extend(request->reservation, 1 + Any(40), [this, &at, request](absl::StatusOr<Extension> e) {
         request->extending = false;
         if (e.ok()) request->held += e->granted;
+        if (e.ok() && e->granted > 0) Given(at, *request);
       });
     } else if (dice < 7) {
       if (!at.fenced) request->segment_output = Any(request->held - request->input + 1);
@@ -161,14 +174,30 @@ class Simulation {
     }
   }
 
-  Meter MeterOf(const base::Uuid& quota) const {
-    return std::find_if(rules_.begin(), rules_.end(), [&](const QuotaRule& r) { return r.id == quota; })->meter;
+  const QuotaRule& RuleOf(const base::Uuid& quota) const {
+    return *std::find_if(rules_.begin(), rules_.end(), [&](const QuotaRule& r) { return r.id == quota; });
+  }
+  Meter MeterOf(const base::Uuid& quota) const { return RuleOf(quota).meter; }
+
+  std::shared_ptr<const QuotaRules> InForce() const {
+    std::vector<QuotaRule> rules;
+    for (const QuotaRule& rule : rules_) {
+      if (!removed_.contains(rule.id)) rules.push_back(rule);
+    }
+    return *QuotaRules::Make(rules);
   }
 
+  // An amount changes, or a rule goes, or comes again with another amount.
   void Edit() {
-    QuotaRule& rule = rules_[static_cast<std::size_t>(Any(3))];
-    rule.amount = std::max<std::int64_t>(0, rule.amount * (50 + Any(120)) / 100 + Any(20));
-    for (const auto& instance : instances_) instance->quotas.SetRules(*QuotaRules::Make(rules_));
+    QuotaRule& rule = rules_[static_cast<std::size_t>(Any(4))];
+    const bool was_removed = removed_.erase(rule.id) > 0;
+    if (!was_removed && Any(3) == 0) {
+      removed_.insert(rule.id);
+    } else {
+      rule.amount = std::max<std::int64_t>(0, rule.amount * (50 + Any(was_removed ? 60 : 120)) / 100 + Any(20));
+    }
+    const auto rules = InForce();
+    for (const auto& instance : instances_) instance->quotas.SetRules(rules);
   }
 
   // The instance is dead, or cut off, and its log adopted: open requests are settled at their last segment, its leases come home. A new
@@ -198,6 +227,11 @@ class Simulation {
       for (const auto& r : instance->requests) AddHeld(*r, committed);
       for (const Request& r : instance->orphans) AddHeld(r, committed);
     }
+    for (const Hold& hold : std::exchange(given_, {})) {
+      if (removed_.contains(hold.quota)) continue;
+      INFO("the window that begins at " << base::FormatRfc3339(hold.window_start));
+      REQUIRE(committed[{hold.quota, hold.window_start}] <= RuleOf(hold.quota).amount);
+    }
     auto balances = store_.balances();
     for (const auto& [key, n] : committed) {
       REQUIRE(n <= balances[key]);
@@ -226,20 +260,23 @@ class Simulation {
       const auto found = used_.find(key);
       const std::int64_t used = found == used_.end() ? 0 : found->second;
       REQUIRE(debited >= used);
-      const WindowSpan window = WindowAt(WindowOf(key.quota), key.start);
+      const WindowSpan window = WindowAt(RuleOf(key.quota).window, key.start);
       if (window.Holds(clock_.Wall())) REQUIRE(debited == used);  // Nothing is stranded in a window that goes on.
     }
   }
 
-  Window WindowOf(const base::Uuid& quota) const {
-    return std::find_if(rules_.begin(), rules_.end(), [&](const QuotaRule& r) { return r.id == quota; })->window;
-  }
+  struct Earlier {
+    bool operator()(const Hold& a, const Hold& b) const { return std::pair(a.quota, a.window_start) < std::pair(b.quota, b.window_start); }
+  };
 
   std::mt19937_64 random_;
+  const int edits_;
   base::ManualClock clock_{std::chrono::sys_days(std::chrono::year(2026) / 11 / 25) + 22h};
   test::FakeLeaseStore store_;
   std::vector<Scope> scopes_;
   std::vector<QuotaRule> rules_;
+  std::set<base::Uuid> removed_;      // Of these.
+  std::set<Hold, Earlier> given_;     // In what since the last check more was given.
   std::map<Key, std::int64_t> most_;  // The largest amount in force while the window was open.
   std::map<Key, std::int64_t> used_;
   std::map<Holder, std::map<Key, std::int64_t>> used_by_;
@@ -252,6 +289,15 @@ TEST_CASE("No history of instances, faults, crashes and edits spends more than a
     const std::uint64_t run = seed + static_cast<std::uint64_t>(i);
     INFO("TOLLGATE_SEED=" << run);
     Simulation(run, 1 + static_cast<int>(run % 4)).Run(1500);
+  }
+}
+
+TEST_CASE("However often limits are lowered, removed and set again, nothing is given beyond the amount in force") {
+  const std::uint64_t seed = test::Seed();
+  for (int i = 0; i < 4 * test::Loops(); ++i) {
+    const std::uint64_t run = seed + static_cast<std::uint64_t>(i);
+    INFO("TOLLGATE_SEED=" << run);
+    Simulation(run, 2 + static_cast<int>(run % 3), 5).Run(1500);
   }
 }
 
