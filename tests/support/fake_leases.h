@@ -78,6 +78,13 @@ class FakeLeaseStore {
     for (const auto& [key, granted] : found->second) sum += granted;
     return sum;
   }
+  // Of the holder's lease, while it has one.
+  std::int32_t number(const metering::Holder& holder, const Key& key) const {
+    base::Lock lock(mu_);
+    const auto found = numbers_.find(holder);
+    if (found == numbers_.end() || !found->second.contains(key)) return 0;
+    return found->second.at(key);
+  }
   int exchanges() const {
     base::Lock lock(mu_);
     return exchanges_;
