@@ -82,8 +82,7 @@ class FakeLeaseStore {
   std::int32_t number(const metering::Holder& holder, const Key& key) const {
     base::Lock lock(mu_);
     const auto found = numbers_.find(holder);
-    if (found == numbers_.end() || !found->second.contains(key)) return 0;
-    return found->second.at(key);
+    return found == numbers_.end() || !found->second.contains(key) ? 0 : found->second.at(key);
   }
   int exchanges() const {
     base::Lock lock(mu_);
@@ -110,7 +109,6 @@ class FakeLeases final : public metering::Leases {
       : store_(store), clock_(clock), holder_(holder), queued_(queued) {}
 
   metering::Holder holder() const override { return holder_; }
-
   void Exchange(std::vector<metering::LeaseAsk> asks, Done done) override {
     if (queued_) {
       jobs_.emplace_back(std::move(asks), std::move(done));
@@ -121,8 +119,7 @@ class FakeLeases final : public metering::Leases {
 
   std::size_t queued() const { return jobs_.size(); }
   void SetAway(bool away) { away_ = away; }
-  // The store's clock is so far before the instance's.
-  void SetAhead(std::chrono::microseconds by) { ahead_ = by; }
+  void SetAhead(std::chrono::microseconds by) { ahead_ = by; }  // The store's clock, before the instance's.
 
   // Answers the oldest exchange; false if there is none. Queued mode, one thread.
   bool Deliver(Answer answer = Answer::kDone) {
