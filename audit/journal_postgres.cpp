@@ -41,12 +41,12 @@ class Opened final : public PostgresJournal {
         clock_(options_.clock != nullptr ? *options_.clock : base::SystemClock()),
         clock_check_(clock_),
         queue_({options_.queue_rows_max, options_.queue_bytes_max}) {}
-  ~Opened() override { Stop(); }
+  ~Opened() override { Stop(true); }
 
   absl::Status Start();
   void Append(Entry entry, std::chrono::steady_clock::time_point deadline, Done done) override;
   Health health() const override;
-  void Stop() override;
+  void Stop(bool home) override;
   base::InstanceId instance() const override { return state_->instance(); }
   std::int32_t log_id() const override { return log_id_; }
   std::int64_t epoch() const override { return epoch_; }
@@ -226,13 +226,13 @@ Health Opened::health() const {
   return {};
 }
 
-void Opened::Stop() {
+void Opened::Stop(bool home) {
   if (std::exchange(stopped_, true)) return;
   // Nothing is destroyed here: others may still be appending or reading figures.
   if (adopter_ != nullptr) adopter_->Stop();
   if (teller_ != nullptr) teller_->Stop();
   const auto deadline = std::chrono::steady_clock::now() + options_.stop_timeout;
-  if (writer_ != nullptr) writer_->Finish(deadline, teller_ != nullptr && teller_->told());
+  if (writer_ != nullptr) writer_->Finish(deadline, home && teller_ != nullptr && teller_->told());
   queue_.FailAll(base::Unavailable("this instance has shut down: nothing more is recorded here; try another"));
   queue_.Stop();
   if (watch_.joinable()) watch_.join();

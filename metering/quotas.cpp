@@ -252,21 +252,19 @@ bool Quotas::Ready() {
   return core_->clock_known && !core_->fenced && !core_->stopping && core_->clock.Mono() >= core_->down_until;
 }
 
-void Quotas::Close(std::chrono::milliseconds wait) {
+bool Quotas::Close(std::chrono::milliseconds wait) {
   After after;
   {
     base::Lock lock(core_->mu);
-    core_->stopping = true;
-    for (auto& [key, b] : core_->buckets) {
-      if (b->available <= 0) continue;
-      b->give += std::exchange(b->available, 0);
-      core_->Queue(*b, core_->later);
-    }
+    core_->stopping = true;  // An exchange that is on its way asks for more: its answer goes back as well.
+    for (auto& [key, b] : core_->buckets) core_->GiveAll(*b);
     core_->StartExchange(core_->clock.Mono(), false, after);
   }
   Run(after);
   base::Lock lock(core_->mu);
-  core_->changed.wait_for(lock.native(), wait, [&]() REQUIRES(core_->mu) { return (!core_->in_flight && core_->Idle()) || core_->fenced; });
+  const auto all_went = [&]() REQUIRES(core_->mu) { return !core_->in_flight && core_->Idle(); };
+  core_->changed.wait_for(lock.native(), wait, [&]() REQUIRES(core_->mu) { return all_went() || core_->fenced; });
+  return all_went();
 }
 
 }  // namespace tollgate::metering

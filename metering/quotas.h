@@ -136,8 +136,9 @@ class Quotas {
   void StartTicking();  // Runs Tick on a thread of its own every options.tick, until destruction.
   void Tick();          // Renews and gives back leases, ends waits. For tests and for owners with a timer of their own.
   bool Ready();         // The store has been reached lately: this instance may spend.
-  // Refuses from now on and gives unspent leases back, waiting for the store at most `wait`. For an orderly stop.
-  void Close(std::chrono::milliseconds wait);
+  // Refuses from now on and gives unspent leases back, waiting for the store at most `wait`; false: some may still count as spent, until
+  // the log is adopted. For an orderly stop.
+  bool Close(std::chrono::milliseconds wait);
 
   struct Core;
 

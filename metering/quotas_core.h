@@ -25,17 +25,21 @@ struct Quotas::Core {
   base::WallTime DatabaseTime(base::MonoTime now) const REQUIRES(mu) {
     return db_time + std::chrono::floor<std::chrono::microseconds>(now - db_at);
   }
+  bool IsFresh(const Bucket& b, base::MonoTime now) const REQUIRES(mu) { return now - b.known_at < options.recheck; }
   bool Exhausted(const Bucket& b, base::MonoTime now) const REQUIRES(mu);
+  static bool IsBeyond(const Bucket& b, std::int64_t least);
   absl::Status Refusal(const Bucket& b, base::MonoTime now, std::int64_t need) const REQUIRES(mu);
   std::optional<absl::Status> CannotSpend(base::MonoTime now) const REQUIRES(mu);
   Bucket* Current(RuleState& state, base::WallTime wall, base::MonoTime now) REQUIRES(mu);
   void Retire(RuleState& state) REQUIRES(mu);
+  void GiveAll(Bucket& b) REQUIRES(mu);
   void GiveExcess(Bucket& b) REQUIRES(mu);
   void SetRule(Bucket& b, const std::shared_ptr<const QuotaRule>& rule) REQUIRES(mu);
   void Queue(Bucket& b, BucketQueue& on) REQUIRES(mu);
   void Unqueue(Bucket& b);
   bool Idle() const REQUIRES(mu) { return soon.empty() && later.empty(); }
   void Draw(Bucket& b, std::int64_t n) REQUIRES(mu);
+  void DrawUnit(Bucket& b) REQUIRES(mu);
   void Resolve(Admission::Impl& admission) REQUIRES(mu);
   Few<RuleState*> RulesOf(std::span<const Scope> scopes, Admission::Impl& admission) const;  // REQUIRES rules_mu, not mu.
   absl::StatusOr<Admission> Admit(std::shared_ptr<Admission::Impl> impl, const Few<RuleState*>& rules, base::MonoTime now) REQUIRES(mu);

@@ -86,11 +86,11 @@ void Quotas::Core::FailWaiters(const std::function<bool(const Waiter&)>& which, 
 // The ask of one bucket. What it holds beyond need is a guess: two seconds of demand, doubled while it runs dry within a second.
 LeaseAsk Quotas::Core::AskFor(Bucket& b, base::MonoTime now) {
   LeaseAsk ask{.quota = b.rule->id, .meter = b.rule->meter, .window = b.window, .amount = b.rule->amount};
-  const std::int64_t wanted = b.wanted + b.pending;
+  const std::int64_t wanted = stopping ? 0 : b.wanted + b.pending;
   if (wanted > 0) ask.need = std::clamp<std::int64_t>(wanted - b.available, 0, b.rule->amount);
   const bool dry = b.known && now - b.asked_at < kRenewAfter && b.available < b.target / 2;
   b.target = std::min(std::max(2 * ask.need, dry ? b.target * 2 : b.target), b.rule->amount);
-  if (b.give == 0 && !b.retired) ask.want = std::max<std::int64_t>(b.target - b.available, 0);
+  if (b.give == 0 && !b.retired && !stopping) ask.want = std::max<std::int64_t>(b.target - b.available, 0);
   ask.give = std::exchange(b.give, 0);
   ask.close = b.retired && b.refs == 0 && b.available <= 0 && !b.unsure;  // Unsure, there may be more to give back.
   b.wanted = 0;
@@ -121,13 +121,14 @@ void Quotas::Core::StartExchange(base::MonoTime now, bool renew, After& after) {
 void Quotas::Core::Apply(Bucket& b, const LeaseState& state, base::MonoTime now) {
   b.in_flight = false;
   b.unsure = b.lowered = false;
-  const bool closed = std::exchange(b.closing, false) && state.granted == 0;
-  if (closed) b.spent = 0;  // The lease is forgotten, and with it what was spent of it.
+  const bool closed = std::exchange(b.closing, false) && (state.granted == 0 || state.number != b.lease);
+  if (closed) b.spent = 0;  // The lease is forgotten, and with it what was spent of it; where its rule was set again, there is another.
   b.available = state.granted - b.held - b.spent - b.give;
   b.debited = state.debited;
   b.lease = state.number;
   b.known = true;
   b.known_at = now;
+  if (stopping) GiveAll(b);
   GiveExcess(b);
   if (closed && b.retired && b.refs == 0 && b.queue == nullptr) Erase(b);
 }
@@ -170,7 +171,7 @@ void Quotas::Core::SweepOne(Bucket& b, base::MonoTime now) {
   if (b.in_flight) return;
   if (b.unsure) return Queue(b, later);
   if (b.retired) {
-    if (b.available > 0 && b.refs == 0) b.give += std::exchange(b.available, 0);
+    if (b.refs == 0) GiveAll(b);
     if (b.refs == 0 || b.give > 0) Queue(b, later);
     return;
   }

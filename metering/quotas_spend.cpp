@@ -19,7 +19,12 @@ constexpr std::chrono::milliseconds kFragmentEvery{1'000};
 
 // The store said that nothing is left, and not long ago.
 bool Quotas::Core::Exhausted(const Bucket& b, base::MonoTime now) const {
-  return b.known && b.debited >= b.rule->amount && now - b.known_at < options.recheck;
+  return b.known && b.debited >= b.rule->amount && IsFresh(b, now);
+}
+
+// So many are neither here nor left, as the store last said, which may be long ago.
+bool Quotas::Core::IsBeyond(const Bucket& b, std::int64_t least) {
+  return b.known && least > b.available + std::max<std::int64_t>(b.rule->amount - b.debited, 0);
 }
 
 absl::Status Quotas::Core::Refusal(const Bucket& b, base::MonoTime now, std::int64_t need) const {
@@ -56,11 +61,15 @@ void Quotas::Core::Retire(RuleState& state) {
   state.current = nullptr;
 }
 
-// Where a rule was lowered, no more may be spent of what was granted before than the store says is left of the new amount.
-void Quotas::Core::GiveExcess(Bucket& b) {
-  if (b.available <= 0 || !(b.lowered || (b.known && b.debited > b.rule->amount))) return;
+void Quotas::Core::GiveAll(Bucket& b) {
+  if (b.available <= 0) return;
   b.give += std::exchange(b.available, 0);
   Queue(b, later);
+}
+
+// Where a rule was lowered, no more may be spent of what was granted before than the store says is left of the new amount.
+void Quotas::Core::GiveExcess(Bucket& b) {
+  if (b.lowered || (b.known && b.debited > b.rule->amount)) GiveAll(b);
 }
 
 void Quotas::Core::SetRule(Bucket& b, const std::shared_ptr<const QuotaRule>& rule) {
@@ -95,8 +104,12 @@ Bucket* Quotas::Core::Current(RuleState& state, base::WallTime wall, base::MonoT
 void Quotas::Core::Draw(Bucket& b, std::int64_t n) {
   b.available -= n;
   b.held += n;
-  b.drawn += n;
   if (b.available < b.target / 2 && !(b.known && b.debited >= b.rule->amount)) Queue(b, soon);
+}
+
+void Quotas::Core::DrawUnit(Bucket& b) {
+  Draw(b, 1);
+  ++b.drawn;
 }
 
 // Finds the rules that bind an admission, anew when they were swapped.
@@ -154,7 +167,7 @@ absl::StatusOr<Admission> Quotas::Core::Admit(std::shared_ptr<Admission::Impl> i
     ++unit.bucket->refs;
     unit.taken = may_spend && unit.bucket->available >= 1;
     if (unit.taken) {
-      Draw(*unit.bucket, 1);
+      DrawUnit(*unit.bucket);
     } else {  // Reserve takes it, when a lease has come.
       ++unit.bucket->pending;
       Queue(*unit.bucket, soon);
@@ -198,7 +211,7 @@ Reservation Quotas::Core::Take(const std::shared_ptr<Admission::Impl>& admission
     if (unit.taken) continue;
     unit.taken = true;
     --unit.bucket->pending;
-    Draw(*unit.bucket, 1);
+    DrawUnit(*unit.bucket);
   }
   ++admission->open;
   return Reservation(std::move(impl));
@@ -206,10 +219,9 @@ Reservation Quotas::Core::Take(const std::shared_ptr<Admission::Impl>& admission
 
 // What is too little here may be enough together with what another instance has too little of.
 void Quotas::Core::GiveFragment(Bucket& b, std::int64_t least, base::MonoTime now) {
-  if (holders < 2 || b.available <= 0 || b.available >= least || !Exhausted(b, now) || now < b.fragment_after) return;
+  if (holders < 2 || b.available <= 0 || !IsBeyond(b, least) || !IsFresh(b, now) || now < b.fragment_after) return;
   b.fragment_after = now + kFragmentEvery;
-  b.give += std::exchange(b.available, 0);
-  Queue(b, later);
+  GiveAll(b);
 }
 
 // Of the output, what all that nothing more can be had of still have; at least one, without which nothing is reserved.
@@ -233,10 +245,12 @@ bool Quotas::Core::TryReserve(const std::shared_ptr<Admission::Impl>& admission,
   if (admission->dropped) return decide(base::Cancelled("the request ended while it waited for quota"));
   Resolve(*admission);
   if (!admission->token_rules.empty() && !clock_known) return decide(StoreAway());
-  const Few<Want> wants = WantsOf(*admission, input + std::min<std::int64_t>(output, 1), now);
+  // At least one: of nothing, too, the record names a lease.
+  const std::int64_t least = std::max<std::int64_t>(input + std::min<std::int64_t>(output, 1), 1);
+  const Few<Want> wants = WantsOf(*admission, least, now);
   const auto cannot = wants.empty() ? std::nullopt : CannotSpend(now);
   if (cannot && !cannot->ok()) return decide(*cannot);
-  const std::int64_t all = input + OutputToHave(wants, input, output, now);
+  const std::int64_t all = std::max(least, input + OutputToHave(wants, input, output, now));
   bool lacks = cannot.has_value(), wait = lacks;
   const Want* strictest = nullptr;  // Of those that refuse, the one that refuses longest.
   for (const Want& want : wants) {
@@ -244,7 +258,7 @@ bool Quotas::Core::TryReserve(const std::shared_ptr<Admission::Impl>& admission,
     wait = wait || (want.tokens && b.available < all);
     if (b.available >= want.least) continue;
     lacks = wait = true;
-    const bool refuses = want.least > b.rule->amount || Exhausted(b, now);
+    const bool refuses = want.least > b.rule->amount || (IsBeyond(b, want.least) && IsFresh(b, now));
     if (refuses && (strictest == nullptr || b.window.end > strictest->bucket->window.end)) strictest = &want;
   }
   if (strictest != nullptr) {
@@ -257,7 +271,8 @@ bool Quotas::Core::TryReserve(const std::shared_ptr<Admission::Impl>& admission,
   if (!patient) return decide(now < down_until ? StoreAway() : StoreSlow());
   for (const Want& want : wants) {
     Bucket& b = *want.bucket;
-    if (want.tokens) b.wanted += all;  // A request is asked for as `pending`.
+    // A request is asked for as `pending`. Where too little is left to help, the store is asked how much it is by now, and not for that.
+    if (want.tokens && !IsBeyond(b, want.least)) b.wanted += all;
     if (cannot || b.available < (want.tokens ? all : want.least)) Queue(b, soon);
   }
   return false;
@@ -289,7 +304,11 @@ bool Quotas::Core::TryExtend(Reservation::Impl& reservation, std::int64_t want, 
     }
     return false;
   }
-  for (Bucket* b : reservation.buckets) Draw(*b, granted);
+  for (Bucket* b : reservation.buckets) {
+    Draw(*b, granted);
+    b->drawn += granted;
+  }
+  reservation.extended += granted;
   reservation.tokens += granted;
   reservation.output += granted;
   *result = Extension{granted, limit == nullptr ? "" : LabelOf(limit->rule->scope)};
@@ -306,6 +325,7 @@ void Quotas::Core::Finish(Reservation::Impl& reservation, Reservation::State sta
     b->held -= reservation.tokens;
     b->spent += used;
     b->available += reservation.tokens - used;
+    b->drawn += std::max<std::int64_t>(used - reservation.extended, 0);  // Not what was held: that may be much, and used by nobody.
     GiveExcess(*b);
     --b->refs;
   }

@@ -52,7 +52,7 @@ struct Bucket {
   std::int64_t wanted = 0;   // By calls that wait; counted anew for each exchange.
   int pending = 0;           // Admissions that still owe one request.
   int refs = 0;              // Admissions and reservations that point here.
-  std::int64_t drawn = 0;    // Since rate_since.
+  std::int64_t drawn = 0;    // Requests, and tokens used or extended by, since rate_since.
   base::MonoTime rate_since;
   base::MonoTime asked_at;
   base::MonoTime fragment_after;
@@ -113,6 +113,7 @@ struct Reservation::Impl {
   bool names_units = true;  // Its record is the first of its admission.
   std::int64_t tokens = 0;
   std::int64_t output = 0;
+  std::int64_t extended = 0;  // Of `tokens`.
   Few<Bucket*> buckets;
 };
 

@@ -121,8 +121,9 @@ void Server::Drain() {
   if (parts.io) parts.io->Stop();
   if (parts.cpu) parts.cpu->join();
   if (parts.pool) parts.pool->Drain(steady_clock::now());
-  if (parts.quotas) parts.quotas->Close(milliseconds(1000));
-  if (parts.journal) parts.journal->Stop();
+  const bool home = !parts.quotas || parts.quotas->Close(milliseconds(1000));
+  if (!home) base::Warn("serve", "what this instance's quotas hold could not be given back; whoever adopts its log brings it home");
+  if (parts.journal) parts.journal->Stop(home);
   if (parts.pipeline) base::Info("serve", "drained: every request has ended");  // What could not be written, the journal has told.
 }
 

@@ -89,6 +89,23 @@ TEST_CASE_METHOD(AuditFixture, "A start waits for nothing that the dead held; it
   CHECK(Text("SELECT released FROM audit.log_head") == "f");  // Nobody else would bring it home.
 }
 
+TEST_CASE_METHOD(Ear, "A log that is left while leases of it are out is adopted, and its holder told to be dead") {
+  auto a = Open(Options("a"));
+  const base::InstanceId instance = a->instance();
+  const std::int64_t epoch = a->epoch();
+  a->Stop(false);
+  a.reset();
+  CHECK(Text("SELECT released FROM audit.log_head") == "f");
+  JournalOptions next = Options("b");
+  next.adopt_poll = std::chrono::milliseconds(20);
+  next.adopt_patience = std::chrono::milliseconds(50);
+  next.recovery.taken = Listen();
+  const auto b = Open(next);
+  Await("SELECT count(*) FROM audit.log_head WHERE released", 1);
+  const auto heard = Heard(2);
+  CHECK(std::count_if(heard.begin(), heard.end(), [&](const Told& of) { return of.first == instance && of.second > epoch; }) == 1);
+}
+
 TEST_CASE_METHOD(Ear, "A log that is left before its instance's own earlier life has come home is adopted, and let go when it has") {
   JournalOptions options = Options("a");
   const auto after_a_crash = [&](std::function<absl::Status(const Told&, int)> answer) {

@@ -62,6 +62,25 @@ TEST_CASE_METHOD(Dead, "The recount reads the usage of the life that ended, not 
   CHECK(scans == 1);
 }
 
+TEST_CASE_METHOD(Dead, "Usage of a life counts though the database's clock stepped back after its first lease") {
+  Do("INSERT INTO metering.usage (request_id, leaf_index, at_us, stored_at, amount_nanos, epoch, input_tokens, cached_input_tokens, "
+     "output_tokens, "
+     "delivered_tokens, price_version, attempt, log_id, currency, model, end_user_hmac, leases) "
+     "VALUES (gen_random_uuid(), 1, 1, now() - interval '2 minutes', 0, 500, 40, 0, 2, 2, 1, 1, 1, 'EUR', 'm', '', '\\x00000001')");
+  std::vector<ReturnedLease> returned;
+  const auto session = base::Session::Connect(WriterOptions());
+  REQUIRE(session.ok());
+  REQUIRE((*session)
+              ->InTransaction("recount",
+                              [&](base::Session& in) -> absl::Status {
+                                TG_ASSIGN(returned, ReturnLeases(in, instance, epoch + 1));
+                                return absl::OkStatus();
+                              })
+              .ok());
+  REQUIRE(returned.size() == 1);
+  CHECK(returned[0].used == 42);
+}
+
 TEST_CASE_METHOD(Dead, "A recount that is under way ends when it is to stop, and is done another time") {
   base::PostgresOptions patient = WriterOptions();
   patient.statement_timeout = patient.lock_timeout = 60s;

@@ -1,0 +1,112 @@
+// Two instances under one limit: what one of them asks for, is refused, holds or leaves behind takes nothing from the other.
+#include <catch2/catch_test_macros.hpp>
+
+#include "tests/metering/quota_fixture.h"
+
+namespace tollgate::metering {
+namespace {
+
+using namespace std::chrono_literals;
+
+// A fixture's instance and another one, under one limit of 100,000 tokens a month.
+struct Pair {
+  Pair() {
+    f.store.SetHolders(2);
+    other.SetRules(*QuotaRules::Make({rule}));
+    f.quotas.Tick();
+    other.Tick();
+  }
+
+  static absl::Status Serve(Quotas& at, std::int64_t input, std::int64_t output, std::int64_t used) {
+    TG_ASSIGN(Admission admission, at.Admit(kScopes));
+    absl::Status served = base::Unknown("not called");
+    at.Reserve(admission, input, output, [&](absl::StatusOr<Reservation> r) {
+      served = r.status();
+      if (!r.ok()) return;
+      r->MarkRecorded();
+      at.Settle(*r, Used(input, used));
+    });
+    return served;
+  }
+
+  // For 30 s: a request of `input` and `output` to the first instance every so often, and two small ones a second to the other; how many
+  // of those were refused.
+  int RefusedBeside(std::chrono::milliseconds every, std::int64_t input, std::int64_t output, std::chrono::milliseconds offset) {
+    int refused = 0;
+    for (auto at = 0ms; at < 30s; at += 10ms) {
+      f.clock.Advance(10ms);
+      if (at % 250ms == 0ms) {
+        f.quotas.Tick();
+        other.Tick();
+      }
+      if (at % every == 0ms) static_cast<void>(Serve(f.quotas, input, output, 1));
+      if (at % 500ms == offset && !Serve(other, 300, 64, 64).ok()) ++refused;
+    }
+    return refused;
+  }
+
+  QuotaRule rule = Rule(kOrg, Meter::kTokens, Window::kMonth, 100'000);
+  Fixture f{{rule}};
+  test::FakeLeases leases{f.store, f.clock, {base::InstanceId::New(), 1}};
+  Quotas other{f.clock, leases};
+};
+
+TEST_CASE("Requests that are refused, however many and large, take nothing of a shared limit from others") {
+  for (const auto offset : {0ms, 130ms, 370ms}) {
+    for (const auto every : {10ms, 50ms, 1000ms}) {
+      INFO("every " << every.count() << " ms, offset " << offset.count());
+      Pair pair;
+      REQUIRE(Pair::Serve(pair.f.quotas, 30'000, 30'000, 30'000).ok());
+      CHECK(pair.RefusedBeside(every, 41'000, 1, offset) == 0);
+    }
+  }
+}
+
+TEST_CASE("Requests that hold much and use little leave the rest to others") {
+  for (const auto offset : {0ms, 130ms, 370ms}) {
+    INFO("offset " << offset.count());
+    Pair pair;
+    REQUIRE(Pair::Serve(pair.f.quotas, 30'000, 20'000, 20'000).ok());
+    CHECK(pair.RefusedBeside(1000ms, 10, 20'000, offset) == 0);
+  }
+}
+
+TEST_CASE("Of a reservation of nothing, too, the record names the lease that an extension is drawn from") {
+  Fixture f({Rule(kTeam, Meter::kTokens, Window::kMonth, 1000)}, true);
+  auto admission = f.Admit();
+  absl::StatusOr<Reservation> held = base::Unknown("not called");
+  f.quotas.Reserve(*admission, 0, 0, [&](absl::StatusOr<Reservation> r) { held = std::move(r); });
+  while (f.leases.Deliver()) {
+  }
+  REQUIRE(held.ok());
+  CHECK(held->tokens() == 0);
+  CHECK(held->holds().at(0).lease != 0);
+}
+
+TEST_CASE("What a stop's last exchange brings goes back too, and the stop says when it could not") {
+  for (const bool answers : {true, false}) {
+    const QuotaRule rule = Rule(kTeam, Meter::kTokens, Window::kMonth, 1'000'000);
+    Fixture f({rule}, true);
+    const auto deliver = [&] {
+      while (f.leases.Deliver()) {
+      }
+    };
+    auto admission = f.Admit();
+    absl::StatusOr<Reservation> held = base::Unknown("not called");
+    f.quotas.Reserve(*admission, 100, 10, [&](absl::StatusOr<Reservation> r) { held = std::move(r); });
+    deliver();
+    REQUIRE(held.ok());
+    held->MarkRecorded();
+    f.quotas.Settle(*held, Used(100, 10));
+    f.clock.Advance(1s);
+    f.quotas.Tick();  // Renews what it holds.
+    REQUIRE(f.leases.queued() == 1);
+    CHECK_FALSE(f.quotas.Close(0ms));
+    if (answers) deliver();
+    CHECK(f.quotas.Close(0ms) == answers);
+    CHECK((f.store.leased(f.holder) == 110) == answers);
+  }
+}
+
+}  // namespace
+}  // namespace tollgate::metering
