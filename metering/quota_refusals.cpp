@@ -41,7 +41,8 @@ std::string LabelOf(const Scope& scope) {
   return fmt::format("{} {}", NameOf(scope.kind), scope.name.empty() ? scope.id.ToString() : scope.name);
 }
 
-absl::Status WindowSpent(const QuotaRule& rule, const WindowSpan& window, base::WallTime now, std::int64_t used, std::int64_t need) {
+absl::Status WindowSpent(const QuotaRule& rule, const WindowSpan& window, base::WallTime now, std::int64_t used, std::int64_t need,
+                         std::int64_t held) {
   const std::string who = LabelOf(rule.scope);
   const std::string_view unit = NameOf(rule.meter);
   base::ErrorDetail detail{.reason = rule.window == Window::kMinute ? "RATE_LIMITED" : "QUOTA_SPENT", .subject = who};
@@ -56,6 +57,15 @@ absl::Status WindowSpent(const QuotaRule& rule, const WindowSpan& window, base::
                             detail);
   }
   const auto wait = std::max(std::chrono::ceil<std::chrono::milliseconds>(window.end - now), std::chrono::milliseconds(1));
+  if (held > 0 && used - held <= rule.amount - need) {
+    detail.reason = "RATE_LIMITED";
+    detail.retry_after_ms = std::min(wait, kRetryRunning).count();
+    detail.may_retry = true;
+    const std::string text =
+        fmt::format("{} has used {} of {} {}, running requests hold {} more and this request needs {}; try again in 1 s", who,
+                    Grouped(used - held), Grouped(rule.amount), unit, Grouped(held), Grouped(need));
+    return base::WithDetail(base::ResourceExhausted(text), detail);
+  }
   detail.retry_after_ms = wait.count();
   detail.may_retry = rule.window == Window::kMinute && wait <= kRetryMax;
   const std::string more = used < rule.amount ? fmt::format(" and this request needs {}", Grouped(need)) : "";

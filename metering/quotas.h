@@ -116,8 +116,8 @@ class Quotas {
   // cost nothing; new ones take time for each rule, during which requests go on under the old ones.
   void SetRules(std::shared_ptr<const QuotaRules> rules);
 
-  // Errors: RESOURCE_EXHAUSTED with ErrorDetail: reason RATE_LIMITED (minute windows and concurrency; retry_after) or QUOTA_SPENT (longer
-  // ones; may_retry false), subject = the scope; UNAVAILABLE (QUOTA_UNAVAILABLE): the store has not been reached yet, or not lately.
+  // Errors: RESOURCE_EXHAUSTED with ErrorDetail: RATE_LIMITED (minutes, concurrency, what others hold here; retry_after), QUOTA_SPENT
+  // (else; may_retry false), subject = the scope; UNAVAILABLE (QUOTA_UNAVAILABLE): the store has not been reached yet, or not lately.
   absl::StatusOr<Admission> Admit(std::span<const Scope> scopes);
 
   // Holds input_tokens, and of output_tokens as many as every scope has, at least one (none if output_tokens is 0). Errors as Admit.

@@ -28,7 +28,8 @@ bool Quotas::Core::IsBeyond(const Bucket& b, std::int64_t least) {
 }
 
 absl::Status Quotas::Core::Refusal(const Bucket& b, base::MonoTime now, std::int64_t need) const {
-  return WindowSpent(*b.rule, b.window, DatabaseTime(now), b.debited - b.available, need);
+  const std::int64_t held = b.rule->meter == Meter::kTokens ? b.held : 0;
+  return WindowSpent(*b.rule, b.window, DatabaseTime(now), b.debited - b.available, need, held);
 }
 
 // Why nothing may be spent at all, if so: an OK status means that asking the store will help.

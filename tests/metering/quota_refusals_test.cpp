@@ -67,6 +67,21 @@ TEST_CASE("A refusal says who used how much of how much, when it resets, and whe
   }
 }
 
+TEST_CASE("Where running requests hold what is wanted, and may give it back, a refusal is soon tried again") {
+  const auto now = sys_days(std::chrono::year(2026) / 11 / 25) + 1h;
+  const auto rule = Rule(Scope::Kind::kTeam, "search", Meter::kTokens, Window::kDay, 1000);
+  const absl::Status held = WindowSpent(rule, WindowAt(Window::kDay, now), now, 1000, 100, 700);
+  CHECK(base::Message(held) ==
+        "team search has used 300 of 1,000 tokens, running requests hold 700 more and this request needs 100; try again in 1 s");
+  CHECK(base::DetailOf(held)->reason == "RATE_LIMITED");
+  CHECK(base::DetailOf(held)->retry_after_ms == 1000);
+  CHECK(base::DetailOf(held)->may_retry == true);
+  // All of it given back would be too little.
+  const absl::Status spent = WindowSpent(rule, WindowAt(Window::kDay, now), now, 1000, 701, 700);
+  CHECK(base::DetailOf(spent)->reason == "QUOTA_SPENT");
+  CHECK(base::DetailOf(spent)->may_retry == false);
+}
+
 TEST_CASE("No refusal of more than two minutes invites a retry") {
   const auto now = sys_days(std::chrono::year(2026) / 11 / 25) + 1h;
   for (const Window window : {Window::kMinute, Window::kHour, Window::kDay, Window::kMonth}) {
