@@ -92,6 +92,11 @@ void ChatRequest::FillRequest(v1::RequestBody& body, v1::SealedContent& content)
 
 async::Awaitable<Outcome<Reply>> ChatRequest::Generate() {
   MakePlan();
+  if (absl::Status held = co_await HoldMore(); !held.ok()) {
+    co_await GiveGrantsBack();
+    Ending ending = Broken("QUOTA_UNAVAILABLE", std::move(held));
+    co_return co_await End(std::move(ending));
+  }
   Sequences sequences = MakeSequences();
   absl::Status submitted = Submit(sequences);
   if (!submitted.ok()) {
@@ -101,10 +106,54 @@ async::Awaitable<Outcome<Reply>> ChatRequest::Generate() {
   }
   const auto input_tokens = static_cast<std::int64_t>(prompt_tokens_.size());
   context_.emplace(RelayContext{with_, caller_, *principal_, who_, model_.name, input_tokens, *key_, cancellation_, shared_.shutting_down,
-                                event_, deadline_, head_, writer_, *guards_, output_held_});
+                                event_, deadline_, head_, writer_, *guards_, output_held_, Step()});
   relay_ = std::make_unique<Relay>(*context_, std::move(sequences), plan_, reservation_);
   Ending ending = co_await relay_->Run();
   co_return co_await End(std::move(ending));
+}
+
+// A server that is asked to go on begins anew, penalties and seed with it, and within a form it cannot: so what was asked for is held at
+// once, and of what nobody asked for not a whole budget. What guards need for the prompt they have by now; for the reply as much is kept
+// for them as it gets, until it needs that too.
+async::Awaitable<absl::Status> ChatRequest::HoldMore() {
+  if (model_.resumes) co_return absl::OkStatus();
+  const inference::SequenceRequest sequence = Sequence();
+  const bool whole = call_.max_tokens() > 0 || sequence.json || !sequence.grammar.empty();
+  const auto choices = static_cast<std::int64_t>(Choices());
+  const std::int64_t reply = choices * (whole ? max_tokens_ : std::min(max_tokens_, Step()));
+  const bool guarded = GuardsAsked();
+  const std::int64_t want = (guarded ? 2 * reply : reply) - output_held_;
+  if (want > 0) {
+    const std::int64_t spare = guards_->TakeSpare(want);
+    output_held_ += spare;
+    if (spare < want) {
+      TG_CO_ASSIGN(const metering::Extension more, co_await ExtendBy(with_, reservation_, want - spare));
+      output_held_ += more.granted;
+    }
+  }
+  if (!guarded) co_return absl::OkStatus();
+  const std::int64_t kept = std::min(output_held_ / 2, output_held_ - choices);
+  output_held_ -= kept;
+  guards_->GiveSpare(kept);
+  co_return absl::OkStatus();
+}
+
+std::int64_t ChatRequest::Step() const {
+  const std::int64_t least = with_.options.extension_tokens;
+  return model_.resumes ? least : std::max(least, with_.options.unasked_tokens / static_cast<std::int64_t>(Choices()));
+}
+
+// Whether models may be asked about the reply.
+bool ChatRequest::GuardsAsked() const {
+  const auto asked = [this](const policy::Channel& channel) {
+    const std::vector<policy::Question> questions = plan_.asks.about(channel);
+    return std::any_of(questions.begin(), questions.end(), [](const auto& its) { return its.guard != nullptr || its.topic != nullptr; });
+  };
+  const std::vector<std::string>& tools = plan_.syntax.names;
+  return asked({}) || (plan_.syntax.thinks && asked({policy::Part::kReasoning})) ||
+         std::any_of(tools.begin(), tools.end(), [&](const std::string& tool) {
+           return asked({policy::Part::kToolCall, tool});
+         });
 }
 
 std::size_t ChatRequest::Choices() const { return static_cast<std::size_t>(std::max(1, call_.choices())); }

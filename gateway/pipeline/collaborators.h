@@ -45,7 +45,8 @@ struct PipelineOptions {
   std::chrono::milliseconds authority_check{200};  // How often a running request asks whether it may go on.
   std::int64_t running_max = 1024;                 // Requests under way; UNAVAILABLE beyond.
   std::int64_t extension_tokens = 64;              // Quota is taken in such steps while decoding.
-  std::int64_t seal_here_bytes = 64 << 10;         // Contents from this size are sealed by `cpu`.
+  std::int64_t unasked_tokens = 4096;       // Of models that do not resume, in such steps for all replies, unless max_tokens says more.
+  std::int64_t seal_here_bytes = 64 << 10;  // Contents from this size are sealed by `cpu`.
   // Prompts from this size are read, judged and rendered there: where every word may be encoded, all detectors take 0.2 ms a KiB, not
   // 0.015.
   std::int64_t inspect_here_bytes = 8 << 10;

@@ -261,7 +261,7 @@ async::Awaitable<absl::Status> ModelGuards::Render(Call& call, std::vector<std::
   co_return absl::OkStatus();
 }
 
-// Its tokens are the caller's quota's before it runs (P8).
+// Its tokens are the caller's quota's before it runs (P8). What falls short is left to the reply.
 async::Awaitable<absl::Status> ModelGuards::Hold(Call& call) {
   const std::int64_t need = call.prompt_tokens + call.answer_tokens();
   if (spare_ < need) {

@@ -7,6 +7,7 @@
 // for the org. All runs on the request's coroutine; what the pool gives wakes it.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <deque>
 #include <functional>
@@ -41,6 +42,16 @@ class ModelGuards final : public Answerers {
 
   // Tokens that it may use beside the reservation: of work that nobody is billed for.
   void AllowUnbilled(std::int64_t tokens) { spare_ += tokens; }
+
+  // Tokens of the reservation that nobody needs at the moment. Guards and the replies they judge have them in common, so that none is
+  // left unused while another lacks it.
+  void GiveSpare(std::int64_t tokens) { spare_ += tokens; }
+  // As many as there are, at most.
+  std::int64_t TakeSpare(std::int64_t most) {
+    const std::int64_t taken = std::min(spare_, most);
+    spare_ -= taken;
+    return taken;
+  }
 
   // As Answerers. Of a guard model nothing happens before the next Turn.
   void Ask(QuestionAsk ask, std::function<void(QuestionAnswer)> done) override;

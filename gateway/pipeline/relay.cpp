@@ -42,7 +42,7 @@ Relay::Relay(const RelayContext& context, Sequences sequences, const OutputPlan&
     choice->allowed = sequences_.request.allowance;
     choices_.push_back(std::move(choice));
   }
-  spare_ = context.output_held % count;
+  context.guards.GiveSpare(context.output_held % count);
 }
 
 async::Awaitable<Ending> Relay::Run() {
@@ -117,7 +117,7 @@ async::Awaitable<std::optional<Ending>> Relay::TakeEnd(Choice& choice) {
     if (!again.ok()) co_return Broken("POOL_REFUSED", again.status());
     if (*again) co_return std::nullopt;
   }
-  spare_ += std::max<std::int64_t>(0, choice.paid - choice.decoded);
+  context_.guards.GiveSpare(std::max<std::int64_t>(0, choice.paid - choice.decoded));
   if (!choice.over()) co_return Finish(choice, EndOf(choice));
   co_return std::nullopt;
 }
@@ -150,25 +150,27 @@ void Relay::AllowNext(Choice& choice) {
   choice.tokens->Allow(choice.allowed - choice.before_tokens, allowance_final_ && choice.allowed == choice.paid);
 }
 
+// A step's tokens, or all there are: first those that guards, and replies that ended, left over.
+async::Awaitable<absl::StatusOr<std::int64_t>> Relay::More() {
+  const std::int64_t spare = context_.guards.TakeSpare(context_.step), want = context_.step - spare;
+  if (want == 0 || allowance_final_) co_return spare;
+  TG_CO_ASSIGN(const metering::Extension more, co_await ExtendBy(context_.with, reservation_, want));
+  if (more.granted < want) {
+    allowance_final_ = true;
+    limited_by_ = more.limited_by;
+  }
+  co_return spare + more.granted;
+}
+
 // The sequence stands at its allowance: get more, or let it end there.
 async::Awaitable<std::optional<Ending>> Relay::Extend(Choice& choice) {
   if (HoldsThought(choice) && choice.output->in_thought() && choice.decoded >= sequences_.thought_tokens_max) {
     co_return co_await CloseThought(choice);
   }
   if (choice.allowed == choice.paid) {
-    const std::int64_t want = context_.with.options.extension_tokens;
-    const std::int64_t spare = std::min(spare_, want);
-    spare_ -= spare;
-    choice.paid += spare;
-    if (spare < want && !allowance_final_) {
-      absl::StatusOr<metering::Extension> more = co_await ExtendBy(context_.with, reservation_, want - spare);
-      if (!more.ok()) co_return Broken("QUOTA_UNAVAILABLE", more.status());
-      choice.paid += more->granted;
-      if (more->granted < want - spare) {
-        allowance_final_ = true;
-        limited_by_ = more->limited_by;
-      }
-    }
+    const absl::StatusOr<std::int64_t> more = co_await More();
+    if (!more.ok()) co_return Broken("QUOTA_UNAVAILABLE", more.status());
+    choice.paid += *more;
   }
   AllowNext(choice);
   co_return std::nullopt;
@@ -194,12 +196,10 @@ async::Awaitable<std::optional<Ending>> Relay::CloseThought(Choice& choice) {
     co_return Finish(choice, std::move(full));
   }
   if (choice.paid == choice.decoded) {
-    const std::int64_t want = context_.with.options.extension_tokens;
-    absl::StatusOr<metering::Extension> more = co_await ExtendBy(context_.with, reservation_, want);
+    const absl::StatusOr<std::int64_t> more = co_await More();
     if (!more.ok()) co_return Broken("QUOTA_UNAVAILABLE", more.status());
-    choice.paid += more->granted;
-    limited_by_ = more->limited_by;
-    if (more->granted == 0) {
+    choice.paid += *more;
+    if (*more == 0) {
       Ending spent{.finish = v1::FINISH_REASON_LENGTH, .reason = "QUOTA", .quota_reached = limited_by_};
       co_return Finish(choice, std::move(spent));
     }

@@ -83,6 +83,7 @@ class Relay {
   async::Awaitable<std::unique_ptr<ChoiceOutput>> TakenBack(const Choice& choice, std::size_t keep);
   async::Awaitable<absl::StatusOr<bool>> WriteAnew(Choice& choice, std::size_t keep, std::int32_t banned);
   async::Awaitable<std::optional<Ending>> TakeEnd(Choice& choice);
+  async::Awaitable<absl::StatusOr<std::int64_t>> More();
   async::Awaitable<std::optional<Ending>> Extend(Choice& choice);
   async::Awaitable<std::optional<Ending>> CloseThought(Choice& choice);
   bool HoldsThought(const Choice& choice) const;
@@ -109,7 +110,6 @@ class Relay {
   const OutputPlan& plan_;
   std::vector<std::unique_ptr<Choice>> choices_;
   metering::Reservation& reservation_;
-  std::int64_t spare_ = 0;  // Held for replies that ended without it.
   bool allowance_final_ = false;
   std::string limited_by_;
   std::uint32_t segment_ = 0;

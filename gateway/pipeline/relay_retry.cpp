@@ -75,11 +75,9 @@ async::Awaitable<absl::StatusOr<bool>> Relay::WriteAnew(Choice& choice, std::siz
   rest.max_tokens = std::min(rest.max_tokens - kept, sequences_.context_tokens - static_cast<std::int64_t>(rest.prompt_tokens.size()));
   if (rest.max_tokens < 1) co_return false;
   if (choice.paid <= (choice.ended ? choice.decoded : choice.allowed)) {
-    const std::int64_t want = context_.with.options.extension_tokens;
-    absl::StatusOr<metering::Extension> more = co_await ExtendBy(context_.with, reservation_, want);
-    if (!more.ok()) co_return more.status();
-    choice.paid += more->granted;
-    if (more->granted == 0) co_return false;
+    TG_CO_ASSIGN(const std::int64_t more, co_await More());
+    choice.paid += more;
+    if (more == 0) co_return false;
   }
   co_await StopDecoding(choice);
   if (!choice.ended) co_return base::Unavailable("the engine did not stop; send the request again");

@@ -158,8 +158,7 @@ async::Awaitable<absl::Status> Request::Inspect() {
 
 async::Awaitable<absl::Status> Request::Reserve() {
   const std::int64_t choices = SequencesAsked();
-  // A server that is asked to go on begins anew, penalties and seed with it: for it, all that the quota has is held at once.
-  const std::int64_t step = model_.resumes ? std::min(max_tokens_, with_.options.extension_tokens) : max_tokens_;
+  const std::int64_t step = std::min(max_tokens_, with_.options.extension_tokens);
   const auto input_tokens = static_cast<std::int64_t>(prompt_tokens_.size());
   auto reserve = [&](auto done) { with_.quotas->Reserve(admission_, input_tokens, choices * step, std::move(done)); };
   absl::StatusOr<metering::Reservation> held = co_await async::Callback<absl::StatusOr<metering::Reservation>>(reserve);

@@ -4,6 +4,7 @@
 #include <chrono>
 
 #include "base/error_detail.h"
+#include "tests/gateway/pipeline/watched_pool.h"
 #include "tests/gateway/pipeline/world.h"
 
 using namespace tollgate;
@@ -127,6 +128,36 @@ TEST_CASE("The quota is exact over all replies together") {
   CHECK_FALSE(reply.end.quota_reached().empty());
   CHECK(reply.end.usage().input() + reply.end.usage().output() == 400);
   world.CheckBooks();
+}
+
+TEST_CASE("Of a model that does not resume what is asked for is held at once, and of what nobody asked for a part at a time") {
+  struct Row {
+    int choices, max_tokens;
+    bool form;
+    std::int64_t allowance;
+  };
+  // Of the quota of 3,000 a form without a bound gets as much as is left behind its prompt.
+  for (const Row& row :
+       {Row{1, 0, false, 400}, Row{2, 0, false, 200}, Row{1, 700, false, 700}, Row{1, 700, true, 700}, Row{1, 0, true, 0}}) {
+    test::WatchedPool pool;
+    test::World world;
+    world.options.unasked_tokens = 400;
+    pool.inner = &world.pool();
+    pool.resumes = false;
+    pool.forms = row.form;
+    world.pool_between = &pool;
+    world.SetQuota("tokens", "month", 3000);
+    v1::ChatRequest request = AskFor(world, row.choices, row.form ? "!say {}" : "!tokens 600");
+    request.set_max_tokens(row.max_tokens);
+    if (row.form) request.mutable_output_form()->set_json_object(true);
+    const auto outcome = world.Chat(request);
+    const Reply& reply = ReplyOf(outcome);
+    CHECK(reply.end.finish_reason() == v1::FINISH_REASON_STOP);
+    const auto work = pool.Take();
+    REQUIRE(work.size() == 1);
+    CHECK(work[0].allowance == (row.allowance > 0 ? row.allowance : 3000 - reply.end.usage().input()));
+    world.CheckBooks();
+  }
 }
 
 TEST_CASE("A reply that fails breaks the request off, with one terminal record") {

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "gateway/pipeline/breaker.h"
+#include "tests/gateway/pipeline/watched_pool.h"
 #include "tests/gateway/pipeline/world.h"
 
 using namespace tollgate;
@@ -201,6 +202,49 @@ TEST_CASE("A guard's tokens are the caller's quota's before it runs, and what th
     CHECK(left.tokens->remaining == 500 - used);
   }
   enough.CheckBooks();
+}
+
+TEST_CASE("What the quota has too little of for a guard, and what a guard left over, is the reply's to the last token") {
+  struct Row {
+    const char* guard;
+    bool answers;
+  };
+  for (const Row& row :
+       {Row{"prompt: '{{text}}', answer: {hit_regex: evil, pass_regex: kind}, answer_tokens: 1000", false},
+        Row{"prompt: \"!say kind\\n!say {{text}}\", answer: {hit_regex: evil, pass_regex: kind}, answer_tokens: 200", true}}) {
+    Bed world(Rule("input", row.guard, ", on_error: allow"));
+    world.SetQuota("tokens", "day", 400);
+    const auto outcome = world.Chat(world.Ask("!tokens 1000"));
+    const v1::EndBody end = world.End();
+    INFO(row.guard << end.DebugString());
+    CHECK(std::get<Reply>(outcome).end.finish_reason() == v1::FINISH_REASON_LENGTH);
+    CHECK(end.guards(0).failure().empty() == row.answers);
+    std::int64_t used = end.tokens().input() + end.tokens().output();
+    for (const v1::GuardUsage& guard : end.guard_usage()) used += guard.tokens().input() + guard.tokens().output();
+    CHECK(used == 400);
+    world.CheckBooks();
+  }
+}
+
+TEST_CASE("Of a model that does not resume no reply takes from its guards what they need, however much it asks for") {
+  for (const char* where : {"input", "output"}) {
+    test::WatchedPool pool;
+    Bed world(Rule(where, kEchoed, ", on_error: allow"));
+    pool.inner = &world.pool();
+    pool.resumes = false;
+    world.pool_between = &pool;
+    world.SetQuota("tokens", "day", 1000);
+    v1::ChatRequest ask = world.Ask("a kind word");
+    ask.set_max_tokens(3000);
+    const auto outcome = world.Chat(ask);
+    REQUIRE(std::holds_alternative<Reply>(outcome));
+    const v1::EndBody end = world.End();
+    INFO(where << end.DebugString());
+    REQUIRE(end.guards_size() == 1);
+    CHECK(end.guards(0).failure().empty());
+    CHECK(end.guard_usage_size() == 1);
+    world.CheckBooks();
+  }
 }
 
 TEST_CASE("A guard that hangs is late by its own deadline, is left alone after some failures, and its tokens are counted") {

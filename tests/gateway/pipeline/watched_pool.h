@@ -24,12 +24,14 @@ struct WatchedWork {
   double weight = 0;
   std::string grammar = {};
   bool goes_on = false;
+  std::int64_t allowance = 0;
 };
 
 class WatchedPool final : public inference::Pool {
  public:
   inference::Pool* inner = nullptr;  // Set before the first call, as
   bool rewinds = true;               // this: false = no model rewinds.
+  bool resumes = true;               // The same.
   absl::Status embeds;               // What a job is refused with.
   bool forms = false;                // All its models hold output to forms; those of the world's own are not told of any.
 
@@ -97,6 +99,7 @@ class WatchedPool final : public inference::Pool {
  private:
   void Change(inference::ModelInfo& model) const {
     model.rewinds = model.rewinds && rewinds;
+    model.resumes = model.resumes && resumes;
     model.grammars = model.grammars || forms;
   }
   template <typename Work>
@@ -105,6 +108,7 @@ class WatchedPool final : public inference::Pool {
     seen_.push_back({work.model, embeds, work.tenant, work.key, work.band, work.weight});
     if constexpr (requires { work.grammar; }) seen_.back().grammar = work.grammar;
     if constexpr (requires { work.goes_on; }) seen_.back().goes_on = work.goes_on;
+    if constexpr (requires { work.allowance; }) seen_.back().allowance = work.allowance;
   }
 
   std::mutex mu_;
