@@ -136,8 +136,7 @@ class Quotas {
   void StartTicking();  // Runs Tick on a thread of its own every options.tick, until destruction.
   void Tick();          // Renews and gives back leases, ends waits. For tests and for owners with a timer of their own.
   bool Ready();         // The store has been reached lately: this instance may spend.
-  // Refuses from now on and gives unspent leases back, waiting for the store at most `wait`; false: some may still count as spent, until
-  // the log is adopted. For an orderly stop.
+  // For an orderly stop: refuses from now on and gives unspent leases back, in at most `wait`. False: some still count as spent.
   bool Close(std::chrono::milliseconds wait);
 
   struct Core;

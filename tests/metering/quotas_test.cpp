@@ -66,7 +66,8 @@ TEST_CASE("A prompt is reserved wholly or not at all, and its output as far as t
   CHECK(reservation->output_tokens() == 5);
   auto second = f.Admit();
   const auto refused = f.Reserve(*second, 10, 64);
-  CHECK(base::Message(refused.status()) == "team search has used 100 of 100 tokens; resets 2026-12-01T00:00:00Z");
+  CHECK(base::Message(refused.status()) ==
+        "team search has used 0 of 100 tokens, running requests hold 100 more and this request needs 11; try again in 1 s");
   f.quotas.Settle(*reservation, Used(60, 0));
   CHECK(base::Message(f.Reserve(*second, 40, 1).status()) ==
         "team search has used 60 of 100 tokens and this request needs 41; resets 2026-12-01T00:00:00Z");
