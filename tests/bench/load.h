@@ -32,7 +32,8 @@ struct Outcome {
   std::vector<double> first_ms;  // Streams: to the first text, sorted.
   std::int64_t requests = 0;
   std::int64_t messages = 0;  // Replies, or pieces of streams.
-  std::int64_t tokens = 0;    // Output tokens, where the answer says so (gRPC).
+  // Where the answer says so (gRPC): output tokens, prompt tokens, and those of them that were found cached.
+  std::int64_t tokens = 0, prompt_tokens = 0, cached_tokens = 0;
   std::int64_t failed = 0;
   std::string first_error;
 };

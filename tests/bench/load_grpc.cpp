@@ -39,7 +39,7 @@ class Slot : public grpc::ClientReadReactor<v1::ChatChunk> {
   void OnReadDone(bool ok) override {
     if (!ok) return;
     if (seen_++ == 0) out.first_ms.push_back(MillisSince(due_));
-    if (chunk_.has_end()) out.tokens += chunk_.end().usage().output();
+    if (chunk_.has_end()) Count(chunk_.end().usage());
     StartRead(&chunk_);
   }
   void OnDone(const grpc::Status& status) override { End(status); }
@@ -47,6 +47,11 @@ class Slot : public grpc::ClientReadReactor<v1::ChatChunk> {
   Outcome out;
 
  private:
+  void Count(const v1::TokenCounts& usage) {
+    out.tokens += usage.output();
+    out.prompt_tokens += usage.input();
+    out.cached_tokens += usage.cached_input();
+  }
   void End(const grpc::Status& status);
 
   Run& run_;
@@ -100,6 +105,8 @@ class Run {
       outcome_.first_ms.insert(outcome_.first_ms.end(), part.first_ms.begin(), part.first_ms.end());
       outcome_.messages += part.messages;
       outcome_.tokens += part.tokens;
+      outcome_.prompt_tokens += part.prompt_tokens;
+      outcome_.cached_tokens += part.cached_tokens;
       outcome_.failed += part.failed;
       if (outcome_.first_error.empty()) outcome_.first_error = part.first_error;
     }
@@ -179,7 +186,7 @@ void Slot::Begin(const v1::ChatRequest& request, Clock::time_point due) {
   } else {
     stub_.async()->Chat(context_.get(), &request, &reply_, [this](const grpc::Status& status) {
       ++seen_;
-      out.tokens += reply_.end().usage().output();
+      Count(reply_.end().usage());
       End(status);
     });
   }

@@ -2,7 +2,8 @@
 // token counts, in the same process, interleaved (A B B A). A ratio of 1 means that the scheduler, the sampler and the streams cost
 // nothing.
 //
-//   pool.clientsN.ratio          the whole program: clients over gRPC, full governance, both sides greedy
+//   pool.clientsN.ratio          the whole program: clients over gRPC, full governance, both sides greedy; nothing is found cached, or the
+//                                program ends
 //   pool.greedy.clientsN.ratio   both greedy
 //   pool.sampled.clientsN.ratio  ours temperature 1, top_p 1; the loop greedy
 //   pool.NAME.clientsN.efficiency             the engine's share of the pool's time; sampling is the engine's
@@ -185,10 +186,8 @@ SequenceRequest Ask(const Pool& pool, const std::string& text, int tokens, doubl
   return request;
 }
 
-// A prompt after which the model does not end its turn soon. Each run has its own, of the same length, so that nothing is found cached.
-std::string LongStory(int run) {
-  return fmt::format("{:04} Write a very long story about a river, with every detail you can think of.", run);
-}
+// After this the model does not end its turn soon.
+constexpr char kLongStory[] = "0000 Write a very long story about a river, with every detail you can think of.";
 
 // What is free on all GPUs.
 std::int64_t DeviceFree() {
@@ -227,7 +226,7 @@ void Measure(int clients, int threads, int pairs, int tokens) {
   PrintDeviceMemory(*pool, clients, free_before);
   BareLoop bare(clients, threads);
   for (const bool sampled : {false, true}) {
-    const SequenceRequest request = Ask(*pool, LongStory(0), tokens, sampled ? 1 : 0);
+    const SequenceRequest request = Ask(*pool, kLongStory, tokens, sampled ? 1 : 0);
     RunPool(*pool, request, clients);
     bare.Run(request.prompt_tokens, tokens);
     std::vector<double> ratios, rates, bare_rates, decode_rates;
@@ -254,7 +253,7 @@ void Measure(int clients, int threads, int pairs, int tokens) {
 // A pool of another kind beside the usual one: how fast it is, in all and by that one.
 void MeasureBeside(const char* name, Pool& other, int clients, int threads, int pairs, int tokens) {
   const auto usual = MakePool(clients, threads);
-  const SequenceRequest request = Ask(*usual, LongStory(0), tokens, 0);
+  const SequenceRequest request = Ask(*usual, kLongStory, tokens, 0);
   RunPool(*usual, request, clients);
   RunPool(other, request, clients);
   std::vector<double> ratios, rates;
@@ -287,17 +286,16 @@ void MeasureDeviceSampling(int clients, int threads, int pairs, int tokens) {
 // The whole program against the bare loop.
 void MeasureGrpc(int clients, int threads, int pairs, int tokens) {
   // A pool comes first: it loads the backends.
-  const std::vector<std::int32_t> prompt = Ask(*MakePool(1, threads), LongStory(0), 1, 0).prompt_tokens;
+  const std::vector<std::int32_t> prompt = Ask(*MakePool(1, threads), kLongStory, 1, 0).prompt_tokens;
   BareLoop bare(clients, threads);
   bench::PoolGrpc gateway(bench::ModelFile(), bench::SlotsFor(clients), kContext);
-  int run = 0;
-  gateway.Run(LongStory(++run), clients, tokens);
+  gateway.Run(kLongStory, prompt.size(), clients, tokens);
   bare.Run(prompt, tokens);
   std::vector<double> ratios, rates;
   for (int pair = 0; pair < pairs; ++pair) {
     const double b1 = bare.Run(prompt, tokens);
-    const double g1 = gateway.Run(LongStory(++run), clients, tokens);
-    const double g2 = gateway.Run(LongStory(++run), clients, tokens);
+    const double g1 = gateway.Run(kLongStory, prompt.size(), clients, tokens);
+    const double g2 = gateway.Run(kLongStory, prompt.size(), clients, tokens);
     const double b2 = bare.Run(prompt, tokens);
     for (const double ratio : {b1 / g1, b2 / g2}) ratios.push_back(ratio);
     for (const double took : {g1, g2}) rates.push_back(clients * tokens / took);

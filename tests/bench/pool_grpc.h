@@ -1,6 +1,7 @@
 // The pool as a client sees it: the real program with a real model, streams over gRPC under full governance.
 #pragma once
 
+#include <cstddef>
 #include <memory>
 #include <string>
 
@@ -12,8 +13,9 @@ class PoolGrpc {
   PoolGrpc(const std::string& model_file, int slots, int context_tokens);
   ~PoolGrpc();
 
-  // So many clients ask at once, greedily. Seconds until the last answer has ended; dies unless each had all its tokens.
-  double Run(const std::string& prompt, int clients, int tokens);
+  // So many clients ask at once, greedily. Seconds until the last answer has ended; dies unless each had all its tokens, and its prompt so
+  // many, none of which was found cached.
+  double Run(const std::string& prompt, std::size_t prompt_tokens, int clients, int tokens);
 
  private:
   struct Impl;

@@ -139,6 +139,7 @@ std::string Installation::Configure(const InstanceOptions& options) const {
                                   : "openai",
       options.slots, options.context_tokens, options.queue_max);
   if (!options.model_file.empty()) text += "      file: " + options.model_file + "\n";
+  for (const auto& [field, value] : options.model) text += fmt::format("      {}: {}\n", field, value);
   if (!options.chat_template.empty()) text += "      chat_template: " + options.chat_template + "\n";
   if (!options.pooling.empty()) text += "      pooling: " + options.pooling + "\n";
   if (!options.upstreams.empty()) text += "      upstream:\n        model: upstream-model\n";

@@ -27,6 +27,7 @@ struct InstanceOptions {
   std::int64_t memory_bytes = 0;             // For all models together; 0 = what there is.
   std::string isolation = "thread";          // pool.isolation.
   std::string program;                       // Empty: TollgateBinary.
+  std::map<std::string, std::string> model;  // "prefix_cache_bytes" -> "0": further fields of the model.
   std::map<std::string, std::string> extra;  // "requests.body_bytes_max" -> "65536": one field of one section.
 };
 
