@@ -1,16 +1,18 @@
 // pool_itl: what a long prompt does to those who are in the middle of an answer. Fifteen chats decode side by side; then a prompt of 4,000
 // tokens arrives and is worked through in chunks beside them.
+// Several times, each with chats of its own, which are watched alone for 5 s before it or, in every other, after it (A B B A); medians.
 //
-//   pool.itl_p99_over_p50   their inter-token time while it is: p99 ÷ p50 of the 10 s before; at most 2
-//   pool.itl_p50_ms         before
+//   pool.itl_p99_over_p50   their inter-token time while the prompt is worked through: p99 ÷ p50 alone; at most 2
+//   pool.itl_p50_ms         alone
 //   pool.itl_beside_p50_ms  while it is
-//   pool.long_prompt_ttft_s the long prompt's own time to first token, if it is less than the 60 s that are measured
+//   pool.long_prompt_ttft_s the long prompt's own time to first token, if it is always less than the 30 s that are measured at most
 //
-// TOLLGATE_BENCH_KV_TOKENS: so many tokens for all slots, instead of a context for each.
+// TOLLGATE_BENCH_ARRIVALS (7). TOLLGATE_BENCH_KV_TOKENS: so many tokens for all slots, instead of a context for each.
 #include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -23,11 +25,12 @@ namespace tollgate::inference {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-using std::chrono::seconds;
+using std::chrono::milliseconds;
 
 constexpr int kChats = 15;
 constexpr int kLongPrompt = 4000;
-constexpr auto kBesideMax = std::chrono::seconds(60);
+constexpr auto kAlone = std::chrono::seconds(5);
+constexpr auto kBesideMax = std::chrono::seconds(30);
 
 std::unique_ptr<Pool> MakePool() {
   ModelOptions model;
@@ -98,29 +101,57 @@ std::vector<double> Between(const std::vector<Chat>& chats, Clock::time_point fr
   return ms;
 }
 
-void Measure(Pool& pool) {
+// What one arrival did; in ms, and in s.
+struct Effect {
+  double alone_p50, beside_p50, beside_p99;
+  std::optional<double> first_token_s;
+};
+
+Effect Arrive(Pool& pool, bool alone_first) {
   std::vector<Chat> chats(kChats);
   for (int i = 0; i < kChats; ++i) {
     chats[static_cast<std::size_t>(i)].stream = Submit(pool, static_cast<std::uint8_t>(1 + i), 32, kLongPrompt);
     chats[static_cast<std::size_t>(i)].Start();
   }
   for (const Chat& chat : chats) {
-    while (chat.stream->tokens_decoded() < 10) std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    while (chat.stream->tokens_decoded() < 10) std::this_thread::sleep_for(milliseconds(5));
   }
-  std::this_thread::sleep_for(seconds(10));
+  Clock::time_point alone;
+  const auto watch_alone = [&] {
+    alone = Clock::now();
+    std::this_thread::sleep_for(kAlone);
+  };
+  if (alone_first) watch_alone();
   const auto arrives = Clock::now();
   const auto long_one = Submit(pool, 100, kLongPrompt, 2);
-  while (long_one->tokens_decoded() == 0 && Clock::now() < arrives + kBesideMax) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  while (long_one->tokens_decoded() == 0 && Clock::now() < arrives + kBesideMax) std::this_thread::sleep_for(milliseconds(5));
   const auto first = Clock::now();
   const bool whole = long_one->tokens_decoded() > 0;
+  long_one->Cancel();
+  for (Piece piece; Next(*long_one, piece) != Taken::kEnd;) continue;
+  if (!alone_first) watch_alone();
   for (const Chat& chat : chats) chat.stream->Cancel();
   for (Chat& chat : chats) chat.reader.join();
-  const double p50 = bench::Quantile(Between(chats, arrives - seconds(10), arrives), 0.5);
-  const double p99 = bench::Quantile(Between(chats, arrives, first), 0.99);
-  bench::Print("pool.itl_p99_over_p50", p99 / p50, "ratio", 2);
-  bench::Print("pool.itl_p50_ms", p50, "ms", 1);
-  bench::Print("pool.itl_beside_p50_ms", bench::Quantile(Between(chats, arrives, first), 0.5), "ms", 1);
-  if (whole) bench::Print("pool.long_prompt_ttft_s", std::chrono::duration<double>(first - arrives).count(), "s", 1);
+  const std::vector<double> usual = Between(chats, alone, alone + kAlone), beside = Between(chats, arrives, first);
+  if (usual.empty() || beside.empty()) bench::Fail("the chats gave no tokens");
+  Effect effect{bench::Quantile(usual, 0.5), bench::Quantile(beside, 0.5), bench::Quantile(beside, 0.99), {}};
+  if (whole) effect.first_token_s = std::chrono::duration<double>(first - arrives).count();
+  return effect;
+}
+
+void Measure(Pool& pool, int arrivals) {
+  std::vector<double> ratios, alone, beside, first_token;
+  for (int i = 0; i < arrivals; ++i) {
+    const Effect effect = Arrive(pool, i % 2 == 0);
+    ratios.push_back(effect.beside_p99 / effect.alone_p50);
+    alone.push_back(effect.alone_p50);
+    beside.push_back(effect.beside_p50);
+    if (effect.first_token_s) first_token.push_back(*effect.first_token_s);
+  }
+  bench::PrintMedian("pool.itl_p99_over_p50", ratios, "ratio", 2);
+  bench::PrintMedian("pool.itl_p50_ms", alone, "ms", 1);
+  bench::PrintMedian("pool.itl_beside_p50_ms", beside, "ms", 1);
+  if (first_token.size() == ratios.size()) bench::PrintMedian("pool.long_prompt_ttft_s", first_token, "s", 1);
 }
 
 }  // namespace
@@ -128,5 +159,5 @@ void Measure(Pool& pool) {
 
 int main() {
   const auto pool = tollgate::inference::MakePool();
-  tollgate::inference::Measure(*pool);
+  tollgate::inference::Measure(*pool, static_cast<int>(tollgate::bench::FromEnvironment("TOLLGATE_BENCH_ARRIVALS", 7)));
 }
