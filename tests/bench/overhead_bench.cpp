@@ -3,6 +3,10 @@
 // sets in the same run: 1 / (1/bare + 1/insert), where `bare` is a bare gRPC or Beast server that sends as many messages of the same sizes,
 // and `insert` the bare group-committed INSERT of the same rows. Interleaved A B B A; medians.
 //
+// A stream is one of 64 tokens or a few more, all of which the engine has at once. Pieces go on record, and then out, one every segment_ms
+// (100, as shipped): the first by itself, and the others together when it has left. What it costs that pieces leave one by one is a figure
+// of its own: segment_ms 1, and an engine that takes 20 ms for each of 64 tokens.
+//
 //   overhead.{grpc,http}.{unary,stream}.{rps,p50_ms,p99_ms,p999_ms,limit_ratio}
 //                                      closed loop of 256 clients
 //   overhead.….cpu_us.{gateway,postgres,load,bare,insert}
@@ -10,19 +14,26 @@
 //   overhead.….cpu_ratio               the limit by processor time, which other load on the machine hardly moves
 //   overhead.{grpc,http}.unary.added_p99_commits, ….stream.added_ttft_p99_commits
 //                                      steady 500 requests/s: what the gateway adds to the p99, in p99s of one bare commit at that rate
+//   overhead.{grpc,http}.stream.messages
+//                                      of a stream; the program ends unless they, and the bare side's, are those of two pieces
+//   overhead.{grpc,http}.paced.messages
+//                                      of a stream whose 64 pieces leave one by one; the program ends unless they do, on either side
+//   overhead.{grpc,http}.piece.cpu_us.{gateway,postgres,bare}, ….piece.added_cpu_us
+//                                      50 paced streams a second: processor time of one more piece, which is (a paced stream - one of the
+//                                      same text that may leave at once) ÷ (pieces of the one - of the other); added: gateway and Postgres
+//                                      - bare
 //   overhead.rows_per_request, .bytes_per_request, .extra_bytes_per_request
 //                                      what a unary request leaves in Postgres
 //   overhead.onecore.{http,grpc}.unary.rps
 //                                      gateway on one core, load and Postgres on the other
 //
-// Arguments choose parts: onecore, storage, throughput, latency; none: all. TOLLGATE_BENCH_PAIRS (8), TOLLGATE_BENCH_SECONDS (2).
+// Arguments choose parts: onecore, storage, throughput, latency, pieces; none: all. TOLLGATE_BENCH_PAIRS (8), TOLLGATE_BENCH_SECONDS (2).
 // TOLLGATE_BENCH_HOLD=seconds: so long a load on each surface (or those named), for a profiler; says the gateway's process id.
 #include <sched.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <cmath>
 #include <cstdlib>
 #include <filesystem>
 #include <map>
@@ -34,6 +45,7 @@
 #include "tests/bench/cpu.h"
 #include "tests/bench/figures.h"
 #include "tests/bench/load.h"
+#include "tests/bench/overhead.h"
 #include "tests/bench/request_rows.h"
 #include "tests/bench/world.h"
 
@@ -43,43 +55,6 @@ namespace {
 constexpr int kClients = 256;          // Enough that the machine is busy while they wait for commits.
 constexpr int kSample = 2 * kClients;  // Requests whose rows are inserted again.
 constexpr double kSteadyRate = 500;
-
-struct Surface {
-  const char* name;
-  bool grpc;
-  bool stream;
-};
-constexpr Surface kSurfaces[] = {
-    {"grpc.unary", true, false}, {"grpc.stream", true, true}, {"http.unary", false, false}, {"http.stream", false, true}};
-
-Traffic TrafficTo(const World& world, const Surface& surface) {
-  return {.grpc = surface.grpc,
-          .stream = surface.stream,
-          .port = surface.grpc ? world.gateway().grpc_port() : world.gateway().http_port(),
-          .key = world.key(),
-          .prompts = Prompts()};
-}
-
-Traffic BareTraffic(Traffic traffic, const BareServers& bare) {
-  traffic.port = traffic.grpc ? bare.grpc_port() : bare.http_port();
-  return traffic;
-}
-
-Outcome Good(const Traffic& traffic, const Plan& plan) {
-  Outcome outcome = RunLoad(traffic, plan);
-  if (outcome.failed * 100 > outcome.requests) Fail("too many requests failed");
-  return outcome;
-}
-
-// Calls a() and b() so many times each, in the order A B B A.
-template <typename A, typename B>
-void Interleave(int pairs, const A& a, const B& b) {
-  for (int i = 0; i < pairs; ++i) {
-    if (i % 2 == 0) a();
-    b();
-    if (i % 2 != 0) a();
-  }
-}
 
 // What runs of one surface gave, run by run.
 struct Runs {
@@ -111,8 +86,6 @@ struct Runs {
     for (const char* what : {"gateway", "postgres", "load", "bare", "insert"})
       PrintMedian(name + "cpu_us." + what, cpu_us.at(what), "us", 0);
     Print(name + "cpu_ratio", (Median(cpu_us.at("bare")) + Median(cpu_us.at("insert"))) / Median(cpu_us.at("all")), "x");
-    if (std::abs(messages - bare_messages) > 0.2 * messages)
-      fmt::print(stderr, "{}{} messages, of the bare side {}\n", name, messages, bare_messages);
   }
 };
 
@@ -145,7 +118,10 @@ void Throughput(World& world, const BareServers& bare, int pairs, double seconds
         });
     for (std::size_t i = 0; i < runs.per_s.size(); ++i) runs.ratio.push_back(runs.per_s[i] * (1 / runs.bare[i] + 1 / runs.insert[i]));
     runs.PrintAs(fmt::format("overhead.{}.", surface.name));
-    if (surface.stream) Print(fmt::format("overhead.{}.messages", surface.name), runs.messages, "messages/stream", 1);
+    if (!surface.stream) continue;
+    Print(fmt::format("overhead.{}.messages", surface.name), runs.messages, "messages/stream", 1);
+    MustHave(surface, 2, runs.messages);
+    MustHave(surface, 2, runs.bare_messages);
   }
 }
 
@@ -290,6 +266,7 @@ int Main(const std::set<std::string>& parts) {
   }
   const auto Wanted = [&](const char* part) { return parts.empty() || parts.contains(part); };
   if (Wanted("onecore")) Alone([&] { OneCore(pairs, seconds); });
+  if (Wanted("pieces")) Alone([&] { MeasurePieces(pairs, seconds); });
   if (Wanted("throughput") || Wanted("latency") || Wanted("storage")) {
     Alone([&] {
       World world(ScriptedInstance());
