@@ -5,7 +5,7 @@
 //   fairness.gap_over_bound           the greatest gap seen between the two counters ÷ the bound published with it; at most 1
 //   fairness.victim_ttft_bound.promptN  a victim's time to first token beside an aggressor, p99 ÷ (2 x alone p99 + 2 x step p99);
 //                                     at most 1. Alone, beside, beside, alone …: the median of the pairs
-//   fairness.victim_ttft_bound.promptN.all  the same of all pairs' times together, of which the worst counts as their p99
+//   fairness.victim_ttft_bound.promptN.all  the same of all pairs' times together, whose worst counts as their p99
 //   fairness.victim_ttft_ms.promptN   beside the aggressor, the median
 //   isolation.foreign_hits            prompt tokens that a tenant's first request saved because another had sent the same prompt: 0
 //   isolation.own_hits                those that its second one saved because it had sent it itself
@@ -13,8 +13,8 @@
 //                                     median; about 1, and as many prompt tokens are worked through, or the program ends
 //   cancel.steps_p99                  steps that ended between a cancel and its sequence's end; at most 1
 //
-// `fairness_bench N…`: victims alone, with prompts of so many tokens. TOLLGATE_BENCH_WINDOWS (default 3), TOLLGATE_BENCH_PAIRS (default 8
-// for each prompt length), TOLLGATE_BENCH_RUNS (default 2: times to first token alone, and as many beside, in each pair).
+// `fairness_bench N…`: victims alone, with prompts of so many tokens. TOLLGATE_BENCH_WINDOWS (default 3), TOLLGATE_BENCH_PAIRS (default 7
+// for each prompt length), TOLLGATE_BENCH_RUNS (default 1: times to first token alone, and as many beside, in each pair).
 #include <algorithm>
 #include <atomic>
 #include <chrono>
@@ -305,8 +305,8 @@ void MeasureCancel(Pool& pool, int runs) {
 int main(int argc, char** argv) {
   using namespace tollgate;
   const auto pool = inference::MakePool();
-  const int pairs = static_cast<int>(bench::FromEnvironment("TOLLGATE_BENCH_PAIRS", 8));
-  const int runs = static_cast<int>(bench::FromEnvironment("TOLLGATE_BENCH_RUNS", 2));
+  const int pairs = static_cast<int>(bench::FromEnvironment("TOLLGATE_BENCH_PAIRS", 7));
+  const int runs = static_cast<int>(bench::FromEnvironment("TOLLGATE_BENCH_RUNS", 1));
   std::vector<int> prompts;
   for (int i = 1; i < argc; ++i) prompts.push_back(std::clamp(std::atoi(argv[i]), 1, 2000));
   if (prompts.empty()) {
