@@ -38,6 +38,7 @@ Program::Selection Only(const Program& program, const Program::Selection& select
 }  // namespace
 
 double SharedMicros(const Program& program, const Program::Selection& selection, std::string_view text) {
+  if (selection.empty()) return 0;  // Rules that scan nothing: no judgement does the pass.
   const Program::Selection none = Only(program, selection, UINT32_MAX);
   return MicrosOf([&] { program.FindAll(text, none); });
 }

@@ -13,7 +13,8 @@ namespace tollgate::policy {
 // else the machine does counts little. Runs it at least once, and again while all runs together stay below `patience_us`.
 double MicrosOf(const std::function<void()>& work, double patience_us = 300);
 
-// What a scan of `text` takes with no detector at all: the pass for trigger words, which all rules share.
+// What a scan of `text` takes with no detector at all: the pass for trigger words, which all rules share; 0 if the
+// selection is empty.
 double SharedMicros(const Program& program, const Program::Selection& selection, std::string_view text);
 
 // What the detectors of one rule (index in the program's rules) add to that. Keyword lists of one scope share an automaton and are measured

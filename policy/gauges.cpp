@@ -101,6 +101,8 @@ bool IsBlank(char32_t c) { return c < 0x80 ? c == ' ' || (c >= '\t' && c <= '\r'
 
 }  // namespace
 
+std::int64_t EstimateTokens(std::string_view text) { return std::max<std::int64_t>(1, static_cast<std::int64_t>(text.size()) / 4); }
+
 const char* MeasureName(Gauge::Measure measure) {
   static constexpr const char* kNames[] = {"request",      "characters",  "tokens",     "messages",   "turns",
                                            "longest_line", "non_letters", "repetition", "code lines", "letters in such a language"};

@@ -9,6 +9,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 
 #include "policy/language.h"
 #include "policy/reply_shape.h"
@@ -36,6 +37,9 @@ struct Gauge {
   bool operator==(const Gauge&) const = default;
 };
 const char* MeasureName(Gauge::Measure measure);  // "characters", "longest_line" …
+
+// About how many tokens a text has where no model counts them: one for four bytes, and at least one.
+std::int64_t EstimateTokens(std::string_view text);
 
 // Measures one prompt, each thing once.
 class PromptMeasure {

@@ -273,7 +273,7 @@ void CheckOrdinary(const Look& look, Remarks& remarks) {
     for (const Hit& hit : look.Find(sentence)) found.insert(hit.rule);
     const Message message{Role::kUser, "", {sentence}};
     Subject subject;
-    subject.prompt_tokens = static_cast<std::int64_t>(message.parts[0].size()) / 4;
+    subject.prompt_tokens = EstimateTokens(sentence);
     PromptMeasure measure(subject, {&message, 1});
     for (std::uint32_t rule = 0; rule < look.rules.size(); ++rule) {
       // What asks something of a request may well ask it of all.

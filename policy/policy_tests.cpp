@@ -12,6 +12,7 @@
 
 #include "base/encoding.h"
 #include "policy/faults.h"
+#include "policy/gauges.h"
 #include "policy/json_parts.h"
 #include "policy/rule_yaml.h"
 
@@ -114,6 +115,7 @@ absl::Status RunRuleTests(const PolicySet& policies, std::span<const Rule> rules
     subject.end_user = First(rule.scope.end_users);
     for (const RuleTest& test : rule.tests) {
       subject.unix_seconds = test.at != 0 ? test.at : rule.scope.time ? rule.scope.time->Example() : 0;
+      subject.prompt_tokens = EstimateTokens(test.text);  // Nobody counts here, and what is not counted would hit.
       const auto fail = [&](std::string_view what) {
         faults.Add(PolicyError(rule.policy, test.line, test.column,
                                fmt::format("a test of rule '{}' fails: {}; mend the rule or the test", rule.id, what)));

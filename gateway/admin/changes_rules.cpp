@@ -104,6 +104,9 @@ absl::StatusOr<metering::QuotaRule> RuleOf(const FoundScope& scope, const std::s
   return rule;
 }
 
+// "tokens per month", "concurrent".
+std::string LimitText(const std::string& meter, const std::string& window) { return window == "none" ? meter : meter + " per " + window; }
+
 constexpr const char* kOneQuota = "scope_kind = $1::text AND scope_id = $2::uuid AND meter = $3::text AND period = $4::text";
 
 }  // namespace
@@ -125,7 +128,7 @@ absl::StatusOr<Changed> Changes::SetQuota(const Actor& actor, const ScopeNames& 
     }
     out.row.Set("amount", amount);
     out.row.Set("removed", std::string("f"));
-    const std::string summary = fmt::format("set {} per {} of {} to {}", meter, window, found.text, amount);
+    const std::string summary = fmt::format("set {} of {} to {}", LimitText(meter, window), found.text, amount);
     return t.Write(out.row, old.has_value() ? &*old : nullptr, NoteOf(found, "quota.set", summary));
   });
 }
@@ -137,11 +140,11 @@ absl::StatusOr<Changed> Changes::RemoveQuota(const Actor& actor, const ScopeName
     TG_RETURN_IF_ERROR(RuleOf(found, meter, window, 0).status());
     TG_ASSIGN(const auto old, t.Find(Table::kQuota, kOneQuota, {KindOf(found), IdOf(found).ToString(), meter, window}));
     if (!old.has_value() || old->Bool("removed"))
-      return base::NotFound(fmt::format("{} has no limit on {} per {}", found.text, meter, window));
+      return base::NotFound(fmt::format("{} has no limit on {}", found.text, LimitText(meter, window)));
     out.row = *old;
     out.row.Set("removed", std::string("t"));
     return t.Write(out.row, &*old,
-                   NoteOf(found, "quota.remove", fmt::format("removed the limit on {} per {} of {}", meter, window, found.text)));
+                   NoteOf(found, "quota.remove", fmt::format("removed the limit on {} of {}", LimitText(meter, window), found.text)));
   });
 }
 

@@ -9,6 +9,7 @@
 
 #include "base/encoding.h"
 #include "base/money.h"
+#include "gateway/cli/content_words.h"
 #include "gateway/cli/record_words.h"
 #include "gateway/cli/remote.h"
 #include "gateway/cli/scope_options.h"
@@ -58,48 +59,6 @@ void List(Context& context, const AuditOptions& options) {
                stored.key(), Summary(stored.record())});
   }
   context.Print(table.Text("no records match"));
-}
-
-std::string ContentText(const v1::StoredRecord& stored) {
-  if (!stored.has_content()) return stored.content_missing().empty() ? "" : "    content: " + stored.content_missing() + "\n";
-  std::string out;
-  const auto conversation = [&](const char* title, const auto& messages) {
-    if (messages.empty()) return;
-    out += fmt::format("    {}\n", title);
-    for (const v1::ChatMessage& message : messages) {
-      std::string text;
-      for (const std::string& part : message.parts()) text += part;
-      out += Indented(RoleWord(message.role()) + ": " + text, "      | ");
-      for (const v1::ToolCall& call : message.tool_calls()) out += Indented("calls " + call.name() + " " + call.arguments(), "      | ");
-    }
-  };
-  conversation("prompt as it came", stored.content().prompt());
-  conversation("prompt as it was used", stored.content().prompt_used());
-  for (const v1::Tool& tool : stored.content().tools())
-    out += fmt::format("    tool {}\n", tool.name()) + Indented(tool.description() + "\n" + tool.parameters(), "      | ");
-  if (!stored.content().output_schema().empty()) out += "    form of the output\n" + Indented(stored.content().output_schema(), "      | ");
-  if (!stored.content().output_schema_used().empty())
-    out += "    form as it was used\n" + Indented(stored.content().output_schema_used(), "      | ");
-  if (!stored.content().justification().empty()) out += "    justification\n" + Indented(stored.content().justification(), "      | ");
-  if (!stored.content().text().empty()) out += "    text released\n" + Indented(stored.content().text(), "      | ");
-  for (const v1::ReleasedPart& part : stored.content().parts()) {
-    const std::string of = part.choice() > 0 ? fmt::format(" of reply {}", part.choice()) : "";
-    if (!part.reasoning().empty()) out += fmt::format("    reasoning released{}\n", of) + Indented(part.reasoning(), "      | ");
-    if (!part.text().empty()) out += fmt::format("    text released{}\n", of) + Indented(part.text(), "      | ");
-    for (const v1::ToolCall& call : part.tool_calls())
-      out += fmt::format("    call released{}\n", of) + Indented(call.name() + " " + call.arguments(), "      | ");
-  }
-  if (const int tokens = stored.content().logprobs_size(); tokens > 0)
-    out += fmt::format("    log-probabilities of {} tokens released\n", tokens);
-  for (const auto& raw : stored.content().raw()) {
-    const std::string why = raw.rule_id().empty() ? "not delivered"
-                            : raw.restored()      ? "given its value back, of " + raw.rule_id()
-                                                  : "held back by " + raw.rule_id();
-    const std::string of = raw.choice() > 0 ? fmt::format(" of reply {}", raw.choice()) : "";
-    const std::string where = of + (raw.channel().empty() ? "" : " in " + raw.channel());
-    out += fmt::format("    {}{}, from byte {}\n", why, where, raw.offset()) + Indented(raw.text(), "      | ");
-  }
-  return out;
 }
 
 void Show(Context& context, const AuditOptions& options) {

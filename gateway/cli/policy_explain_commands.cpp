@@ -197,7 +197,8 @@ void AddPolicyExplainCommands(CLI::App& group, Context& context) {
   Teach(*explain,
         "Each span with its line and column, what found it, its score, what became of it and why it counts; then each rule with\n"
         "what it took in microseconds and, where it found nothing, what was missing: a check digit, a word beside it, the right team.\n"
-        "Nothing is stored or recorded. Exit code 1 if the text is blocked.",
+        "With FILE no server is asked, and nothing is stored or recorded. Without it, where rules in force ask others (guard, topic,\n"
+        "external), they are asked about the text, and it is sealed in a record first. Exit code 1 if the text is blocked.",
         {"tollgate policy explain --input \"my card is 4111 1111 1111 1112\"",
          "tollgate policy explain acme.yaml --output @reply.txt --team support",
          "tollgate policy explain acme.yaml --input @mail.txt --role tool --tool read_mail --all"});

@@ -10,27 +10,32 @@
 
 namespace tollgate::identity {
 
+// A comment each, which docs/roles.md has as it is.
 enum class Permission {
   kUseModels,       // Chat, embed, rerank, count tokens, list models.
-  kReadDirectory,   // Orgs, teams, projects, keys, allow-lists, quotas, prices.
-  kManageOrgs,      // Make and block orgs.
-  kManageTeams,     // Make and block teams and projects.
+  kReadDirectory,   // Orgs, teams, projects, keys, allow-lists, quotas, prices; the registry of models, aliases, and the defaults of chats
+                    // with the text of their system prompts.
+  kManageOrgs,      // Make and block orgs; switch the two-person rule and the signers of policies on and off.
+  kManageTeams,     // Make and block teams and projects; forget for good what pseudonyms stand for.
   kManageKeys,      // Make, rotate and revoke keys.
-  kManageGrants,    // Model allow-lists.
-  kManageQuotas,    // Limits, and the defaults and caps of chats.
+  kManageGrants,    // Model allow-lists; over the whole installation also those of restricted models.
+  kManageQuotas,    // Limits, and the defaults and caps of chats; over the whole installation also bands and weights that go before other
+                    // orgs.
   kManagePrices,    // The installation's price book.
-  kReadPolicy,      // Read and try policies.
+  kReadPolicy,      // Read and try policies; have texts explained, for which guard models and detectors that rules in force ask are asked
+                    // on nobody's bill, with the text sealed on record; see whose prompts wait for an approval.
   kWritePolicy,     // Store versions.
-  kActivatePolicy,  // Put versions in and out of force.
+  kActivatePolicy,  // Put versions in and out of force; be the second person who lets a prompt pass; replay policies, which opens any
+                    // prompt and reply of the org, on record, and shows counts of them.
   kReadAudit,       // Records without content.
-  kReadContent,     // Content, with a reason, on record.
-  kVerifyAudit,
-  kReadUsage,
-  kReconcile,
-  kReadSystem,
+  kReadContent,     // Content, with a reason, on record; what a pseudonym stands for; have a strict answer made again.
+  kVerifyAudit,     // Recompute every leaf of the log.
+  kReadUsage,       // Usage and cost.
+  kReconcile,       // Compare records, usage and ledger.
+  kReadSystem,      // How the instance stands, and what is stopped.
   kStop,            // Emergency stops of scopes.
   kStopEverything,  // Emergency stops of models and of everything.
-  kManageModels,    // The installation's registry of models: add, load, unload, retire.
+  kManageModels,    // The installation's registry of models: add, load, unload, retire, restrict; aliases.
   kUseGrammars,     // Hold outputs to grammars of one's own: some cost a step milliseconds a token.
   kUseStrict,       // Ask for strict answers: each has a machine's step to itself.
 };

@@ -218,6 +218,29 @@ TEST_CASE("An explanation has the verdict, the result and the digest of the set 
   }
 }
 
+TEST_CASE("The pass that all rules share takes no longer than the whole judgement, and nothing where no rule scans") {
+  struct Row {
+    const char* detect;
+    bool scans;
+  };
+  std::string text;
+  while (text.size() < 30'000) text += "Nothing is to be found in these lines. ";
+  for (const Row& row :
+       {Row{"{keywords: falcon}", true}, Row{"{regex: 'fal[a-z]on'}", true}, Row{"{personal_data: all}", true}, Row{"{secrets: all}", true},
+        Row{"{hosts: [a.example]}", true}, Row{"{unicode: all}", true}, Row{"{length: {characters: 9}}", false},
+        Row{"{shape: {turns: 9}}", false}, Row{"{code: {lines: 9}}", false}, Row{"{language: {is: de}}", false},
+        Row{"{request: any}", false}, Row{"{external: mood}", false}, Row{"{guard: {model: g, format: llama_guard}}", false}}) {
+    INFO(row.detect);
+    const PolicySource source{"t", OneRule(row.detect, "flag")};
+    for (const bool output : {false, true}) {
+      const auto out = Explain({&source, 1}, {}, {text, output});
+      REQUIRE(out.ok());
+      CHECK(out->shared_micros <= out->micros);
+      if (!row.scans) CHECK(out->shared_micros == 0);
+    }
+  }
+}
+
 TEST_CASE("What cannot be explained is refused with the remedy") {
   const PolicySource source{"test.yaml", kPolicy};
   const auto message = [&](const std::string& text, const PolicySource& from) {

@@ -99,4 +99,13 @@ TEST_CASE("Spans that cannot be are refused where they stand") {
   }
 }
 
+TEST_CASE("A test has a token for every four bytes, so that a rule about tokens fails nobody else's tests and has its own") {
+  const auto beside = [](const std::string& most) {
+    return With("{text: ask bob@example.com, result: 'ask [EMAIL]'}") + "  - id: tokens\n    detect: {length: {tokens: " + most +
+           "}}\n    do: block\n";
+  };
+  MustCompile(beside("4") + "    tests: [{text: Twenty bytes and no.}, {text: Nineteen bytes here, expect_not: tokens}]\n");
+  CHECK_THAT(CompileError(beside("3")), ContainsSubstring("'mail' fails: the text that comes out is \"\""));
+}
+
 }  // namespace tollgate::policy

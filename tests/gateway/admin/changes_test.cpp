@@ -264,6 +264,12 @@ TEST_CASE("Allow-lists, limits, prices and stops come and go") {
   CHECK(InForce(in)->Quotas()->all()[0].amount == 200);
   Must(in.changes->RemoveQuota(in.cli, web, "tokens", "minute"));
   CHECK(InForce(in)->Quotas()->all().empty());
+  const auto said = [&] { return in.journal.entries().back().record.admin().summary(); };
+  CHECK(said() == "removed the limit on tokens per minute of project acme/search/web");
+  Must(in.changes->SetQuota(in.cli, web, "concurrent", "none", 4));
+  CHECK(said() == "set concurrent of project acme/search/web to 4");
+  Must(in.changes->RemoveQuota(in.cli, web, "concurrent", "none"));
+  CHECK(said() == "removed the limit on concurrent of project acme/search/web");
 
   const std::int64_t tomorrow_us = base::ToMicros(base::SystemClock().Wall() + 24h);
   CHECK(Must(in.changes->SetPrice(in.cli, {"smollm2", {1'000'000}, {1'000'000}, {2'000'000}, "EUR", 0})).row.Int("price_version") == 1);

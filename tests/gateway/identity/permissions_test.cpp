@@ -1,7 +1,11 @@
 #include "gateway/identity/permissions.h"
 
+#include <algorithm>
 #include <map>
 #include <set>
+#include <sstream>
+#include <string>
+#include <vector>
 
 #include <google/protobuf/descriptor.h>
 #include <catch2/catch_test_macros.hpp>
@@ -43,6 +47,25 @@ directory::Key KeyWith(std::vector<Role> roles) {
   key.public_id = "abcdefgh";
   key.roles = std::move(roles);
   return key;
+}
+
+// The comments of enum Permission, those of several lines as one, without their last full stop.
+std::vector<std::string> Comments() {
+  std::istringstream header(base::ReadFile(TOLLGATE_SOURCE_DIR "/gateway/identity/permissions.h").value());
+  std::vector<std::string> comments;
+  std::string line;
+  while (std::getline(header, line) && line != "enum class Permission {") continue;
+  while (std::getline(header, line) && line != "};") {
+    const std::size_t mark = line.find("// ");
+    if (mark == std::string::npos) continue;
+    if (line.compare(0, 3, "  k") == 0) {
+      comments.push_back(line.substr(mark + 3));
+    } else if (!comments.empty()) {
+      comments.back() += " " + line.substr(mark + 3);
+    }
+  }
+  for (std::string& comment : comments) comment.resize(comment.size() - 1);
+  return comments;
 }
 
 }  // namespace
@@ -115,5 +138,25 @@ TEST_CASE("docs/roles.md has the table as it is") {
     }
     INFO(line);
     CHECK(page->find(line + "\n") != std::string::npos);
+  }
+}
+
+TEST_CASE("docs/roles.md says of each permission what its comment says, and names the calls that need it") {
+  const auto page = base::ReadFile(TOLLGATE_SOURCE_DIR "/docs/roles.md");
+  REQUIRE(page.ok());
+  const std::vector<std::string> comments = Comments();
+  REQUIRE(comments.size() == identity::kPermissions);
+  for (int p = 0; p < identity::kPermissions; ++p) {
+    std::string calls;
+    for (const auto& row : identity::CallTable()) {
+      if (row.permission != static_cast<Permission>(p)) continue;
+      std::string call(row.method.substr(std::string_view("/tollgate.v1.").size()));
+      std::replace(call.begin(), call.end(), '/', '.');
+      calls += (calls.empty() ? "`" : ", `") + call + "`";
+    }
+    const std::string line = "| `" + std::string(identity::PermissionName(static_cast<Permission>(p))) + "` | " +
+                             comments[static_cast<std::size_t>(p)] + " | " + (calls.empty() ? "-" : calls) + " |\n";
+    INFO(line);
+    CHECK(page->find(line) != std::string::npos);
   }
 }
