@@ -102,4 +102,20 @@ absl::StatusOr<std::vector<ReportRow>> UsageReport(base::Session& session, Repor
   return report;
 }
 
+absl::StatusOr<std::vector<QuotaUse>> QuotaUses(base::Session& session, const std::vector<base::Uuid>& quotas) {
+  static const std::string kUses =
+      "SELECT quota_id::text, debited, window_end_us FROM metering.balance, "
+      "(SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::int8 AS us) AS now "
+      "WHERE quota_id = ANY ($1::uuid[]) AND window_start_us <= now.us AND window_end_us > now.us";
+  std::vector<base::Value> ids;
+  for (const base::Uuid& quota : quotas) ids.emplace_back(quota.ToString());
+  TG_ASSIGN(const base::Rows rows, session.Run("use of limits", kUses, {base::ArrayOf(ids)}));
+  std::vector<QuotaUse> uses;
+  for (std::size_t r = 0; r < rows.size(); ++r) {
+    TG_ASSIGN(const base::Uuid quota, base::Uuid::Parse(rows.Text(r, 0)));
+    uses.push_back({quota, rows.Int(r, 1), base::FromMicros(rows.Int(r, 2))});
+  }
+  return uses;
+}
+
 }  // namespace tollgate::metering

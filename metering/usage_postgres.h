@@ -46,6 +46,16 @@ struct ReportRow {
 // than that, OUT_OF_RANGE an amount beyond Money, UNAVAILABLE longer than the session's limit for a statement.
 absl::StatusOr<std::vector<ReportRow>> UsageReport(base::Session& session, ReportBy by, const ReportFilter& filter);
 
+// How much of a limit is taken in the window that is open.
+struct QuotaUse {
+  base::Uuid quota;
+  std::int64_t taken = 0;  // Used, or leased to instances, which give back what they do not need.
+  base::WallTime window_end;
+};
+
+// Of these limits, those of whose open window, by the database's clock, something was ever taken. Any role; sees all tenants.
+absl::StatusOr<std::vector<QuotaUse>> QuotaUses(base::Session& session, const std::vector<base::Uuid>& quotas);
+
 struct Reconciliation {
   std::int64_t records = 0;  // FINAL and ABORT in the period; like the rows below, those that were there when the work began.
   std::int64_t usages = 0;

@@ -111,9 +111,10 @@ void List(Context& context, const QuotaOptions* only) {
                  quotas.end());
   }
   if (context.globals.json) return context.PrintJson(*reply);
-  Table table({"scope", "limit", "> amount", "record"});
+  Table table({"scope", "limit", "> amount", "> taken", "resets", "record"});
   for (const v1::Quota& quota : reply->quotas()) {
-    table.Add({ShowScope(quota.scope()), ShowLimit(quota.meter(), quota.window()), ShowCount(quota.amount()), quota.record()});
+    table.Add({ShowScope(quota.scope()), ShowLimit(quota.meter(), quota.window()), ShowCount(quota.amount()),
+               quota.has_taken() ? ShowCount(quota.taken()) : "-", ShowTime(quota.resets_us()), quota.record()});
   }
   context.Print(table.Text("no limits; set one: tollgate quota set tokens/month 2000000 --team TEAM"));
 }
@@ -140,7 +141,10 @@ void AddQuotaCommands(CLI::App& app, Context& context) {
   const auto show_options = std::make_shared<QuotaOptions>();
   show_options->scope.AddTo(*show, "that is asked about");
   show->callback([&context, show_options] { List(context, show_options.get()); });
-  Teach(*show, "", {"tollgate quota show --project search/web"});
+  Teach(*show,
+        "TAKEN is what the open window has used over all instances, and what is leased to them: they give back within seconds what they do "
+        "not need.\nOf `concurrent` each instance counts its own.",
+        {"tollgate quota show --project search/web"});
 
   auto* list = group->add_subcommand("list", "Every limit of an org");
   list->callback([&context] { List(context, nullptr); });

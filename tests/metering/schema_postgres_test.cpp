@@ -28,6 +28,7 @@ TEST_CASE("Who may do what with metering's tables") {
       {"usage", "tollgate_reader", "SELECT"},
       {"transfer", "tollgate_reader", "SELECT"},
       {"price", "tollgate_reader", "SELECT"},
+      {"balance", "tollgate_reader", "SELECT"},
       {"usage", "tollgate_verifier", "SELECT"},
       {"transfer", "tollgate_verifier", "SELECT"},
       {"price", "tollgate_verifier", "SELECT"},

@@ -8,6 +8,48 @@ using grpc::StatusCode;
 using test::Must;
 using World = test::Served;
 
+TEST_CASE("Limits are listed with what is taken of them in the window that is open, and without it where the database does not say") {
+  World world;
+  v1::SetQuotaRequest set;
+  set.mutable_scope()->set_org("acme");
+  set.set_meter(v1::QUOTA_METER_TOKENS);
+  set.set_window(v1::QUOTA_WINDOW_DAY);
+  set.set_amount(1000);
+  v1::Quota quota, concurrent;
+  const auto directory = [&] { return v1::Directory::NewStub(world.channel); };
+  REQUIRE(world.Call("first", directory(), &v1::Directory::Stub::SetQuota, set, quota).ok());
+  set.set_meter(v1::QUOTA_METER_CONCURRENT);
+  set.set_window(v1::QUOTA_WINDOW_UNSPECIFIED);
+  REQUIRE(world.Call("first", directory(), &v1::Directory::Stub::SetQuota, set, concurrent).ok());
+  const auto listed = [&](const v1::Quota& of) {
+    v1::ListQuotasRequest request;
+    request.set_org("acme");
+    v1::ListQuotasReply reply;
+    REQUIRE(world.Call("first", directory(), &v1::Directory::Stub::ListQuotas, request, reply).ok());
+    for (const v1::Quota& one : reply.quotas()) {
+      if (one.id() == of.id()) return one;
+    }
+    return v1::Quota();
+  };
+  CHECK(listed(quota).has_taken());
+  CHECK(listed(quota).taken() == 0);
+  CHECK_FALSE(listed(concurrent).has_taken());
+  const auto owner = test::PostgresCluster::Shared().Connect(world.in.url);
+  REQUIRE(owner
+              ->RunScript("take",
+                          "WITH now AS (SELECT (extract(epoch FROM now()) * 1000000)::int8 AS us) INSERT INTO metering.balance "
+                          "SELECT '" +
+                              quota.id() +
+                              "'::uuid, us + of * 1000000 - 600000000, us + of * 1000000 + 600000000, 40 + abs(of) "
+                              "FROM now, generate_series(-3600, 3600, 3600) AS of")
+              .ok());
+  CHECK(listed(quota).taken() == 40);
+  CHECK(listed(quota).resets_us() > 0);
+  REQUIRE(owner->RunScript("close", "REVOKE SELECT ON metering.balance FROM tollgate_reader").ok());
+  CHECK(listed(quota).amount() == 1000);
+  CHECK_FALSE(listed(quota).has_taken());
+}
+
 TEST_CASE("The audit log is read within one's org, and verifies") {
   World world;
   auto stub = [&] { return v1::Audit::NewStub(world.channel); };

@@ -84,6 +84,9 @@ class FakeDirectory final : public v1::Directory::Service {
       quota.set_meter(v1::QUOTA_METER_TOKENS);
       quota.set_window(v1::QUOTA_WINDOW_MONTH);
       quota.set_amount(1000);
+      if (*project == 0) continue;
+      quota.set_taken(1250);
+      quota.set_resets_us(1'796'083'200'000'000);
     }
     return grpc::Status::OK;
   }

@@ -79,6 +79,8 @@ TEST_CASE("Limits are set on the scope that is named, and shown with those above
   CHECK(server.directory.set_quota.scope().key() == "abcdefgh");
   const Result shown = server.Run({"quota", "show", "--project", "search/web"});
   CHECK_THAT(shown.out, ContainsSubstring("acme/search/web") && ContainsSubstring("acme/search  ") && !ContainsSubstring("support"));
+  CHECK_THAT(shown.out, ContainsSubstring("1,250  2026-12-01 00:00:00"));
+  CHECK_THAT(shown.out, ContainsSubstring("1,000      -  -"));
   CHECK_THAT(server.Run({"quota", "list"}).out, ContainsSubstring("support"));
   CHECK(server.Run({"quota", "show", "--key-id", "abcdefgh"}).out == shown.out);  // A key of search/web.
   CHECK_THAT(server.Run({"quota", "show", "--key-id", "zzzzzzzz"}).err, ContainsSubstring("there is no key zzzzzzzz in force"));
