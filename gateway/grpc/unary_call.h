@@ -17,6 +17,7 @@
 #include "gateway/grpc/bytes.h"
 #include "gateway/grpc/calls.h"
 #include "gateway/grpc/grpc_status.h"
+#include "gateway/grpc/write_limit.h"
 
 namespace tollgate::grpc_front {
 
@@ -114,11 +115,15 @@ class UnaryCall : public ::grpc::ServerUnaryReactor, public std::enable_shared_f
   async::Awaitable<void> Run() {
     const ::grpc::Status status = co_await Answer();
     Trailers(rpc_).Id(caller_);
+    limit_.Begin();
     Finish(status);
   }
 
   void OnCancel() override { cancellation_->Cancel(); }
-  void OnDone() override { self_.reset(); }
+  void OnDone() override {
+    limit_.Done();
+    self_.reset();
+  }
 
  protected:
   // Fills reply_ and the trailers but for the id.
@@ -137,6 +142,7 @@ class UnaryCall : public ::grpc::ServerUnaryReactor, public std::enable_shared_f
   const std::shared_ptr<pipeline::Cancellation> cancellation_ = std::make_shared<pipeline::Cancellation>();
 
  private:
+  WriteLimit limit_{rpc_, shared_.timers, shared_.write_timeout};
   std::shared_ptr<UnaryCall> self_;  // Until OnDone.
 };
 
