@@ -11,6 +11,7 @@
 #include <optional>
 #include <string>
 #include <utility>
+#include <variant>
 
 #include "base/error_detail.h"
 #include "gateway/async/run_on.h"
@@ -80,13 +81,13 @@ inline constexpr std::size_t kParseHereBytesMax = 64 * 1024;  // Larger messages
 template <typename Message>
 async::Awaitable<std::optional<pipeline::Failure>> ReadMessage(CallContext& shared, const pipeline::Caller& caller,
                                                                const ::grpc::ByteBuffer& bytes, Message& message) {
-  std::optional<pipeline::Failure> refusal = shared.service.Refuses(caller);
-  if (refusal) co_return refusal;
+  pipeline::Outcome<std::string> tenant = shared.service.Admit(caller);
+  if (pipeline::Failure* refusal = std::get_if<pipeline::Failure>(&tenant)) co_return std::move(*refusal);
   const bool large = bytes.Length() > kParseHereBytesMax;
   auto parse = [&bytes, &message] { return ParseBytes(bytes, message); };
   absl::Status parsed = co_await async::RunOnIf(large, shared.cpu, parse);
-  if (!parsed.ok()) refusal = pipeline::Failure{.status = std::move(parsed), .head = std::nullopt, .limits = {}};
-  co_return refusal;
+  if (parsed.ok()) co_return std::nullopt;
+  co_return pipeline::Failure{.status = std::move(parsed), .head = std::nullopt, .limits = {}};
 }
 
 // Runs `self->Run()` on a strand of its own; counts it in and out.
