@@ -3,6 +3,7 @@
 
 #include <sys/socket.h>
 
+#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <set>
@@ -82,7 +83,7 @@ class StalledClient {
     while (buffer_.size() < bytes) {
       char more[4096];
       const ssize_t count = recv(client_.fd(), more, sizeof more, 0);
-      ended_ = count == 0;
+      ended_ = count == 0 || (count < 0 && errno == ECONNRESET);  // Reset: with our last answer to a ping unread.
       if (count <= 0) return false;
       buffer_.append(more, static_cast<std::size_t>(count));
     }
