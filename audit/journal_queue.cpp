@@ -55,6 +55,7 @@ void JournalQueue::Call(Answers& answers) {
 
 bool JournalQueue::Add(const PendingPtr& pending) {
   Answers answers;
+  bool taken = false;
   bool watch_sleeps = false;
   {
     base::Lock lock(mu_);
@@ -69,6 +70,7 @@ bool JournalQueue::Add(const PendingPtr& pending) {
     } else if (!room && !AlwaysWritten(kind)) {
       Answer(pending, Refusal(kind, "the audit log's queue is full"), answers);
     } else {
+      taken = true;
       pending->counted = true;
       counts_.rows += 1;
       counts_.bytes += static_cast<std::int64_t>(pending->bytes);
@@ -77,10 +79,10 @@ bool JournalQueue::Add(const PendingPtr& pending) {
       watch_sleeps = idle_ticks_ > kIdleTicks;
     }
   }
-  if (answers.empty()) changed_.notify_one();  // Without the lock, at which who is woken would only wait.
+  if (taken) changed_.notify_one();  // Without the lock, at which who is woken would only wait.
   if (watch_sleeps) watch_.notify_one();
   Call(answers);
-  return answers.empty();
+  return taken;
 }
 
 std::vector<PendingPtr> JournalQueue::Take(std::size_t rows_max, std::size_t bytes_max, TimePoint until) {

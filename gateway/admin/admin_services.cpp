@@ -8,11 +8,14 @@
 #include <grpcpp/grpcpp.h>
 
 #include <atomic>
+#include <boost/asio/io_context.hpp>
 
 #include "base/postgres_pool.h"
 #include "gateway/admin/handlers.h"
 #include "gateway/admin/workers.h"
 #include "gateway/grpc/grpc_status.h"
+#include "gateway/grpc/write_limit.h"
+#include "gateway/net/io_threads.h"
 #include "tollgate/v1/audit.grpc.pb.h"
 #include "tollgate/v1/defaults.grpc.pb.h"
 #include "tollgate/v1/directory.grpc.pb.h"
@@ -40,11 +43,22 @@ base::SessionPool::Options PoolOf(const base::PostgresOptions& postgres, int ses
 // A call; deletes itself when gRPC is done with it, which comes after Finish.
 class Call final : public Reactor {
  public:
+  Call(Context* context, const AdminContext& shared)
+      : limit_(context, shared.with.io->context().get_executor(), shared.with.write_timeout) {}
+
   const std::atomic<bool>& gone() const { return gone_; }
+  void End(const absl::Status& status) {
+    limit_.Begin();
+    Finish(grpc_front::ToGrpcStatus(status));
+  }
   void OnCancel() override { gone_ = true; }
-  void OnDone() override { delete this; }
+  void OnDone() override {
+    limit_.Done();
+    delete this;
+  }
 
  private:
+  grpc_front::WriteLimit limit_;
   std::atomic<bool> gone_{false};
 };
 
@@ -55,12 +69,11 @@ class Runner {
   template <typename Request, typename Reply>
   Reactor* Serve(Context* context, const Request* request, Reply* reply, const char* method,
                  absl::Status (*handler)(const Caller&, const Request&, Reply&)) {
-    Call* call = new Call;
+    Call* call = new Call(context, context_);
     const std::string bearer = grpc_front::BearerOf(*context);
-    const absl::Status taken = workers_.Submit([this, call, request, reply, method, handler, bearer] {
-      call->Finish(grpc_front::ToGrpcStatus(Run(*request, *reply, method, handler, bearer, call->gone())));
-    });
-    if (!taken.ok()) call->Finish(grpc_front::ToGrpcStatus(taken));
+    const absl::Status taken = workers_.Submit(
+        [this, call, request, reply, method, handler, bearer] { call->End(Run(*request, *reply, method, handler, bearer, call->gone())); });
+    if (!taken.ok()) call->End(taken);
     return call;
   }
 

@@ -5,6 +5,7 @@
 // its own; gRPC's threads only move messages. Two orgs never see each other: what is outside the caller's reach does not exist for it.
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <string>
@@ -27,6 +28,9 @@ class Service;
 }
 namespace tollgate::inference {
 class Pool;
+}
+namespace tollgate::net {
+class IoThreads;
 }
 namespace tollgate::pipeline {
 class Pipeline;
@@ -53,6 +57,8 @@ struct AdminCollaborators {
   audit::Journal* journal = nullptr;  // For VIEW records, and for texts that others are asked about.
   audit::Keys* keys = nullptr;        // To open content, and to seal those texts.
   const base::Clock* clock = nullptr;
+  net::IoThreads* io = nullptr;                       // Timers of answers.
+  std::chrono::milliseconds write_timeout{0};         // For a client to take its answer; then the call is cancelled.
   ModelHost* models = nullptr;                        // Null: no pool here; registered models have no state.
   std::function<void(v1::StatusReply&)> fill_status;  // Everything but directory, stops and caller. Any thread; quick.
   gates::Gates* gates = nullptr;                      // Approvals; null: none can be listed or given.

@@ -2,9 +2,8 @@
 // comes after that and after all operations, so neither can touch the other's remains. Reactions do next to nothing: OnCancel sets the
 // call's cancellation, OnWriteDone resumes the coroutine on its own strand.
 //
-// A reader that stalls but answers pings would hold a write for ever, so a timer on the strand cancels the call when a write takes too
-// long; OnWriteDone then comes as for any cancelled call. The last chunk travels with the status, and OnDone comes when both are gone: the
-// timer goes on until then, and asks under a lock whether the context is still there.
+// Each write has its limit (write_limit.h): OnWriteDone then comes as for any cancelled call. The last chunk travels with the status, and
+// OnDone comes when both are gone; the limit holds until then.
 //
 // Tested by tests/gateway/grpc/grpc_front_test.cpp.
 #include "gateway/grpc/calls.h"
@@ -12,16 +11,15 @@
 #include <grpcpp/server_context.h>
 
 #include <boost/asio/co_spawn.hpp>
-#include <boost/asio/steady_timer.hpp>
 #include <exception>
 #include <optional>
 #include <string>
 #include <utility>
 
-#include "base/mutex.h"
 #include "gateway/grpc/bytes.h"
 #include "gateway/grpc/grpc_status.h"
 #include "gateway/grpc/unary_call.h"
+#include "gateway/grpc/write_limit.h"
 
 namespace tollgate::grpc_front {
 namespace {
@@ -118,13 +116,13 @@ class StreamCall final : public ::grpc::ServerWriteReactor<::grpc::ByteBuffer>,
   }
 
   async::Awaitable<void> Run() {
-    timer_.emplace(co_await boost::asio::this_coro::executor);
     Trailers trailers(rpc_);
     trailers.Id(caller_);
     v1::ChatRequest request;
     const std::optional<Failure> refusal = co_await ReadMessage(shared_, caller_, *request_, request);
     if (refusal) {
       trailers.Of(*refusal);
+      limit_.Begin();
       Finish(ToGrpcStatus(refusal->status));
       co_return;
     }
@@ -132,6 +130,7 @@ class StreamCall final : public ::grpc::ServerWriteReactor<::grpc::ByteBuffer>,
     Outcome<Reply> outcome = co_await shared_.service.Chat(caller_, request, this, cancellation_);
     if (const Failure* failure = std::get_if<Failure>(&outcome)) {
       trailers.Of(*failure);
+      limit_.Begin();
       Finish(ToGrpcStatus(failure->status));
       co_return;
     }
@@ -145,7 +144,7 @@ class StreamCall final : public ::grpc::ServerWriteReactor<::grpc::ByteBuffer>,
     for (pipeline::OutputPiece& other : reply.more) TakeChoice(other, *last.add_more());
     last.mutable_end()->Swap(&reply.end);
     bytes_ = ToBytes(last);
-    StartTimer();
+    limit_.Begin();
     StartWriteAndFinish(&bytes_, ::grpc::WriteOptions(), ::grpc::Status::OK);
   }
 
@@ -156,21 +155,14 @@ class StreamCall final : public ::grpc::ServerWriteReactor<::grpc::ByteBuffer>,
 
   async::Awaitable<absl::Status> Write(pipeline::OutputPiece piece) override { co_return co_await Send(Chunk(head_, std::move(piece))); }
 
-  void Abort() override {
-    cut_off_ = true;
-    base::Lock lock(mu_);
-    if (!done_) rpc_->TryCancel();
-  }
+  void Abort() override { limit_.Cut(); }
 
   void OnWriteDone(bool ok) override {
     if (auto done = std::exchange(write_done_, nullptr)) done(ok);
   }
   void OnCancel() override { cancellation_->Cancel(); }
   void OnDone() override {
-    {
-      base::Lock lock(mu_);
-      done_ = true;
-    }
+    limit_.Done();
     self_.reset();
   }
 
@@ -181,23 +173,12 @@ class StreamCall final : public ::grpc::ServerWriteReactor<::grpc::ByteBuffer>,
       write_done_ = std::move(done);
       StartWrite(&bytes_);
     };
-    StartTimer();
+    limit_.Begin();
     const bool written = co_await async::Callback<bool>(start);
-    ++writes_;
-    timer_->cancel();
-    if (written && !cut_off_) co_return absl::OkStatus();
+    limit_.End();
+    if (written && !limit_.cut()) co_return absl::OkStatus();
     cancellation_->Cancel();
     co_return base::Cancelled("the client went away");
-  }
-
-  // For the write that is about to start.
-  void StartTimer() {
-    timer_->expires_after(shared_.write_timeout);
-    timer_->async_wait([weak = weak_from_this(), write = ++writes_](boost::system::error_code error) {
-      const auto self = weak.lock();
-      if (error || !self || self->writes_ != write) return;  // An expiry may have been queued when its write ended.
-      self->Abort();
-    });
   }
 
   v1::ChatChunk Chunk(const ReplyHead& head, pipeline::OutputPiece piece) {
@@ -221,13 +202,8 @@ class StreamCall final : public ::grpc::ServerWriteReactor<::grpc::ByteBuffer>,
   ReplyHead head_;
   ::grpc::ByteBuffer bytes_;              // The write in flight.
   std::function<void(bool)> write_done_;  // Set before StartWrite, taken by OnWriteDone.
-  std::shared_ptr<StreamCall> self_;      // Until OnDone.
-  // The strand only.
-  std::optional<boost::asio::steady_timer> timer_;
-  std::int64_t writes_ = 0;  // Counts at each one's start and end.
-  bool cut_off_ = false;
-  base::Mutex mu_;
-  bool done_ GUARDED_BY(mu_) = false;  // The context goes when OnDone returns.
+  WriteLimit limit_{rpc_, shared_.timers, shared_.write_timeout};
+  std::shared_ptr<StreamCall> self_;  // Until OnDone.
 };
 
 }  // namespace

@@ -18,8 +18,9 @@ namespace tollgate::grpc_front {
 struct CallContext {
   pipeline::Service& service;
   std::function<boost::asio::any_io_executor()> new_strand;
-  boost::asio::any_io_executor cpu;         // Where large messages are parsed.
-  std::chrono::milliseconds write_timeout;  // Of each piece of a stream.
+  boost::asio::any_io_executor cpu;  // Where large messages are parsed.
+  boost::asio::any_io_executor timers;
+  std::chrono::milliseconds write_timeout;  // Of each piece of a stream, and of each answer.
   Inside inside;                            // Counts the coroutines.
 };
 

@@ -81,6 +81,7 @@ struct GrpcFront::Impl {
       : calls{service,
               [&io] { return boost::asio::any_io_executor(boost::asio::make_strand(io.context())); },
               std::move(cpu),
+              io.context().get_executor(),
               std::chrono::milliseconds(options.write_timeout_ms),
               {}},
         server(std::move(options), io) {

@@ -3,7 +3,7 @@
 //
 // Trailers: README.md. Errors: see grpc_status.h. A malformed message is INVALID_ARGUMENT.
 // Caller.deadline is the call's; a cancelled call cancels the pipeline's. A stream has one write in flight, so a slow reader holds one
-// piece, and for write_timeout_ms at most: then the call is cancelled.
+// piece, or one answer, and for write_timeout_ms at most: then the call is cancelled.
 #pragma once
 
 #include <boost/asio/any_io_executor.hpp>

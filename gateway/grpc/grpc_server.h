@@ -35,7 +35,7 @@ struct GrpcServerOptions {
   int idle_timeout_ms = 30 * 60 * 1000;         // A connection without calls is closed.
   int keepalive_ms = 60'000;                    // The server pings a quiet connection.
   int keepalive_timeout_ms = 20'000;            // No answer to a ping: the connection is dead, its calls are cancelled.
-  int write_timeout_ms = 30'000;                // A stream whose client takes no piece for so long is cancelled (GrpcFront).
+  int write_timeout_ms = 30'000;                // A call whose client takes no piece, or no answer, for so long is cancelled (GrpcFront).
   int client_ping_min_ms = 10'000;              // Clients that ping more often are sent away (too_many_pings).
 };
 

@@ -11,12 +11,14 @@
 #include <optional>
 #include <string>
 #include <utility>
+#include <variant>
 
 #include "base/error_detail.h"
 #include "gateway/async/run_on.h"
 #include "gateway/grpc/bytes.h"
 #include "gateway/grpc/calls.h"
 #include "gateway/grpc/grpc_status.h"
+#include "gateway/grpc/write_limit.h"
 
 namespace tollgate::grpc_front {
 
@@ -79,13 +81,13 @@ inline constexpr std::size_t kParseHereBytesMax = 64 * 1024;  // Larger messages
 template <typename Message>
 async::Awaitable<std::optional<pipeline::Failure>> ReadMessage(CallContext& shared, const pipeline::Caller& caller,
                                                                const ::grpc::ByteBuffer& bytes, Message& message) {
-  std::optional<pipeline::Failure> refusal = shared.service.Refuses(caller);
-  if (refusal) co_return refusal;
+  pipeline::Outcome<std::string> tenant = shared.service.Admit(caller);
+  if (pipeline::Failure* refusal = std::get_if<pipeline::Failure>(&tenant)) co_return std::move(*refusal);
   const bool large = bytes.Length() > kParseHereBytesMax;
   auto parse = [&bytes, &message] { return ParseBytes(bytes, message); };
   absl::Status parsed = co_await async::RunOnIf(large, shared.cpu, parse);
-  if (!parsed.ok()) refusal = pipeline::Failure{.status = std::move(parsed), .head = std::nullopt, .limits = {}};
-  co_return refusal;
+  if (parsed.ok()) co_return std::nullopt;
+  co_return pipeline::Failure{.status = std::move(parsed), .head = std::nullopt, .limits = {}};
 }
 
 // Runs `self->Run()` on a strand of its own; counts it in and out.
@@ -114,11 +116,15 @@ class UnaryCall : public ::grpc::ServerUnaryReactor, public std::enable_shared_f
   async::Awaitable<void> Run() {
     const ::grpc::Status status = co_await Answer();
     Trailers(rpc_).Id(caller_);
+    limit_.Begin();
     Finish(status);
   }
 
   void OnCancel() override { cancellation_->Cancel(); }
-  void OnDone() override { self_.reset(); }
+  void OnDone() override {
+    limit_.Done();
+    self_.reset();
+  }
 
  protected:
   // Fills reply_ and the trailers but for the id.
@@ -137,6 +143,7 @@ class UnaryCall : public ::grpc::ServerUnaryReactor, public std::enable_shared_f
   const std::shared_ptr<pipeline::Cancellation> cancellation_ = std::make_shared<pipeline::Cancellation>();
 
  private:
+  WriteLimit limit_{rpc_, shared_.timers, shared_.write_timeout};
   std::shared_ptr<UnaryCall> self_;  // Until OnDone.
 };
 

@@ -56,6 +56,7 @@ class Answer {
     if (!json) co_return std::nullopt;
     const bool large = exchange_.body().size() > kParseHereBytesMax;
     absl::StatusOr<Body> body = co_await async::RunOnIf(large, std::move(cpu), [this, parse] { return parse(exchange_.body()); });
+    exchange_.DropBody();
     if (body.ok()) co_return *std::move(body);
     const absl::Status refused = body.status();
     co_await Fail(refused);

@@ -111,21 +111,22 @@ bool IsPosted(std::string_view path) { return path == kChatPath || path == kEmbe
 
 }  // namespace
 
-async::Awaitable<bool> Api::Admit(Exchange& exchange) {
+async::Awaitable<std::optional<std::string>> Api::Admit(Exchange& exchange) {
   const std::string_view path = PathOf(exchange.target());
   if (exchange.method() != "POST" || !IsPosted(path)) {
-    if (!exchange.has_body()) co_return true;
+    if (!exchange.has_body()) co_return "";
     co_await Handle(exchange);  // Which reads none here: nobody has one held in memory for nothing.
-    co_return false;
+    co_return std::nullopt;
   }
-  pipeline::Caller caller;  // What Refuses looks at; the rest is for those who are let in.
+  pipeline::Caller caller;  // What Admit looks at; the rest is for those who are let in.
   caller.bearer = BearerOf(exchange);
   caller.source = exchange.source();
-  const std::optional<Failure> refusal = service_.Refuses(caller);
-  if (!refusal) co_return true;
+  Outcome<std::string> tenant = service_.Admit(caller);
+  const Failure* refusal = std::get_if<Failure>(&tenant);
+  if (refusal == nullptr) co_return std::get<std::string>(std::move(tenant));
   Answer answer(exchange, CallerOf(exchange));
   co_await answer.Fail(*refusal);
-  co_return false;
+  co_return std::nullopt;
 }
 
 async::Awaitable<void> Api::Handle(Exchange& exchange) {

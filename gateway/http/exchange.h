@@ -22,7 +22,8 @@ class Exchange {
   virtual std::string_view target() const = 0;                                      // As sent: path and query.
   virtual std::optional<std::string_view> Header(std::string_view name) const = 0;  // Nothing when absent or sent more than once.
   virtual bool has_body() const = 0;                                                // Whether one was announced.
-  virtual const std::string& body() const = 0;                                      // Empty before a doorkeeper.
+  virtual const std::string& body() const = 0;                                      // Empty before a doorkeeper, and once dropped.
+  virtual void DropBody() = 0;                                                      // It was read: its memory goes.
   virtual const std::string& source() const = 0;                                    // Peer address without port.
   virtual std::chrono::steady_clock::time_point received() const = 0;  // When the request was whole; its head, for a doorkeeper.
   virtual const std::shared_ptr<pipeline::Cancellation>& cancellation() const = 0;  // Cancelled when the client goes away.
@@ -41,7 +42,8 @@ class Exchange {
 // Answers `exchange`. Must not throw.
 using Handler = std::function<async::Awaitable<void>(Exchange& exchange)>;
 
-// Looks at a request's head, before its body is read. True: let it in. False: it was answered, and the connection ends. Null lets all in.
-using Doorkeeper = std::function<async::Awaitable<bool>(Exchange& exchange)>;
+// Looks at a request's head, before its body is read. Whose it is: let it in, and count its body as that tenant's. Nothing: it was
+// answered, and the connection ends. Null lets all in.
+using Doorkeeper = std::function<async::Awaitable<std::optional<std::string>>(Exchange& exchange)>;
 
 }  // namespace tollgate::http_front

@@ -37,6 +37,7 @@ void HttpFront::StopAccepting() { impl_->server->StopAccepting(); }
 void HttpFront::Shutdown(std::chrono::milliseconds deadline) { impl_->server->Shutdown(deadline); }
 std::uint16_t HttpFront::port() const { return impl_->server->listener().port(); }
 const net::Listener& HttpFront::listener() const { return impl_->server->listener(); }
+std::int64_t HttpFront::body_bytes() const { return impl_->server->body_bytes(); }
 
 struct ProbesFront::Impl {
   Probes probes;

@@ -24,6 +24,7 @@ struct HttpOptions {
   net::ListenerOptions listener;
   std::int64_t header_bytes_max = 16 * 1024;       // Beyond it 431.
   std::int64_t body_bytes_max = 4 * 1024 * 1024;   // Beyond it 413, before it is read.
+  std::int64_t memory_bytes_max = 256ll << 20;     // Bodies of all connections, each from 64 KiB, until parsed. Beyond it 503.
   int header_timeout_ms = 10'000;                  // From a request's first byte to its headers' end.
   int body_timeout_ms = 30'000;                    // From the headers' end to the body's.
   int idle_timeout_ms = 75'000;                    // Before a connection's first request, and between requests.
@@ -57,6 +58,7 @@ class HttpFront {
 
   std::uint16_t port() const;
   const net::Listener& listener() const;
+  std::int64_t body_bytes() const;  // What bodies take of memory_bytes_max.
 
  private:
   struct Impl;

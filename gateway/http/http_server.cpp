@@ -62,7 +62,12 @@ struct HttpServer::Impl {
       : options(std::move(o)),
         io(threads),
         table(std::make_shared<Table>(threads.context())),
-        context{options, clock, std::move(handler), std::move(doorkeeper), [this](Session* session) { OnEnd(session); }} {}
+        context{options,
+                clock,
+                std::move(handler),
+                std::move(doorkeeper),
+                std::make_shared<BodyBytes>(options.memory_bytes_max, options.body_bytes_max),
+                [this](Session* session) { OnEnd(session); }} {}
 
   void OnConnection(net::Accepted connection) {
     std::shared_ptr<Session> session = MakeSession(io.context(), std::move(connection), context);
@@ -128,5 +133,6 @@ void HttpServer::Shutdown(std::chrono::milliseconds deadline) {
 }
 
 const net::Listener& HttpServer::listener() const { return *impl_->listener; }
+std::int64_t HttpServer::body_bytes() const { return impl_->context.bodies->held(); }
 
 }  // namespace tollgate::http_front

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <memory>
 
 #include "base/clock.h"
@@ -21,6 +22,7 @@ class HttpServer {
   void StopAccepting();                               // Idle connections close; others end with their answer.
   void Shutdown(std::chrono::milliseconds deadline);  // As HttpFront::Shutdown.
   const net::Listener& listener() const;
+  std::int64_t body_bytes() const;  // As HttpFront's.
 
  private:
   struct Impl;

@@ -15,23 +15,15 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <atomic>
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
-#include <boost/asio/io_context.hpp>
-#include <boost/asio/ip/tcp.hpp>
-#include <boost/asio/steady_timer.hpp>
-#include <boost/asio/strand.hpp>
 #include <boost/asio/write.hpp>
-#include <boost/beast/core/flat_buffer.hpp>
-#include <boost/beast/http/parser.hpp>
-#include <boost/beast/http/string_body.hpp>
 #include <exception>
 #include <utility>
 
+#include "gateway/http/beast_session.h"
 #include "gateway/http/chat_reply.h"
-#include "gateway/http/response_head.h"
 
 namespace tollgate::http_front {
 namespace {
@@ -40,96 +32,23 @@ namespace asio = boost::asio;
 namespace beast = boost::beast;
 namespace http = beast::http;
 using asio::ip::tcp;
-using Error = boost::system::error_code;
-using Mono = std::chrono::steady_clock;
-using Strand = asio::strand<asio::io_context::executor_type>;
-using Socket = asio::basic_stream_socket<tcp, Strand>;
-using Timer = asio::basic_waitable_timer<Mono, asio::wait_traits<Mono>, Strand>;
 
 constexpr std::size_t kReadBytes = 8 * 1024;
 constexpr std::size_t kBodyReadBytes = 64 * 1024;
 constexpr std::size_t kAheadBytesMax = 64 * 1024;  // Of pipelined requests, while one runs.
 constexpr std::size_t kLingerBytesMax = 64 * 1024 * 1024;
 constexpr std::chrono::milliseconds kLinger{2000};
-constexpr std::int64_t kNever = INT64_MAX;
 
-std::int64_t Ns(Mono::time_point t) { return std::chrono::duration_cast<std::chrono::nanoseconds>(t.time_since_epoch()).count(); }
+}  // namespace
 
-class BeastSession final : public Session, public Exchange, public std::enable_shared_from_this<BeastSession> {
- public:
-  BeastSession(Socket socket, net::Accepted connection, const SessionContext& context)
-      : context_(context),
-        source_(std::move(connection.source)),
-        slot_(std::move(connection.slot)),
-        socket_(std::move(socket)),
-        write_ended_(socket_.get_executor(), Mono::time_point::max()),
-        buffer_(static_cast<std::size_t>(context.options.header_bytes_max) + kAheadBytesMax + kBodyReadBytes) {}
-
-  // Session.
-  void Start() override;
-  void Tick(Mono::time_point now) override;
-  void Drain() override;
-  void Cut() override;
-
-  // Exchange.
-  std::string_view method() const override { return View(parser_->get().method_string()); }
-  std::string_view target() const override { return View(parser_->get().target()); }
-  std::optional<std::string_view> Header(std::string_view name) const override;
-  bool has_body() const override { return !parser_->is_done() || !parser_->get().body().empty(); }
-  const std::string& body() const override { return parser_->get().body(); }
-  const std::string& source() const override { return source_; }
-  Mono::time_point received() const override { return received_; }
-  const std::shared_ptr<pipeline::Cancellation>& cancellation() const override { return cancellation_; }
-  async::Awaitable<void> Respond(int status, std::string_view content_type, const Headers& headers, std::string body) override;
-  async::Awaitable<bool> BeginStream(const Headers& headers, std::string first) override;
-  async::Awaitable<bool> Send(std::string data) override;
-  async::Awaitable<void> EndStream(std::string last, bool close) override;
-  void Abort() override { Cut(); }
-
- private:
-  static std::string_view View(beast::string_view s) { return {s.data(), s.size()}; }
-
-  async::Awaitable<void> Run();
-  async::Awaitable<bool> ReadRequest();            // False: nothing more to serve.
-  async::Awaitable<bool> Admit();                  // False: turned away, and answered.
-  async::Awaitable<bool> Feed(std::size_t bytes);  // Gives the parser more; false: the connection ended or the request was refused.
-  async::Awaitable<bool> ReadSome(std::size_t bytes);
-  async::Awaitable<void> Reject(Error error);
-  async::Awaitable<void> Linger();
-  async::Awaitable<bool> Write(std::string bytes);
-  async::Awaitable<void> WriteComment();
-  void Watch();
-  void OnReadable();
-  void ClientGone();
-  void Close();
-  void SetDeadline(std::int64_t ms) { deadline_ns_ = Ns(Mono::now()) + ms * 1'000'000; }
-  void ClearDeadline() { deadline_ns_ = kNever; }
-  void CommentLater() { comment_ns_ = Ns(Mono::now()) + std::int64_t{context_.options.comment_ms} * 1'000'000; }
-  std::string Framed(std::string_view data) const { return http_1_0_ ? std::string(data) : FormatChunk(data); }
-
-  const SessionContext& context_;
-  const std::string source_;
-  const std::shared_ptr<void> slot_;
-  std::atomic<std::int64_t> deadline_ns_{kNever};
-  std::atomic<std::int64_t> comment_ns_{kNever};  // kNever: no stream is open.
-  // Strand only:
-  Socket socket_;
-  Timer write_ended_;  // Cancelled when a write ends, to wake who waits for it.
-  beast::flat_buffer buffer_;
-  std::optional<http::request_parser<http::string_body>> parser_;
-  std::optional<http::fields> head_;  // Without what follows a body in chunks.
-  std::shared_ptr<pipeline::Cancellation> cancellation_ = std::make_shared<pipeline::Cancellation>();
-  Mono::time_point received_{};
-  bool idle_ = false;  // Waiting for a request's first byte.
-  bool busy_ = false;  // A handler runs.
-  bool watching_ = false;
-  bool writing_ = false;
-  bool keep_alive_ = true;
-  bool draining_ = false;
-  bool http_1_0_ = false;
-  bool gone_ = false;
-  bool answered_ = false;
-};
+BeastSession::BeastSession(Socket socket, net::Accepted connection, const SessionContext& context)
+    : context_(context),
+      source_(std::move(connection.source)),
+      slot_(std::move(connection.slot)),
+      held_(context.bodies),
+      socket_(std::move(socket)),
+      write_ended_(socket_.get_executor(), Mono::time_point::max()),
+      buffer_(static_cast<std::size_t>(context.options.header_bytes_max) + kAheadBytesMax + kBodyReadBytes) {}
 
 void BeastSession::Start() {
   asio::post(socket_.get_executor(), [self = shared_from_this()] {  // Not within the listener's call.
@@ -142,16 +61,15 @@ void BeastSession::Start() {
 }
 
 void BeastSession::Tick(Mono::time_point now) {
-  const std::int64_t now_ns = Ns(now);
-  if (now_ns >= deadline_ns_) {
+  if (deadline_.Passed(now)) {
     asio::post(socket_.get_executor(), [self = shared_from_this()] {
-      if (Ns(Mono::now()) < self->deadline_ns_) return;  // It moved on meanwhile.
+      if (!self->deadline_.Passed()) return;  // It moved on meanwhile.
       self->ClientGone();
       self->Close();
     });
-  } else if (now_ns >= comment_ns_) {
+  } else if (comment_.Passed(now)) {
     asio::post(socket_.get_executor(), [self = shared_from_this()] {
-      if (self->writing_ || Ns(Mono::now()) < self->comment_ns_) return;
+      if (self->writing_ || !self->comment_.Passed()) return;
       asio::co_spawn(self->socket_.get_executor(), self->WriteComment(), [self](std::exception_ptr) {});
     });
   }
@@ -185,7 +103,7 @@ async::Awaitable<void> BeastSession::Run() {
     if (!more) break;
     received_ = Mono::now();
     busy_ = true;
-    ClearDeadline();
+    deadline_.Never();
     Watch();
     co_await context_.handler(*this);
     TG_CHECK(answered_, "a handler ended without an answer");
@@ -196,6 +114,7 @@ async::Awaitable<void> BeastSession::Run() {
 }
 
 async::Awaitable<bool> BeastSession::ReadRequest() {
+  held_.Release();
   parser_.emplace();
   head_.reset();
   parser_->header_limit(static_cast<std::uint32_t>(context_.options.header_bytes_max));
@@ -203,30 +122,40 @@ async::Awaitable<bool> BeastSession::ReadRequest() {
   if (draining_) co_return false;
   if (buffer_.size() == 0) {
     if (buffer_.capacity() > kReadBytes) buffer_.shrink_to_fit();
-    SetDeadline(context_.options.idle_timeout_ms);
+    deadline_.In(context_.options.idle_timeout_ms);
     idle_ = true;
     const bool read = co_await ReadSome(kReadBytes);
     idle_ = false;
     if (!read) co_return false;
   }
-  SetDeadline(context_.options.header_timeout_ms);
+  deadline_.In(context_.options.header_timeout_ms);
   while (!parser_->is_header_done()) {
     const bool fed = co_await Feed(kReadBytes);
     if (!fed) co_return false;
   }
   const bool admitted = co_await Admit();
   if (!admitted || parser_->is_done()) co_return admitted;
-  if (beast::iequals(parser_->get()[http::field::expect], "100-continue") && buffer_.size() == 0) {
+  co_return co_await ReadBody();
+}
+
+// Room for it is taken before it is there where its length is known, else as it comes.
+async::Awaitable<bool> BeastSession::ReadBody() {
+  absl::Status room = held_.GrowTo(static_cast<std::int64_t>(parser_->content_length().value_or(0)));
+  if (room.ok() && beast::iequals(parser_->get()[http::field::expect], "100-continue") && buffer_.size() == 0) {
     const bool written = co_await Write("HTTP/1.1 100 Continue\r\n\r\n");
     if (!written) co_return false;
   }
-  SetDeadline(context_.options.body_timeout_ms);
+  deadline_.In(context_.options.body_timeout_ms);
   parser_->eager(true);
-  while (!parser_->is_done()) {
+  while (room.ok() && !parser_->is_done()) {
     const bool fed = co_await Feed(kBodyReadBytes);
     if (!fed) co_return false;
+    room = held_.GrowTo(static_cast<std::int64_t>(body().size()));
   }
-  co_return true;
+  if (room.ok()) co_return true;
+  const ErrorReply reply = ToErrorReply(room);
+  co_await Reject(reply);
+  co_return false;
 }
 
 // With the head complete. Who is turned away may still be sending a body: the connection ends.
@@ -242,10 +171,12 @@ async::Awaitable<bool> BeastSession::Admit() {
     co_return false;
   }
   if (parser_->chunked()) head_.emplace(parser_->get().base());  // Beast puts trailers among the headers, where a proxy did not see them.
-  bool admitted = true;
-  if (context_.doorkeeper) admitted = co_await context_.doorkeeper(*this);
-  if (admitted) keep_alive_ = parser_->get().keep_alive();
-  co_return admitted;
+  std::optional<std::string> tenant = "";
+  if (context_.doorkeeper) tenant = co_await context_.doorkeeper(*this);
+  if (!tenant) co_return false;
+  held_.Of(*std::move(tenant));
+  keep_alive_ = parser_->get().keep_alive();
+  co_return true;
 }
 
 async::Awaitable<bool> BeastSession::Feed(std::size_t bytes) {
@@ -253,7 +184,7 @@ async::Awaitable<bool> BeastSession::Feed(std::size_t bytes) {
     Error error;
     const std::size_t used = parser_->put(buffer_.data(), error);
     buffer_.consume(used);
-    if (!error) co_return true;
+    if (!error || (error == http::error::need_more && used > 0)) co_return true;  // Who feeds counts what came before more is awaited.
     if (error != http::error::need_more) {
       co_await Reject(error);
       co_return false;
@@ -273,11 +204,21 @@ async::Awaitable<bool> BeastSession::ReadSome(std::size_t bytes) {
   co_return true;
 }
 
+void BeastSession::DropBody() {
+  std::string().swap(parser_->get().body());
+  held_.Release();
+}
+
 async::Awaitable<void> BeastSession::Reject(Error error) {
-  keep_alive_ = false;
   const ErrorReply reply = error == http::error::body_limit     ? BodyTooLarge(context_.options.body_bytes_max)
                            : error == http::error::header_limit ? HeadTooLarge(context_.options.header_bytes_max)
                                                                 : NotHttp();
+  co_await Reject(reply);
+}
+
+async::Awaitable<void> BeastSession::Reject(const ErrorReply& reply) {
+  keep_alive_ = false;
+  DropBody();
   co_await Respond(reply.http_status, "application/json", reply.headers, reply.body);
 }
 
@@ -285,7 +226,7 @@ async::Awaitable<void> BeastSession::Reject(Error error) {
 async::Awaitable<void> BeastSession::Linger() {
   Error ignored;
   socket_.shutdown(tcp::socket::shutdown_send, ignored);
-  SetDeadline(kLinger.count());
+  deadline_.In(kLinger.count());
   std::size_t total = 0;
   buffer_.consume(buffer_.size());
   while (total < kLingerBytesMax) {
@@ -299,19 +240,19 @@ async::Awaitable<bool> BeastSession::Write(std::string bytes) {
   while (writing_) co_await write_ended_.async_wait(asio::as_tuple(asio::use_awaitable));
   if (gone_) co_return false;
   writing_ = true;
-  SetDeadline(context_.options.write_timeout_ms);
+  deadline_.In(context_.options.write_timeout_ms);
   const auto [error, count] = co_await asio::async_write(socket_, asio::buffer(bytes), asio::as_tuple(asio::use_awaitable));
   writing_ = false;
   write_ended_.cancel();
-  ClearDeadline();
-  if (comment_ns_ != kNever) CommentLater();
+  deadline_.Never();
+  if (comment_.set()) comment_.In(context_.options.comment_ms);
   if (error || count != bytes.size()) ClientGone();
   co_return !gone_;
 }
 
 async::Awaitable<void> BeastSession::WriteComment() {
   while (writing_) co_await write_ended_.async_wait(asio::as_tuple(asio::use_awaitable));
-  if (comment_ns_ != kNever) co_await Write(Framed(kKeepAliveComment));
+  if (comment_.set()) co_await Write(Framed(kKeepAliveComment));
 }
 
 async::Awaitable<void> BeastSession::Respond(int status, std::string_view content_type, const Headers& headers, std::string body) {
@@ -334,7 +275,7 @@ async::Awaitable<bool> BeastSession::BeginStream(const Headers& headers, std::st
                                   .keep_alive = keep_alive_},
                                  headers, context_.clock.Wall());
   bytes += Framed(first);
-  CommentLater();
+  comment_.In(context_.options.comment_ms);
   co_return co_await Write(std::move(bytes));
 }
 
@@ -342,7 +283,7 @@ async::Awaitable<bool> BeastSession::Send(std::string data) { co_return co_await
 
 async::Awaitable<void> BeastSession::EndStream(std::string last, bool close) {
   answered_ = true;
-  comment_ns_ = kNever;
+  comment_.Never();
   if (close) keep_alive_ = false;
   std::string bytes = Framed(last);
   if (!http_1_0_) bytes += "0\r\n\r\n";
@@ -379,13 +320,11 @@ void BeastSession::Close() {
   socket_.close(ignored);
 }
 
-}  // namespace
-
 std::shared_ptr<Session> MakeSession(asio::io_context& io, net::Accepted connection, const SessionContext& context) {
   const int fd = connection.fd;
   const bool v6 = connection.source.find(':') != std::string::npos;
-  Socket socket(asio::make_strand(io));
-  Error error;
+  BeastSession::Socket socket(asio::make_strand(io));
+  BeastSession::Error error;
   socket.assign(v6 ? tcp::v6() : tcp::v4(), fd, error);
   if (error) {
     ::close(fd);

@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 
+#include "gateway/http/body_bytes.h"
 #include "gateway/http/exchange.h"
 #include "gateway/http/http_front.h"
 
@@ -20,6 +21,7 @@ struct SessionContext {
   const base::Clock& clock;
   Handler handler;
   Doorkeeper doorkeeper;
+  std::shared_ptr<BodyBytes> bodies;
   std::function<void(class Session*)> on_end;  // Called once for each session, as the last thing it does.
 };
 

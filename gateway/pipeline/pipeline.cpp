@@ -153,9 +153,9 @@ Pipeline::~Pipeline() {
   boost::asio::post(impl_->with.io, [timer = impl_->flush_timer] { timer->cancel(); });
 }
 
-std::optional<Failure> Pipeline::Refuses(const Caller& caller) {
+Outcome<std::string> Pipeline::Admit(const Caller& caller) {
   const auto principal = Authenticate(impl_->with, caller);
-  if (principal.ok()) return std::nullopt;
+  if (principal.ok()) return std::string(principal->place.team->id.value.Bytes());
   impl_->requests += 1;
   impl_->failed += 1;
   return impl_->Refuse(caller, principal.status(), {});

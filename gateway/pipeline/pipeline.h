@@ -20,7 +20,7 @@ class Pipeline final : public Service {
   explicit Pipeline(Collaborators collaborators);
   ~Pipeline() override;  // REQUIRES: no call is running.
 
-  std::optional<Failure> Refuses(const Caller& caller) override;
+  Outcome<std::string> Admit(const Caller& caller) override;
   async::Awaitable<Outcome<Reply>> Chat(const Caller& caller, const tollgate::v1::ChatRequest& request, StreamWriter* writer,
                                         std::shared_ptr<Cancellation> cancellation) override;
   async::Awaitable<Outcome<tollgate::v1::CountTokensReply>> CountTokens(const Caller& caller,
@@ -49,7 +49,7 @@ class Pipeline final : public Service {
 
   // Since the start, for metrics.
   struct Counts {
-    std::int64_t requests = 0;     // Calls of Chat, Embed and Rerank, and callers whom Refuses refused.
+    std::int64_t requests = 0;     // Calls of Chat, Embed and Rerank, and callers whom Admit refused.
     std::int64_t answered = 0;     // Ended with a reply.
     std::int64_t failed = 0;       // Ended with an error, refusals included.
     std::int64_t continued = 0;    // With a fallback, after a request was on record; each time.

@@ -3,7 +3,7 @@
 #pragma once
 
 #include <memory>
-#include <optional>
+#include <string>
 
 #include "gateway/pipeline/call.h"
 #include "gateway/pipeline/embed_call.h"
@@ -15,9 +15,10 @@ class Service {
  public:
   virtual ~Service() = default;
 
-  // Why this caller may not ask at all: no key that is in force, or one that may not use models. Empty: it may. For a front end that must
-  // decide before it reads the request; the calls below ask again. Looks at the caller's bearer and source. Quick; a refusal is counted.
-  virtual std::optional<Failure> Refuses(const Caller& caller) = 0;
+  // Whose the caller is: a tenant, in bytes that mean nothing else. Or why it may not ask at all: no key that is in force, or one that may
+  // not use models. For a front end that must decide before it reads the request; the calls below ask again. Looks at the caller's bearer
+  // and source. Quick; a refusal is counted.
+  virtual Outcome<std::string> Admit(const Caller& caller) = 0;
 
   // Answers a chat request. `caller` and `request` outlive the call. `writer` null: unary, the output is in Reply.text. Else: pieces go to
   // the writer, and what is left comes with the Reply. `cancellation` is shared with the front end, which cancels when its client goes

@@ -87,6 +87,8 @@ void BuildAdmin(Parts& parts) {
                                  .journal = parts.journal.get(),
                                  .keys = parts.keys.get(),
                                  .clock = &base::SystemClock(),
+                                 .io = parts.io.get(),
+                                 .write_timeout = milliseconds(config.grpc().write_timeout_ms()),
                                  .models = parts.models.get(),
                                  .fill_status = [&parts](v1::StatusReply& status) { FillStatus(parts, status); },
                                  .gates = parts.gates.get(),

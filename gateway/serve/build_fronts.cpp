@@ -40,6 +40,7 @@ http_front::HttpOptions HttpFrom(const char* name, const v1::Config& config, con
   http_front::HttpOptions options;
   options.listener = ListenerFrom(name, l);
   options.body_bytes_max = config.requests().body_bytes_max();
+  options.memory_bytes_max = h.memory_bytes_max();
   options.header_timeout_ms = static_cast<int>(h.header_timeout_ms());
   options.body_timeout_ms = static_cast<int>(h.body_timeout_ms());
   options.idle_timeout_ms = static_cast<int>(h.idle_timeout_ms());
@@ -101,6 +102,7 @@ std::string Metrics(const Parts& parts) {
   now.replicas = parts.pool->stats();
   if (parts.grpc) now.connections_grpc = parts.grpc->listener().open();
   if (parts.http) now.connections_http = parts.http->listener().open();
+  if (parts.http) now.http_body_bytes = parts.http->body_bytes();
   return MetricsText(now);
 }
 

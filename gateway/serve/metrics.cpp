@@ -204,6 +204,7 @@ std::string MetricsText(const Measurements& now) {
   out.Gauge("tollgate_directory_version", "Version of the directory in force.", static_cast<double>(now.directory_version));
   out.Gauge("tollgate_connections", "Open connections.", static_cast<double>(now.connections_grpc), {{"surface", "grpc"}});
   out.Gauge("tollgate_connections", "Open connections.", static_cast<double>(now.connections_http), {{"surface", "http"}});
+  out.Gauge("tollgate_http_body_bytes", "Bodies that are being read, of http.memory_bytes_max.", static_cast<double>(now.http_body_bytes));
   AddShadow(out, "input", now.requests.shadow_input);
   AddShadow(out, "output", now.requests.shadow_output);
   for (const detectors::DetectorStats& detector : now.detectors) AddDetector(out, detector);

@@ -24,6 +24,7 @@ struct Measurements {
   std::vector<detectors::DetectorStats> detectors;
   std::int64_t connections_grpc = 0;
   std::int64_t connections_http = 0;
+  std::int64_t http_body_bytes = 0;
 };
 
 std::string MetricsText(const Measurements& now);

@@ -160,6 +160,9 @@ TEST_CASE("The queue is bounded; counted refusals get half, terminal records alw
   for (int i = 5; i < 10; ++i) REQUIRE(bed.queue.Add(bed.Make(v1::RECORD_KIND_REQUEST, i)));
   CHECK_FALSE(bed.queue.Add(bed.Make(v1::RECORD_KIND_REQUEST, 51)));
   CHECK(bed.queue.Add(bed.Make(v1::RECORD_KIND_FINAL, 52)));
+  const PendingPtr nobodys = bed.Make(v1::RECORD_KIND_REQUEST, 53);
+  nobodys->done = nullptr;
+  CHECK_FALSE(bed.queue.Add(nobodys));  // Nobody is told, but for who adds it.
   REQUIRE(bed.answers.size() == 2);
   CHECK(base::Message(bed.answers[1].second.status()).find("queue is full") != std::string::npos);
 }

@@ -1,6 +1,7 @@
 // The admin services, served: two orgs, a key for each role, one call in a line.
 #pragma once
 
+#include <chrono>
 #include <map>
 #include <memory>
 #include <string>
@@ -12,6 +13,7 @@
 #include "audit/keys.h"
 #include "gateway/admin/admin_services.h"
 #include "gateway/gates/gates.h"
+#include "gateway/net/io_threads.h"
 #include "inference/pool.h"
 #include "tests/gateway/admin/installation.h"
 #include "tests/support/temp_dir.h"
@@ -40,7 +42,7 @@ class FakeModels final : public admin::ModelHost {
 
 // The admin services on a port of their own, over two orgs, with a key for each role in acme and an admin's in globex.
 struct Served {
-  Served() {
+  explicit Served(std::chrono::milliseconds write_timeout = std::chrono::seconds(30)) {
     keys_url = PostgresCluster::Shared().NewDatabase({"migrations/keys"});
     audit::JournalOptions options;
     options.postgres_url = in.url;
@@ -74,6 +76,8 @@ struct Served {
                                                                                 journal.get(),
                                                                                 root_keys.get(),
                                                                                 &base::SystemClock(),
+                                                                                &io,
+                                                                                write_timeout,
                                                                                 &models,
                                                                                 [](v1::StatusReply& status) { status.set_build("test"); },
                                                                                 gates.get(),
@@ -115,6 +119,7 @@ struct Served {
   std::unique_ptr<gates::Gates> gates;
   std::unique_ptr<inference::Pool> pool =
       Must(inference::Pool::Create({.models = {{.name = "exact", .engine = inference::EngineKind::kScripted, .strict = true}}}));
+  net::IoThreads io{1};
   std::unique_ptr<admin::AdminServices> services;
   int port = 0;
   std::unique_ptr<grpc::Server> server;

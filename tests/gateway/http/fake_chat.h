@@ -74,9 +74,10 @@ class FakeChat final : public FakeEmbeddings {
   }
   int running() const { return running_; }
 
-  std::optional<pipeline::Failure> Refuses(const pipeline::Caller&) override {
+  // Each bearer is a tenant.
+  pipeline::Outcome<std::string> Admit(const pipeline::Caller& caller) override {
     const std::lock_guard lock(mu_);
-    if (refusal_.ok()) return std::nullopt;
+    if (refusal_.ok()) return caller.bearer;
     return pipeline::Failure{.status = refusal_, .head = std::nullopt, .limits = {}};
   }
 

@@ -1,5 +1,7 @@
 // Clients that leave, dawdle, overrun, or speak no HTTP.
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/this_coro.hpp>
 #include <catch2/catch_test_macros.hpp>
 #include <cstdlib>
 #include <random>
@@ -236,9 +238,10 @@ TEST_CASE("Draining closes idle connections, lets the running answer end, and re
   Signal started;
   std::function<void(bool)> go;
   f.chat.Answer([&](Asked) -> async::Awaitable<pipeline::Outcome<pipeline::Reply>> {
+    const auto strand = co_await boost::asio::this_coro::executor;
     auto start = [&](auto done) {
       go = done;
-      started.Set();
+      boost::asio::post(strand, [&] { started.Set(); });  // Once it waits: else the answer may overtake the drain.
     };
     co_await async::Callback<bool>(start);
     co_return SampleReply("done");

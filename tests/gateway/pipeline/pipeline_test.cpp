@@ -51,12 +51,14 @@ TEST_CASE("More requests than the instance takes are refused with a hint") {
 TEST_CASE("A front end learns before it reads a request whether its caller may ask, and the refusal counts") {
   test::World world;
   pipeline::Caller caller = world.NewCaller();
-  CHECK_FALSE(world.pipe().Refuses(caller));
+  const auto tenant = world.pipe().Admit(caller);
+  REQUIRE(std::holds_alternative<std::string>(tenant));
+  CHECK(std::get<std::string>(tenant).size() == 16);
   CHECK(world.pipe().counts().requests == 0);
   caller.bearer = "tg_live_wrong";
-  const auto refused = world.pipe().Refuses(caller);
-  REQUIRE(refused);
-  CHECK(ReasonOf(refused->status) == "INVALID_API_KEY");
+  const auto refused = world.pipe().Admit(caller);
+  REQUIRE(std::holds_alternative<Failure>(refused));
+  CHECK(ReasonOf(std::get<Failure>(refused).status) == "INVALID_API_KEY");
   CHECK(world.pipe().counts().requests == 1);
   CHECK(world.pipe().counts().failed == 1);
   world.pipe().FlushRefusals();

@@ -1,0 +1,102 @@
+// The session of session.h, over Beast: how it works is told in session.cpp. Inner.
+#pragma once
+
+#include <boost/asio/basic_stream_socket.hpp>
+#include <boost/asio/basic_waitable_timer.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/strand.hpp>
+#include <boost/beast/core/flat_buffer.hpp>
+#include <boost/beast/http/parser.hpp>
+#include <boost/beast/http/string_body.hpp>
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "gateway/http/body_bytes.h"
+#include "gateway/http/deadline.h"
+#include "gateway/http/response_head.h"
+#include "gateway/http/session.h"
+
+namespace tollgate::http_front {
+
+class BeastSession final : public Session, public Exchange, public std::enable_shared_from_this<BeastSession> {
+ public:
+  using Error = boost::system::error_code;
+  using Mono = std::chrono::steady_clock;
+  using Strand = boost::asio::strand<boost::asio::io_context::executor_type>;
+  using Socket = boost::asio::basic_stream_socket<boost::asio::ip::tcp, Strand>;
+
+  BeastSession(Socket socket, net::Accepted connection, const SessionContext& context);
+
+  // Session.
+  void Start() override;
+  void Tick(Mono::time_point now) override;
+  void Drain() override;
+  void Cut() override;
+
+  // Exchange.
+  std::string_view method() const override { return View(parser_->get().method_string()); }
+  std::string_view target() const override { return View(parser_->get().target()); }
+  std::optional<std::string_view> Header(std::string_view name) const override;
+  bool has_body() const override { return !parser_->is_done() || !parser_->get().body().empty(); }
+  const std::string& body() const override { return parser_->get().body(); }
+  void DropBody() override;
+  const std::string& source() const override { return source_; }
+  Mono::time_point received() const override { return received_; }
+  const std::shared_ptr<pipeline::Cancellation>& cancellation() const override { return cancellation_; }
+  async::Awaitable<void> Respond(int status, std::string_view content_type, const Headers& headers, std::string body) override;
+  async::Awaitable<bool> BeginStream(const Headers& headers, std::string first) override;
+  async::Awaitable<bool> Send(std::string data) override;
+  async::Awaitable<void> EndStream(std::string last, bool close) override;
+  void Abort() override { Cut(); }
+
+ private:
+  static std::string_view View(boost::beast::string_view s) { return {s.data(), s.size()}; }
+
+  async::Awaitable<void> Run();
+  async::Awaitable<bool> ReadRequest();  // False: nothing more to serve.
+  async::Awaitable<bool> Admit();        // False: turned away, and answered.
+  async::Awaitable<bool> ReadBody();
+  async::Awaitable<bool> Feed(std::size_t bytes);  // Gives the parser more; false: the connection ended or the request was refused.
+  async::Awaitable<bool> ReadSome(std::size_t bytes);
+  async::Awaitable<void> Reject(Error error);
+  async::Awaitable<void> Reject(const ErrorReply& reply);
+  async::Awaitable<void> Linger();
+  async::Awaitable<bool> Write(std::string bytes);
+  async::Awaitable<void> WriteComment();
+  void Watch();
+  void OnReadable();
+  void ClientGone();
+  void Close();
+  std::string Framed(std::string_view data) const { return http_1_0_ ? std::string(data) : FormatChunk(data); }
+
+  const SessionContext& context_;
+  const std::string source_;
+  const std::shared_ptr<void> slot_;
+  Deadline deadline_;
+  Deadline comment_;  // Set while a stream is open.
+  // Strand only:
+  HeldBody held_;
+  Socket socket_;
+  boost::asio::basic_waitable_timer<Mono, boost::asio::wait_traits<Mono>, Strand>
+      write_ended_;  // Cancelled when a write ends, to wake who waits for it.
+  boost::beast::flat_buffer buffer_;
+  std::optional<boost::beast::http::request_parser<boost::beast::http::string_body>> parser_;
+  std::optional<boost::beast::http::fields> head_;  // Without what follows a body in chunks.
+  std::shared_ptr<pipeline::Cancellation> cancellation_ = std::make_shared<pipeline::Cancellation>();
+  Mono::time_point received_{};
+  bool idle_ = false;  // Waiting for a request's first byte.
+  bool busy_ = false;  // A handler runs.
+  bool watching_ = false;
+  bool writing_ = false;
+  bool keep_alive_ = true;
+  bool draining_ = false;
+  bool http_1_0_ = false;
+  bool gone_ = false;
+  bool answered_ = false;
+};
+
+}  // namespace tollgate::http_front

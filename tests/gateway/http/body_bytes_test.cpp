@@ -1,0 +1,137 @@
+// What bodies take of the memory that all connections share.
+#include "gateway/http/body_bytes.h"
+
+#include <boost/asio/io_context.hpp>
+#include <catch2/catch_test_macros.hpp>
+#include <thread>
+
+#include "base/error_detail.h"
+#include "fake_chat.h"
+#include "gateway/http/http_front.h"
+#include "gateway/net/io_threads.h"
+#include "raw_client.h"
+
+using namespace tollgate;
+using namespace tollgate::testing;
+
+namespace {
+
+constexpr std::int64_t kFree = http_front::BodyBytes::kFreeBytes;
+
+// 1 MiB for bodies of at most 600 KiB: that one has room, whoever sends it, and two have none.
+struct Fixture {
+  Fixture() {
+    http_front::HttpOptions options;
+    options.body_bytes_max = 600 * 1024;
+    options.memory_bytes_max = 1024 * 1024;
+    auto started = http_front::HttpFront::Start(options, io, io.context().get_executor(), chat, {});
+    REQUIRE(started.ok());
+    front = *std::move(started);
+  }
+  void AwaitHeld(std::int64_t bytes) {
+    while (front->body_bytes() != bytes) std::this_thread::yield();
+  }
+
+  net::IoThreads io{2};
+  FakeChat chat;
+  std::unique_ptr<http_front::HttpFront> front;
+};
+
+std::string Body(std::size_t bytes) {
+  const std::string frame = R"({"model":"m","messages":[{"role":"user","content":""}]})";
+  return R"({"model":"m","messages":[{"role":"user","content":")" + std::string(bytes - frame.size(), 'x') + R"("}]})";
+}
+
+std::string Head(const std::string& tenant, const std::string& framing) {
+  return "POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + tenant + "\r\n" + framing + "\r\n\r\n";
+}
+
+// Sends a request's head, and is told to go on with its body: so much of the memory is its own from there on.
+RawClient Begun(const Fixture& f, const std::string& tenant, std::size_t bytes) {
+  RawClient client(f.front->port());
+  client.Send(Head(tenant, "Expect: 100-continue\r\nContent-Length: " + std::to_string(bytes)));
+  std::string told;
+  REQUIRE(client.ReadUntil("\r\n\r\n", told));
+  REQUIRE(told == "HTTP/1.1 100 Continue\r\n\r\n");
+  return client;
+}
+
+void CheckOverloaded(RawClient& client) {
+  RawResponse refused = client.Read();
+  CHECK(refused.status == 503);
+  CHECK(refused.headers["retry-after"] == "1");
+  CHECK(refused.headers["x-should-retry"] == "true");
+  CHECK(refused.headers["connection"] == "close");
+  CHECK(refused.body.find(R"("type":"server_error","param":null,"code":"overloaded")") != std::string::npos);
+  CHECK(client.AtEnd());
+}
+
+}  // namespace
+
+TEST_CASE("Bodies that are being read have one bound together: beyond it 503, before they are read, until others are parsed or gone") {
+  Fixture f;
+  f.chat.Answer([&](Asked) -> async::Awaitable<pipeline::Outcome<pipeline::Reply>> {
+    CHECK(f.front->body_bytes() == 0);  // While the request runs, its body is gone.
+    co_return SampleReply("Hello");
+  });
+  const std::string body = Body(600 * 1024);
+  const auto one = static_cast<std::int64_t>(body.size()) - kFree;
+  RawClient first = Begun(f, "a", body.size());
+  CHECK(f.front->body_bytes() == one);
+
+  RawClient second(f.front->port());
+  second.Send(Head("b", "Content-Length: " + std::to_string(body.size())));
+  CheckOverloaded(second);
+  RawClient small(f.front->port());
+  small.Send(Head("b", "Content-Length: 65536") + Body(65536).substr(1));
+  CHECK(f.front->body_bytes() == one);
+  RawClient growing(f.front->port());
+  growing.Send(Head("b", "Transfer-Encoding: chunked"));
+  growing.Send("7e000\r\n" + std::string(0x7e000, ' ') + "\r\n0");
+  f.AwaitHeld(one + 0x7e000 - kFree);
+  growing.Send("\r\n\r\n");
+  CHECK(growing.Read().status == 400);  // Spaces alone are no JSON: it was read to its end.
+  f.AwaitHeld(one);
+  growing.Send(Head("b", "Transfer-Encoding: chunked") + "96000\r\n" + std::string(0x96000, ' '));
+  CheckOverloaded(growing);
+  CHECK(f.front->body_bytes() == one);
+
+  first.Send(body);
+  CHECK(first.Read().status == 200);
+  CHECK(f.front->body_bytes() == 0);
+  {
+    RawClient third = Begun(f, "b", body.size());
+    third.Send(body.substr(1));
+    CHECK(f.front->body_bytes() == one);
+  }
+  f.AwaitHeld(0);  // Its client has gone.
+}
+
+TEST_CASE("No tenant's bodies take more than half of the memory for them, but one body has room") {
+  Fixture f;
+  const std::string body = Body(400 * 1024);
+  RawClient first = Begun(f, "a", body.size());
+  RawClient second(f.front->port());
+  second.Send(Head("a", "Content-Length: " + std::to_string(body.size())));
+  CheckOverloaded(second);
+  RawClient other = Begun(f, "b", body.size());
+  other.Send(body);
+  CHECK(other.Read().status == 200);
+  first.Send(body);
+  CHECK(first.Read().status == 200);
+  first.Send(Head("a", "Content-Length: " + std::to_string(body.size())) + body);
+  CHECK(first.Read().status == 200);
+  CHECK(f.front->body_bytes() == 0);
+
+  auto all = std::make_shared<http_front::BodyBytes>(100 * 1024, 1024 * 1024);  // Less than one body.
+  http_front::HeldBody held(all);
+  held.Of("a");
+  CHECK(held.GrowTo(1024 * 1024).ok());
+  http_front::HeldBody more(all);
+  more.Of("a");
+  CHECK(more.GrowTo(kFree).ok());
+  CHECK(base::DetailOf(more.GrowTo(2 * kFree + 1))->reason == "OVERLOADED");
+  held.Release();
+  CHECK(all->held() == 0);
+  CHECK(more.GrowTo(2 * kFree + 1).ok());
+}
