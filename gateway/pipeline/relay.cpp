@@ -1,6 +1,6 @@
 // One loop, one coroutine: take what the pool decoded, filter it, and whenever a cut is due put what is clear on record and then release it
 // (promises P7, then P2). Between takes it asks whether it must stop: the client has gone, the key was revoked, the deadline passed.
-// Tested by tests/gateway/pipeline/request_test.cpp.
+// Tested by tests/gateway/pipeline/request_test.cpp, tests/gateway/pipeline/faults_test.cpp.
 #include "gateway/pipeline/relay.h"
 
 #include <algorithm>

@@ -1,6 +1,6 @@
 // Run() is the request. What can be refused cheaply is refused first; nothing is kept, counted or computed for a caller who is not known.
 // From the REQUEST record on there is exactly one way out, End(), which appends the one terminal record with usage and ledger (P3, P4).
-// Tested by tests/gateway/pipeline/request_test.cpp.
+// Tested by tests/gateway/pipeline/request_test.cpp, tests/gateway/pipeline/faults_test.cpp.
 #include "gateway/pipeline/request.h"
 
 #include <fmt/format.h>

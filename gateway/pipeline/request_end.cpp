@@ -1,5 +1,5 @@
 // How requests end: refused before the REQUEST record, denied by policy, or with their one terminal record.
-// Tested by tests/gateway/pipeline/request_test.cpp.
+// Tested by tests/gateway/pipeline/request_test.cpp, tests/gateway/pipeline/faults_test.cpp.
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 

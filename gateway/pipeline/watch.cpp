@@ -1,5 +1,5 @@
 // Authority is asked for every authority_check, from the snapshot in force then: a revoked key, a blocked team or a stop ends the request.
-// Tested by tests/gateway/pipeline/request_test.cpp, tests/gateway/pipeline/embed_test.cpp.
+// Tested by tests/gateway/pipeline/authority_test.cpp, tests/gateway/pipeline/embed_test.cpp.
 #include "gateway/pipeline/watch.h"
 
 #include <algorithm>

@@ -63,6 +63,33 @@ std::vector<Answer> AtOnce(int calls, const std::function<Answer(int)>& ask) {
   return answers;
 }
 
+// Lets those go who hold a place, also when the test ends early.
+struct Leaving {
+  std::atomic<bool>& leave;
+  ~Leaving() { leave = true; }
+};
+
+// The answer to a key, and to another team's.
+struct Answers {
+  Answer its, others;
+};
+
+// While another request of the key is running.
+Answers AskBeside(World& world, const std::string& key) {
+  std::atomic<bool> runs{false}, leave{false};
+  std::jthread running([&] {
+    while (!runs && !leave) {  // The place may be free a moment later.
+      Ask(world.ports, Surface::kHttpStream, {.key = key, .prompt = "!pace_ms 20\n!tokens 1000", .on_text = [&](const std::string&) {
+                                                runs = true;
+                                                return !leave;
+                                              }});
+    }
+  });
+  const Leaving leaving{leave};
+  REQUIRE(Eventually([&] { return runs.load(); }));
+  return {world.Say("hello", Surface::kHttpPlain, key), world.Say("hello")};
+}
+
 }  // namespace
 
 TEST_CASE("A stream ends at the exact token of its budget, and the next request is told when it resets") {
@@ -132,29 +159,33 @@ TEST_CASE("A limit of a key, a project, a team or the organisation binds its req
       {"org ", [](const std::string&, const std::string&) { return ScopeOf(""); }},
   };
   for (const Row& row : rows) {
-    for (const v1::QuotaMeter meter : {v1::QUOTA_METER_REQUESTS, v1::QUOTA_METER_TOKENS}) {
-      const bool requests = meter == v1::QUOTA_METER_REQUESTS;
-      const std::string team = fmt::format("{}{}", std::string(row.whose, 3), requests ? "rpm" : "tokens");
-      INFO(row.whose << (requests ? "requests" : "tokens"));
+    for (const v1::QuotaMeter meter : {v1::QUOTA_METER_REQUESTS, v1::QUOTA_METER_TOKENS, v1::QUOTA_METER_CONCURRENT}) {
+      const bool running = meter == v1::QUOTA_METER_CONCURRENT;
+      const std::string what = running ? "running" : meter == v1::QUOTA_METER_REQUESTS ? "requests" : "tokens";
+      const std::string team = std::string(row.whose, 3) + what;
+      INFO(row.whose << what);
       world.admin.MakeProject(team, "app");
       const v1::CreateKeyReply key = world.admin.MakeKey(team, "app", team);
       REQUIRE(Eventually([&] { return world.Say("x", Surface::kHttpPlain, key.secret()).code != 401; }));
       const auto limit = [&](std::int64_t amount) {
-        const v1::QuotaWindow window = requests ? v1::QUOTA_WINDOW_MINUTE : v1::QUOTA_WINDOW_MONTH;
+        const v1::QuotaWindow window = running                             ? v1::QUOTA_WINDOW_UNSPECIFIED
+                                       : meter == v1::QUOTA_METER_REQUESTS ? v1::QUOTA_WINDOW_MINUTE
+                                                                           : v1::QUOTA_WINDOW_MONTH;
         world.admin.SetQuota(row.scope(team, key.key().public_id()), meter, window, amount);
       };
       limit(1);
-      Answer refused;
-      const auto asked = [&] {
-        refused = world.Say("hello", Surface::kHttpPlain, key.secret());
-        return refused.code == 429;
+      Answers got;
+      const auto refused = [&] {
+        got = running ? AskBeside(world, key.secret()) : Answers{.its = world.Say("hello", Surface::kHttpPlain, key.secret())};
+        return got.its.code == 429;
       };
-      CHECK(Eventually(asked));
-      CHECK(refused.message.find(row.whose) != std::string::npos);
-      CHECK(refused.message.find(requests ? "requests" : "tokens") != std::string::npos);
+      CHECK(Eventually(refused));
+      CHECK(got.its.message.find(row.whose) != std::string::npos);
+      CHECK(got.its.message.find(what) != std::string::npos);
       // Nobody else's.
       const bool everybody = std::string_view(row.whose) == "org ";
-      CHECK((world.Say("hello").code == 429) == everybody);
+      if (!running) got.others = world.Say("hello");
+      CHECK((got.others.code == 429) == everybody);
       limit(1'000'000);
       CHECK(Eventually([&] { return world.Say("hello", Surface::kHttpPlain, key.secret()).done; }));
     }
@@ -217,12 +248,6 @@ TEST_CASE("Requests per minute: exactly as many as allowed, then a wait that is 
   }
   CHECK(done == 5);
 }
-
-// Lets those go who hold a place, also when the test ends early.
-struct Leaving {
-  std::atomic<bool>& leave;
-  ~Leaving() { leave = true; }
-};
 
 TEST_CASE("Concurrent requests: as many as allowed, and a place comes back however a request ends") {
   World world;

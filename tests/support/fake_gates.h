@@ -21,6 +21,7 @@ class FakeGates final : public gates::Gates {
 
   void Pass(const gates::Ask& ask, Done<gates::Answer> done) override {
     if (on_pass) on_pass();
+    if (!passes.ok()) return done(passes);
     gates::Answer answer;
     {
       base::Lock lock(mu_);
@@ -75,6 +76,7 @@ class FakeGates final : public gates::Gates {
   absl::StatusOr<std::int64_t> Forget(base::TeamId, const std::string&) override { return 0; }
 
   std::function<void()> on_pass;  // When somebody is asked.
+  absl::Status passes;            // Not OK: what Pass says instead. Between calls.
 
  private:
   struct Held {

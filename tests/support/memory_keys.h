@@ -27,6 +27,7 @@ class MemoryKeys final : public audit::Keys {
     std::shared_ptr<const audit::RequestKey> key;
     {
       base::Lock lock(mu_);
+      if (!makes_.ok()) return done(makes_);
       auto& day = days_[team];
       if (day == nullptr) {
         day = std::make_shared<audit::DayKey>(team, audit::DayOf(clock_.Wall()), static_cast<std::int32_t>(days_.size()),
@@ -59,6 +60,12 @@ class MemoryKeys final : public audit::Keys {
   void SetKeeps(absl::Status status) {
     base::Lock lock(mu_);
     keeps_ = std::move(status);
+  }
+
+  // What making a key says from now on; OK: it makes one.
+  void SetMakes(absl::Status status) {
+    base::Lock lock(mu_);
+    makes_ = std::move(status);
   }
 
   absl::StatusOr<std::vector<std::string>> FindValues(base::TeamId team, const std::string& pseudonym) override {
@@ -104,6 +111,7 @@ class MemoryKeys final : public audit::Keys {
   base::Mutex mu_;
   std::map<ValueKey, SealedValue> values_ GUARDED_BY(mu_);
   absl::Status keeps_ GUARDED_BY(mu_);
+  absl::Status makes_ GUARDED_BY(mu_);
   std::map<base::TeamId, std::shared_ptr<audit::DayKey>> days_ GUARDED_BY(mu_);
   std::map<base::RequestId, std::shared_ptr<const audit::RequestKey>> keys_ GUARDED_BY(mu_);
 };

@@ -89,6 +89,12 @@ std::string RoomOfInclude(const std::string& path) {
   return kArrows.contains(room) || room == "tests" ? room : "";
 }
 
+// Found from where its file stands and not from the root: "../audit/journal.h", "journal.h". No arrow would see it.
+bool IsRelative(const SourceFile& file, const Include& include) {
+  const bool climbs = ("/" + include.path).find("/./") != std::string::npos || ("/" + include.path).find("/../") != std::string::npos;
+  return climbs || (include.quoted && RoomOfInclude(include.path).empty() && Exists(file.Folder() + "/" + include.path));
+}
+
 bool OutOf(const Fence& fence, const SourceFile& file) {
   if (file.path.starts_with("tests/")) return false;
   return std::none_of(fence.starts.begin(), fence.starts.end(), [&](const auto& s) { return file.path.starts_with(s); }) &&
@@ -156,6 +162,10 @@ TEST_CASE("Our own headers are included in quotes, by their path from the root, 
   for (const SourceFile& file : Tree()) {
     if (!file.IsCode()) continue;
     for (const Include& include : IncludesOf(file)) {
+      if (IsRelative(file, include)) {
+        broken.push_back(fmt::format("{}:{}: write the path of {} from the root", file.path, include.line, include.path));
+        continue;
+      }
       const std::string target = RoomOfInclude(include.path);
       if (target.empty() || target == "proto") continue;
       if (!include.quoted) broken.push_back(fmt::format("{}:{}: write \"{}\" in quotes", file.path, include.line, include.path));

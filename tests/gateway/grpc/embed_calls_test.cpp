@@ -5,10 +5,10 @@
 
 #include <boost/asio/thread_pool.hpp>
 
-#include "../http/fake_chat.h"
 #include "gateway/grpc/grpc_front.h"
 #include "gateway/net/io_threads.h"
-#include "generic_call.h"
+#include "tests/gateway/grpc/generic_call.h"
+#include "tests/gateway/http/fake_chat.h"
 #include "tollgate/v1/embeddings.grpc.pb.h"
 
 using namespace tollgate;

@@ -7,12 +7,12 @@
 #include <boost/asio/thread_pool.hpp>
 #include <catch2/catch_test_macros.hpp>
 
-#include "../http/fake_chat.h"
 #include "gateway/grpc/grpc_status.h"
 #include "gateway/net/io_threads.h"
-#include "generic_call.h"
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
+#include "tests/gateway/grpc/generic_call.h"
+#include "tests/gateway/http/fake_chat.h"
 #include "tests/support/signal.h"
 #include "tollgate/v1/inference.grpc.pb.h"
 

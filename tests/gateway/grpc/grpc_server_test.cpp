@@ -8,9 +8,9 @@
 #include <cstdio>
 #include <string>
 
-#include "../http/raw_client.h"
 #include "gateway/net/io_threads.h"
-#include "generic_call.h"
+#include "tests/gateway/grpc/generic_call.h"
+#include "tests/gateway/http/raw_client.h"
 #include "tollgate/v1/inference.grpc.pb.h"
 
 using namespace tollgate;

@@ -2,10 +2,10 @@
 #include <boost/asio/io_context.hpp>
 #include <catch2/catch_test_macros.hpp>
 
-#include "fake_chat.h"
 #include "gateway/http/http_front.h"
 #include "gateway/net/io_threads.h"
-#include "raw_client.h"
+#include "tests/gateway/http/fake_chat.h"
+#include "tests/gateway/http/raw_client.h"
 
 using namespace tollgate;
 using namespace tollgate::testing;

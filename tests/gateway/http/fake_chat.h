@@ -11,8 +11,8 @@
 #include <vector>
 
 #include "base/error_detail.h"
-#include "fake_embeddings.h"
 #include "gateway/pipeline/service.h"
+#include "tests/gateway/http/fake_embeddings.h"
 #include "tests/support/signal.h"
 
 namespace tollgate::testing {

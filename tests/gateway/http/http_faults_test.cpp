@@ -7,10 +7,10 @@
 #include <random>
 #include <string>
 
-#include "fake_chat.h"
 #include "gateway/http/http_front.h"
 #include "gateway/net/io_threads.h"
-#include "raw_client.h"
+#include "tests/gateway/http/fake_chat.h"
+#include "tests/gateway/http/raw_client.h"
 #include "tests/support/signal.h"
 
 using namespace tollgate;

@@ -6,9 +6,9 @@
 
 #include <fmt/format.h>
 
-#include "fake_chat.h"
 #include "gateway/net/io_threads.h"
-#include "raw_client.h"
+#include "tests/gateway/http/fake_chat.h"
+#include "tests/gateway/http/raw_client.h"
 
 using namespace tollgate;
 using namespace tollgate::testing;

@@ -9,8 +9,8 @@
 #include <mutex>
 #include <vector>
 
-#include "../http/raw_client.h"
 #include "gateway/net/io_threads.h"
+#include "tests/gateway/http/raw_client.h"
 
 using namespace tollgate;
 using tollgate::testing::RawClient;

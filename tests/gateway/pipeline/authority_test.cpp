@@ -3,6 +3,9 @@
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
 
+#include <functional>
+#include <thread>
+
 #include "base/error_detail.h"
 #include "tests/gateway/pipeline/watched_pool.h"
 #include "tests/gateway/pipeline/world.h"
@@ -13,6 +16,21 @@ using pipeline::Failure;
 using test::ReasonOf;
 
 namespace {
+
+// Finds nothing in anything, and takes authority away as it says so.
+class LastAnswer final : public pipeline::Answerers {
+ public:
+  explicit LastAnswer(std::function<void()> end) : end_(std::move(end)) {}
+  void Ask(pipeline::QuestionAsk ask, std::function<void(pipeline::QuestionAnswer)> done) override {
+    pipeline::QuestionAnswer answer;
+    answer.answer.id = ask.question.id;
+    end_();
+    done(std::move(answer));
+  }
+
+ private:
+  std::function<void()> end_;
+};
 
 absl::Status NobodyKnows() { return base::WithDetail(base::Unavailable("last confirmed long ago"), {.reason = "DIRECTORY_STALE"}); }
 
@@ -54,6 +72,18 @@ TEST_CASE("Authority that ends while a request is on its way is seen before anyt
       CHECK(world.journal.entries()[1].record.end().reason() == row.reason);
       CHECK(world.journal.entries()[1].record.end().tokens().output() == 0);
       CHECK(watched.Take().empty());
+      world.CheckBooks();
+    }
+    DYNAMIC_SECTION(row.name << ", with the last answer about its prompt") {
+      test::World world("version: 1\nname: house\nrules:\n  - {id: guard, where: {direction: input}, detect: {external: g}, do: block}\n");
+      LastAnswer last([&] { row.end(world); });
+      world.answerers = &last;
+      test::WatchedPool watched;
+      watched.inner = &world.pool();
+      world.pool_between = &watched;
+      CHECK(ReasonOf(std::get<Failure>(world.Chat(world.Ask("!say hello"))).status) == row.reason);
+      CHECK(watched.Take().empty());
+      CHECK(world.Kinds() == row.kinds);
       world.CheckBooks();
     }
     DYNAMIC_SECTION(row.name << ", while what was decoded is on its way to the record: nothing of it leaves") {

@@ -130,7 +130,7 @@ TEST_CASE("A team that has its part of a queue is led to the fallback, another t
   world.CheckBooks();
 }
 
-TEST_CASE("Nothing is led around an allow-list, a price or an emergency stop") {
+TEST_CASE("Nothing is led around an allow-list or a price") {
   World world;
   world.LoadModel("other");
   world.LoadModel("free", 2, 8, false);  // Without a price.
@@ -145,9 +145,24 @@ TEST_CASE("Nothing is led around an allow-list, a price or an emergency stop") {
   CHECK(RouteOf(world.Chat(world.Ask("hello", "chat"))) == "alias=chat; model=script; share=1/1");  // The other target is not for this key.
   CHECK(ReasonOf(world.Chat(world.Ask("hello", "secret"))) == "MODEL_NOT_GRANTED");
   CHECK(ReasonOf(world.Chat(world.Ask("hello", "gone"))) == "MODEL_NOT_GRANTED");
+  world.CheckBooks();
+}
+
+TEST_CASE("Nothing is led around an emergency stop, not by a fallback that the key may use") {
+  World world;
+  world.LoadModel("other");
   world.SetAlias("there", "script=1", "other");
+  world.SetAlias("away", "nowhere=1", "script other");
+  world.journal.Hold();
+  auto running = world.Start(world.Ask("hello", "there"), nullptr, std::make_shared<pipeline::Cancellation>());
+  while (world.journal.waiting() == 0) std::this_thread::yield();
   world.StopModel();
-  CHECK(ReasonOf(world.Chat(world.Ask("hello", "there"))) == "EMERGENCY_STOP");
+  world.journal.Release();
+  CHECK(ReasonOf(running.get()) == "EMERGENCY_STOP");  // It is seen when the record is there,
+  CHECK(world.Kinds() == "REQUEST FINAL");
+  CHECK(ReasonOf(world.Chat(world.Ask("hello", "there"))) == "EMERGENCY_STOP");  // and before there is one.
+  CHECK(world.Kinds() == "REQUEST FINAL");
+  CHECK(RouteOf(world.Chat(world.Ask("hello", "away"))) == "alias=away; model=other; fallback=2");
   world.CheckBooks();
 }
 

@@ -373,5 +373,10 @@ TEST_CASE("A grammar needs a role that may send one") {
   request.mutable_output_form()->set_grammar("root ::= \"a\"");
   const auto outcome = world.Chat(request);
   CHECK(ParamOf(outcome) == "grammar");
+  CHECK(test::ReasonOf(outcome) == "ROLE_NOT_GRANTED");
+  world.SetRoles("member,grammar_author");
+  const auto allowed = world.Chat(request);
+  CHECK(ParamOf(allowed) == "grammar");  // The model has no grammars.
+  CHECK(test::ReasonOf(allowed) != "ROLE_NOT_GRANTED");
   CHECK(world.Kinds().empty());
 }

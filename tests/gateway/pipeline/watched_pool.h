@@ -2,6 +2,7 @@
 // whose output cannot be taken back.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <span>
@@ -32,8 +33,11 @@ class WatchedPool final : public inference::Pool {
   inference::Pool* inner = nullptr;  // Set before the first call, as
   bool rewinds = true;               // this: false = no model rewinds.
   bool resumes = true;               // The same.
-  absl::Status embeds;               // What a job is refused with.
+  absl::Status embeds;               // What a job is refused with,
+  absl::Status chats;                // and a sequence.
   bool forms = false;                // All its models hold output to forms; those of the world's own are not told of any.
+  // What each of several replies is asked for instead: they then are sequences of their own.
+  std::function<void(std::size_t, inference::SequenceRequest&)> each;
 
   // What has come since the last Take.
   std::vector<WatchedWork> Take() {
@@ -67,6 +71,7 @@ class WatchedPool final : public inference::Pool {
     return inner->RenderParts(model, parts);
   }
   absl::StatusOr<std::shared_ptr<inference::TokenStream>> Submit(inference::SequenceRequest request) override {
+    if (!chats.ok()) return chats;
     See(request, false);
     if (forms) {
       request.json = false;
@@ -77,7 +82,15 @@ class WatchedPool final : public inference::Pool {
   absl::StatusOr<std::vector<std::shared_ptr<inference::TokenStream>>> SubmitGroup(inference::SequenceRequest request,
                                                                                    std::span<const std::uint64_t> seeds) override {
     See(request, false);
-    return inner->SubmitGroup(std::move(request), seeds);
+    if (!each) return inner->SubmitGroup(std::move(request), seeds);
+    std::vector<std::shared_ptr<inference::TokenStream>> out;
+    for (std::size_t i = 0; i < seeds.size(); ++i) {
+      inference::SequenceRequest one = request;
+      one.sampling.seed = seeds[i];
+      each(i, one);
+      TG_ASSIGN(out.emplace_back(), inner->Submit(std::move(one)));
+    }
+    return out;
   }
   absl::StatusOr<std::vector<std::int32_t>> EmbedTokens(std::string_view model, const inference::EmbedText& text) const override {
     return inner->EmbedTokens(model, text);

@@ -24,8 +24,7 @@ std::string Bool(bool on) { return on ? "t" : "f"; }
 
 const std::string World::kPepper(32, 'p');
 
-World::World(const std::string& policy_yaml)
-    : keys_(std::make_unique<MemoryKeys>()), leases_(lease_store_, clock, {base::InstanceId::New(), 1}) {
+World::World(const std::string& policy_yaml) : keys_(std::make_unique<MemoryKeys>()) {
   directory::Row org = directory::NewRow(Table::kOrg);
   org.Set("name", std::string("acme"));
   org.Set("blocked", Bool(false));
@@ -76,7 +75,7 @@ World::World(const std::string& policy_yaml)
     Add(std::move(policy));
     Add(std::move(binding));
   }
-  quotas_ = std::make_unique<metering::Quotas>(clock, leases_);
+  quotas_ = std::make_unique<metering::Quotas>(clock, leases);
   identity_ = std::make_unique<identity::Identity>(kPepper, false);
   inference::PoolOptions pool;
   pool.models.push_back({.name = "script", .engine = inference::EngineKind::kScripted, .context_tokens = 4096});

@@ -110,6 +110,8 @@ class World {
   std::string key_text;
   base::ManualClock clock;
   FakeGates gates{clock};
+  FakeLeaseStore lease_store;
+  FakeLeases leases{lease_store, clock, {base::InstanceId::New(), 1}};
   FakeJournal journal;
   FakeDirectory directory;
   pipeline::PipelineOptions options;
@@ -131,8 +133,6 @@ class World {
   std::int64_t version_ = 0;
   base::Uuid org_, team_, project_, key_;
   std::unique_ptr<audit::Keys> keys_;
-  FakeLeaseStore lease_store_;
-  FakeLeases leases_;
   std::unique_ptr<metering::Quotas> quotas_;
   std::unique_ptr<identity::Identity> identity_;
   std::unique_ptr<inference::Pool> pool_;
