@@ -75,8 +75,8 @@ class PostgresJournal : public Journal {
   static absl::StatusOr<std::unique_ptr<PostgresJournal>> Open(JournalOptions options);
 
   // Appends STOP once nothing is queued or open, lets the log go, joins. What is still queued after `stop_timeout` is answered
-  // UNAVAILABLE. Called by the destructor if need be. Append after Stop is UNAVAILABLE. Not all `home`: leases are still out that an adopter
-  // of the log brings home; it is left for one.
+  // UNAVAILABLE. Called by the destructor if need be. Append after Stop is UNAVAILABLE. Not all `home`: leases are still out that an
+  // adopter of the log brings home; it is left for one.
   virtual void Stop(bool home = true) = 0;
 
   virtual base::InstanceId instance() const = 0;  // Stays the same while the state directory lives.

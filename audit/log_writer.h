@@ -45,8 +45,8 @@ class LogWriter {
   Result Commit(std::span<const EncodedRow* const> rows, std::int64_t open_from);
   // Renews the claim. kDone, kNothing (the connection may be gone) or kLost.
   Result Renew();
-  // Gives the log up: for any instance to go on with; for an adopter, where it still owes (ForgetOwed) or what its owner holds, in this life
-  // or an earlier one, is not `home`. REQUIRES: attached.
+  // Gives the log up: for any instance to go on with; for an adopter, where it still owes (ForgetOwed) or what its owner holds, in this
+  // life or an earlier one, is not `home`. REQUIRES: attached.
   absl::Status Release(bool home);
 
  private:

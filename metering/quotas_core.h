@@ -25,7 +25,7 @@ struct Quotas::Core {
   base::WallTime DatabaseTime(base::MonoTime now) const REQUIRES(mu) {
     return db_time + std::chrono::floor<std::chrono::microseconds>(now - db_at);
   }
-  bool IsFresh(const Bucket& b, base::MonoTime now) const REQUIRES(mu) { return now - b.known_at < options.recheck; }
+  bool IsFresh(const Bucket& b, base::MonoTime now) const REQUIRES(mu);
   bool Exhausted(const Bucket& b, base::MonoTime now) const REQUIRES(mu);
   static bool IsBeyond(const Bucket& b, std::int64_t least);
   absl::Status Refusal(const Bucket& b, base::MonoTime now, std::int64_t need) const REQUIRES(mu);

@@ -17,6 +17,11 @@ constexpr std::chrono::milliseconds kFragmentEvery{1'000};
 
 }  // namespace
 
+// What the store said last still counts: not long ago, and nothing that is given back changes it.
+bool Quotas::Core::IsFresh(const Bucket& b, base::MonoTime now) const {
+  return now - b.known_at < options.recheck && b.give == 0 && !b.in_flight;
+}
+
 // The store said that nothing is left, and not long ago.
 bool Quotas::Core::Exhausted(const Bucket& b, base::MonoTime now) const {
   return b.known && b.debited >= b.rule->amount && IsFresh(b, now);

@@ -71,6 +71,29 @@ TEST_CASE("Requests that hold much and use little leave the rest to others") {
   }
 }
 
+TEST_CASE("Right behind a large request that is refused, and gives back what is too little for it, a small one is served") {
+  Fixture f({Rule(kTeam, Meter::kTokens, Window::kMonth, 1000)}, true);
+  f.store.SetHolders(2);
+  const auto reserve = [&](Admission& admission, std::int64_t input, absl::StatusOr<Reservation>& held) {
+    f.quotas.Reserve(admission, input, 10, [&held](absl::StatusOr<Reservation> r) { held = std::move(r); });
+  };
+  auto first = f.Admit(), large = f.Admit(), small = f.Admit();
+  absl::StatusOr<Reservation> all = base::Unknown("not called"), refused = all.status(), served = all.status();
+  reserve(*first, 990, all);
+  while (f.leases.Deliver()) {
+  }
+  REQUIRE(all.ok());
+  all->MarkRecorded();
+  f.quotas.Settle(*all, Used(600, 0));  // 400 are here, and nothing is left in the store.
+  reserve(*large, 500, refused);
+  REQUIRE(absl::IsResourceExhausted(refused.status()));
+  REQUIRE(f.leases.queued() == 1);  // The 400 are on their way back.
+  reserve(*small, 100, served);
+  while (f.leases.Deliver()) {
+  }
+  CHECK(served.ok());
+}
+
 TEST_CASE("Of a reservation of nothing, too, the record names the lease that an extension is drawn from") {
   Fixture f({Rule(kTeam, Meter::kTokens, Window::kMonth, 1000)}, true);
   auto admission = f.Admit();

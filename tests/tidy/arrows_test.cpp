@@ -32,7 +32,7 @@ const std::map<std::string, std::set<std::string>> kArrows = [] {
       {"detectors", {"pipeline"}},
       {"grpc", {"async", "net", "pipeline"}},
       {"http", {"async", "net", "pipeline"}},
-      {"admin", {"audit", "metering", "policy", "directory", "identity", "gates", "pipeline", "grpc", "explain"}},
+      {"admin", {"audit", "metering", "policy", "directory", "identity", "gates", "pipeline", "grpc", "net", "explain"}},
       {"migrate", {"audit", "admin", "directory"}},
       {"fetch", {"inference"}},
       {"cli", {"policy", "config", "explain"}},

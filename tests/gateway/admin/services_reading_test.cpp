@@ -41,7 +41,7 @@ TEST_CASE("Limits are listed with what is taken of them in the window that is op
                           "SELECT '" +
                               quota.id() +
                               "'::uuid, us + of * 1000000 - 600000000, us + of * 1000000 + 600000000, 40 + abs(of) "
-                              "FROM now, generate_series(-3600, 3600, 3600) AS of")
+                              "FROM now, generate_series(-3600::int8, 3600, 3600) AS of")
               .ok());
   CHECK(listed(quota).taken() == 40);
   CHECK(listed(quota).resets_us() > 0);

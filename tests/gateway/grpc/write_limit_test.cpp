@@ -3,10 +3,10 @@
 #include <catch2/catch_test_macros.hpp>
 #include <thread>
 
-#include "../http/fake_chat.h"
 #include "gateway/grpc/grpc_front.h"
 #include "gateway/net/io_threads.h"
-#include "stalled_client.h"
+#include "tests/gateway/grpc/stalled_client.h"
+#include "tests/gateway/http/fake_chat.h"
 
 using namespace tollgate;
 using namespace tollgate::testing;

@@ -6,10 +6,10 @@
 #include <thread>
 
 #include "base/error_detail.h"
-#include "fake_chat.h"
 #include "gateway/http/http_front.h"
 #include "gateway/net/io_threads.h"
-#include "raw_client.h"
+#include "tests/gateway/http/fake_chat.h"
+#include "tests/gateway/http/raw_client.h"
 
 using namespace tollgate;
 using namespace tollgate::testing;
