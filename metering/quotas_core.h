@@ -28,6 +28,7 @@ struct Quotas::Core {
   bool IsFresh(const Bucket& b, base::MonoTime now) const REQUIRES(mu);
   bool Exhausted(const Bucket& b, base::MonoTime now) const REQUIRES(mu);
   static bool IsBeyond(const Bucket& b, std::int64_t least);
+  static bool RefusesLonger(const Want& a, const Want& b);
   absl::Status Refusal(const Bucket& b, base::MonoTime now, std::int64_t need) const REQUIRES(mu);
   std::optional<absl::Status> CannotSpend(base::MonoTime now) const REQUIRES(mu);
   Bucket* Current(RuleState& state, base::WallTime wall, base::MonoTime now) REQUIRES(mu);

@@ -89,7 +89,7 @@ LeaseAsk Quotas::Core::AskFor(Bucket& b, base::MonoTime now) {
   const std::int64_t wanted = stopping ? 0 : b.wanted + b.pending;
   if (wanted > 0) ask.need = std::clamp<std::int64_t>(wanted - b.available, 0, b.rule->amount);
   const bool dry = b.known && now - b.asked_at < kRenewAfter && b.available < b.target / 2;
-  b.target = std::min(std::max(2 * ask.need, dry ? b.target * 2 : b.target), b.rule->amount);
+  b.target = std::min(std::max(ask.need > 0 ? 2 * wanted : 0, dry ? b.target * 2 : b.target), b.rule->amount);
   if (b.give == 0 && !b.retired && !stopping) ask.want = std::max<std::int64_t>(b.target - b.available, 0);
   ask.give = std::exchange(b.give, 0);
   ask.close = b.retired && b.refs == 0 && b.available <= 0 && !b.unsure;  // Unsure, there may be more to give back.
@@ -128,7 +128,7 @@ void Quotas::Core::Apply(Bucket& b, const LeaseState& state, base::MonoTime now)
   b.lease = state.number;
   b.known = true;
   b.known_at = now;
-  if (stopping) GiveAll(b);
+  b.giving = b.give > 0;
   GiveExcess(b);
   if (closed && b.retired && b.refs == 0 && b.queue == nullptr) Erase(b);
 }
@@ -168,7 +168,7 @@ void Quotas::Core::OnReply(base::MonoTime sent, absl::StatusOr<LeaseReply> reply
 }
 
 void Quotas::Core::SweepOne(Bucket& b, base::MonoTime now) {
-  if (b.in_flight) return;
+  if (b.in_flight && (b.unsure || b.retired)) return;
   if (b.unsure) return Queue(b, later);
   if (b.retired) {
     if (b.refs == 0) GiveAll(b);
@@ -181,9 +181,10 @@ void Quotas::Core::SweepOne(Bucket& b, base::MonoTime now) {
   b.target = std::max(demand, b.target / 2);
   b.drawn = 0;
   b.rate_since = now;
-  if (holders > 1 && b.known && now - b.known_at >= kSweepEvery && b.available > 2 * b.target) {
+  if (!b.in_flight && holders > 1 && b.known && now - b.known_at >= kSweepEvery && b.available > 2 * b.target) {
     b.give += b.available - b.target;
     b.available = b.target;
+    b.giving = true;
     Queue(b, later);
   }
 }

@@ -2,6 +2,7 @@
 //
 // Tested by tests/metering/quotas_test.cpp and tests/metering/quotas_property_test.cpp.
 #include <algorithm>
+#include <tuple>
 #include <utility>
 
 #include <fmt/format.h>
@@ -17,10 +18,8 @@ constexpr std::chrono::milliseconds kFragmentEvery{1'000};
 
 }  // namespace
 
-// What the store said last still counts: not long ago, and nothing that is given back changes it.
-bool Quotas::Core::IsFresh(const Bucket& b, base::MonoTime now) const {
-  return now - b.known_at < options.recheck && b.give == 0 && !b.in_flight;
-}
+// What the store said last still counts: not long ago, and nothing that is on its way back changes it.
+bool Quotas::Core::IsFresh(const Bucket& b, base::MonoTime now) const { return now - b.known_at < options.recheck && !b.giving; }
 
 // The store said that nothing is left, and not long ago.
 bool Quotas::Core::Exhausted(const Bucket& b, base::MonoTime now) const {
@@ -30,6 +29,16 @@ bool Quotas::Core::Exhausted(const Bucket& b, base::MonoTime now) const {
 // So many are neither here nor left, as the store last said, which may be long ago.
 bool Quotas::Core::IsBeyond(const Bucket& b, std::int64_t least) {
   return b.known && least > b.available + std::max<std::int64_t>(b.rule->amount - b.debited, 0);
+}
+
+// Of two that refuse: what can never be, then what is spent, the longer the later its window ends, then what others only hold.
+bool Quotas::Core::RefusesLonger(const Want& a, const Want& b) {
+  const auto rank = [](const Want& want) {
+    const Bucket& its = *want.bucket;
+    const bool held = its.held > 0 && want.tokens && its.debited - its.available - its.held <= its.rule->amount - want.least;
+    return std::tuple(want.least > its.rule->amount, !held, its.window.end);
+  };
+  return rank(a) > rank(b);
 }
 
 absl::Status Quotas::Core::Refusal(const Bucket& b, base::MonoTime now, std::int64_t need) const {
@@ -70,12 +79,14 @@ void Quotas::Core::Retire(RuleState& state) {
 void Quotas::Core::GiveAll(Bucket& b) {
   if (b.available <= 0) return;
   b.give += std::exchange(b.available, 0);
+  b.giving = true;
   Queue(b, later);
 }
 
-// Where a rule was lowered, no more may be spent of what was granted before than the store says is left of the new amount.
+// Where a rule was lowered, no more may be spent of what was granted before than the store says is left of the new amount; after a stop,
+// nothing.
 void Quotas::Core::GiveExcess(Bucket& b) {
-  if (b.lowered || (b.known && b.debited > b.rule->amount)) GiveAll(b);
+  if (stopping || b.lowered || (b.known && b.debited > b.rule->amount)) GiveAll(b);
 }
 
 void Quotas::Core::SetRule(Bucket& b, const std::shared_ptr<const QuotaRule>& rule) {
@@ -265,7 +276,7 @@ bool Quotas::Core::TryReserve(const std::shared_ptr<Admission::Impl>& admission,
     if (b.available >= want.least) continue;
     lacks = wait = true;
     const bool refuses = want.least > b.rule->amount || (IsBeyond(b, want.least) && IsFresh(b, now));
-    if (refuses && (strictest == nullptr || b.window.end > strictest->bucket->window.end)) strictest = &want;
+    if (refuses && (strictest == nullptr || RefusesLonger(want, *strictest))) strictest = &want;
   }
   if (strictest != nullptr) {
     const absl::Status refusal = Refusal(*strictest->bucket, now, strictest->least);
@@ -277,9 +288,9 @@ bool Quotas::Core::TryReserve(const std::shared_ptr<Admission::Impl>& admission,
   if (!patient) return decide(now < down_until ? StoreAway() : StoreSlow());
   for (const Want& want : wants) {
     Bucket& b = *want.bucket;
-    // A request is asked for as `pending`. Where too little is left to help, the store is asked how much it is by now, and not for that.
-    if (want.tokens && !IsBeyond(b, want.least)) b.wanted += all;
     if (cannot || b.available < (want.tokens ? all : want.least)) Queue(b, soon);
+    // A request is asked for as `pending`. Where too little is left to help, the store is asked how much it is by now, and not for that.
+    if (b.queue == &soon && want.tokens && !IsBeyond(b, want.least)) b.wanted += all;
   }
   return false;
 }
@@ -287,6 +298,10 @@ bool Quotas::Core::TryReserve(const std::shared_ptr<Admission::Impl>& admission,
 bool Quotas::Core::TryExtend(Reservation::Impl& reservation, std::int64_t want, base::MonoTime now, absl::StatusOr<Extension>* result) {
   if (reservation.state != Reservation::State::kHeld) {
     *result = base::Cancelled("the reservation was closed");
+    return true;
+  }
+  if (stopping) {
+    *result = Stopping();
     return true;
   }
   std::int64_t granted = want;
@@ -305,8 +320,8 @@ bool Quotas::Core::TryExtend(Reservation::Impl& reservation, std::int64_t want, 
       return true;
     }
     for (Bucket* b : reservation.buckets) {
-      b->wanted += want;
       if (cannot || b->available < want) Queue(*b, soon);
+      if (b->queue == &soon) b->wanted += want;
     }
     return false;
   }

@@ -60,6 +60,7 @@ struct Bucket {
   BucketQueue* queue = nullptr;  // Where it waits for an exchange, if it does …
   BucketQueue::iterator place;   // … and at which place.
   bool in_flight = false;
+  bool giving = false;         // Something is on its way back: what the store said last is too much.
   bool unsure = false;         // An exchange got no answer.
   bool closing = false;        // It asked to close.
   bool lowered = false;        // Its rule was, since the store last answered.

@@ -81,7 +81,7 @@ inline constexpr std::size_t kParseHereBytesMax = 64 * 1024;  // Larger messages
 template <typename Message>
 async::Awaitable<std::optional<pipeline::Failure>> ReadMessage(CallContext& shared, const pipeline::Caller& caller,
                                                                const ::grpc::ByteBuffer& bytes, Message& message) {
-  pipeline::Outcome<std::string> tenant = shared.service.Admit(caller);
+  pipeline::Outcome<pipeline::Tenant> tenant = shared.service.Admit(caller);
   if (pipeline::Failure* refusal = std::get_if<pipeline::Failure>(&tenant)) co_return std::move(*refusal);
   const bool large = bytes.Length() > kParseHereBytesMax;
   auto parse = [&bytes, &message] { return ParseBytes(bytes, message); };

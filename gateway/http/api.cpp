@@ -111,19 +111,19 @@ bool IsPosted(std::string_view path) { return path == kChatPath || path == kEmbe
 
 }  // namespace
 
-async::Awaitable<std::optional<std::string>> Api::Admit(Exchange& exchange) {
+async::Awaitable<std::optional<pipeline::Tenant>> Api::Admit(Exchange& exchange) {
   const std::string_view path = PathOf(exchange.target());
   if (exchange.method() != "POST" || !IsPosted(path)) {
-    if (!exchange.has_body()) co_return "";
+    if (!exchange.has_body()) co_return pipeline::Tenant();
     co_await Handle(exchange);  // Which reads none here: nobody has one held in memory for nothing.
     co_return std::nullopt;
   }
   pipeline::Caller caller;  // What Admit looks at; the rest is for those who are let in.
   caller.bearer = BearerOf(exchange);
   caller.source = exchange.source();
-  Outcome<std::string> tenant = service_.Admit(caller);
+  Outcome<pipeline::Tenant> tenant = service_.Admit(caller);
   const Failure* refusal = std::get_if<Failure>(&tenant);
-  if (refusal == nullptr) co_return std::get<std::string>(std::move(tenant));
+  if (refusal == nullptr) co_return std::get<pipeline::Tenant>(std::move(tenant));
   Answer answer(exchange, CallerOf(exchange));
   co_await answer.Fail(*refusal);
   co_return std::nullopt;

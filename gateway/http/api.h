@@ -18,7 +18,7 @@ class Api {
       : service_(service), probes_(std::move(probes)), cpu_(std::move(cpu)), system_fingerprint_(std::move(system_fingerprint)) {}
 
   // The key comes before the body: a stranger costs neither memory nor parsing, and learns nothing of what a request must look like.
-  async::Awaitable<std::optional<std::string>> Admit(Exchange& exchange);
+  async::Awaitable<std::optional<pipeline::Tenant>> Admit(Exchange& exchange);
   async::Awaitable<void> Handle(Exchange& exchange);
 
  private:

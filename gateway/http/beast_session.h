@@ -61,6 +61,7 @@ class BeastSession final : public Session, public Exchange, public std::enable_s
   async::Awaitable<bool> Admit();        // False: turned away, and answered.
   async::Awaitable<bool> ReadBody();
   async::Awaitable<bool> Feed(std::size_t bytes);  // Gives the parser more; false: the connection ended or the request was refused.
+  bool TooManyFields() const;                      // Of the head, and of what follows a body in chunks.
   async::Awaitable<bool> ReadSome(std::size_t bytes);
   async::Awaitable<void> Reject(Error error);
   async::Awaitable<void> Reject(const ErrorReply& reply);

@@ -21,35 +21,54 @@ absl::Status NoRoom(std::string_view who) {
 
 }  // namespace
 
-BodyBytes::BodyBytes(std::int64_t bytes_max, std::int64_t body_max)
-    : bytes_max_(std::max(bytes_max, body_max)), tenant_max_(std::max(bytes_max_ / 2, body_max)) {}
+BodyBytes::BodyBytes(std::int64_t bytes_max, std::int64_t body_max) : bytes_max_(std::max(bytes_max, body_max)), body_max_(body_max) {}
 
 std::int64_t BodyBytes::held() const {
   const base::Lock lock(mu_);
   return held_;
 }
 
-absl::Status BodyBytes::Take(const std::string& tenant, std::int64_t bytes) {
+std::int64_t BodyBytes::HeldOf(const std::string& whose) const {
+  const auto found = held_of_.find(whose);
+  return found == held_of_.end() ? 0 : found->second;
+}
+
+absl::Status BodyBytes::RoomFor(const pipeline::Tenant& tenant, std::int64_t bytes) const {
+  const std::int64_t left = bytes_max_ - held_ - bytes;
+  if (left < 0) return NoRoom("large requests");
+  if (HeldOf(tenant.team) + bytes > std::max(body_max_, left)) return NoRoom("your team's large requests");
+  if (HeldOf(tenant.org) + bytes > std::max(body_max_, 3 * left)) return NoRoom("your org's large requests");
+  return absl::OkStatus();
+}
+
+absl::Status BodyBytes::Take(const pipeline::Tenant& tenant, std::int64_t bytes) {
   const base::Lock lock(mu_);
-  if (bytes > bytes_max_ - held_) return NoRoom("large requests");
-  const auto own = held_of_.find(tenant);
-  if (own != held_of_.end() && bytes > tenant_max_ - own->second) return NoRoom("your team's large requests");
-  held_of_[tenant] += bytes;
+  TG_RETURN_IF_ERROR(RoomFor(tenant, bytes));
+  for (const std::string& whose : {tenant.team, tenant.org}) held_of_[whose] += bytes;
   held_ += bytes;
   return absl::OkStatus();
 }
 
-void BodyBytes::GiveBack(const std::string& tenant, std::int64_t bytes) {
+void BodyBytes::GiveBack(const pipeline::Tenant& tenant, std::int64_t bytes) {
   const base::Lock lock(mu_);
   held_ -= bytes;
-  const auto own = held_of_.find(tenant);
-  own->second -= bytes;
-  if (own->second == 0) held_of_.erase(own);
+  for (const std::string& whose : {tenant.team, tenant.org}) {
+    const auto own = held_of_.find(whose);
+    own->second -= bytes;
+    if (own->second == 0) held_of_.erase(own);
+  }
 }
 
-void HeldBody::Of(std::string tenant) {
+void HeldBody::Of(pipeline::Tenant tenant) {
   Release();
   tenant_ = std::move(tenant);
+}
+
+absl::Status HeldBody::RoomFor(std::int64_t bytes) const {
+  const std::int64_t more = bytes - BodyBytes::kFreeBytes - taken_;
+  if (more <= 0) return absl::OkStatus();
+  const base::Lock lock(all_->mu_);
+  return all_->RoomFor(tenant_, more);
 }
 
 absl::Status HeldBody::GrowTo(std::int64_t bytes) {

@@ -1,9 +1,10 @@
-// What the bodies of all connections of a listener hold in memory, together: bounded, and no tenant has all of it. Thread-safe.
+// What the bodies of all connections of a listener hold in memory, together: bounded, and no team and no org has all of it. Thread-safe.
 //
-//   HeldBody held(bytes);                       // A connection's.
-//   held.Of(tenant);                            // Whose request comes.
-//   TG_RETURN_IF_ERROR(held.GrowTo(600'000));   // As it comes, or before, where its length is known.
-//   held.Release();                             // It was parsed, and is gone.
+//   HeldBody held(bytes);                        // A connection's.
+//   held.Of(tenant);                             // Whose request comes.
+//   TG_RETURN_IF_ERROR(held.RoomFor(600'000));   // That it says to be so long takes nothing,
+//   TG_RETURN_IF_ERROR(held.GrowTo(64'000));     // only what has come.
+//   held.Release();                              // It was parsed, and is gone.
 #pragma once
 
 #include <cstdint>
@@ -14,6 +15,7 @@
 
 #include "base/mutex.h"
 #include "base/status.h"
+#include "gateway/pipeline/service.h"
 
 namespace tollgate::http_front {
 
@@ -21,7 +23,8 @@ class BodyBytes {
  public:
   static constexpr std::int64_t kFreeBytes = 64 * 1024;  // Of each body: what a connection costs anyhow.
 
-  // One body of `body_max` always has room where nothing else is held, and so it has in a tenant's half.
+  // A team may hold as much as it leaves to others, an org three times that, and either one body of `body_max`. One always has room where
+  // nothing else is held.
   BodyBytes(std::int64_t bytes_max, std::int64_t body_max);
 
   std::int64_t held() const;
@@ -29,14 +32,16 @@ class BodyBytes {
  private:
   friend class HeldBody;
 
-  absl::Status Take(const std::string& tenant, std::int64_t bytes);
-  void GiveBack(const std::string& tenant, std::int64_t bytes);
+  absl::Status RoomFor(const pipeline::Tenant& tenant, std::int64_t bytes) const REQUIRES(mu_);
+  std::int64_t HeldOf(const std::string& whose) const REQUIRES(mu_);
+  absl::Status Take(const pipeline::Tenant& tenant, std::int64_t bytes);
+  void GiveBack(const pipeline::Tenant& tenant, std::int64_t bytes);
 
   const std::int64_t bytes_max_;
-  const std::int64_t tenant_max_;
+  const std::int64_t body_max_;
   mutable base::Mutex mu_;
   std::int64_t held_ GUARDED_BY(mu_) = 0;
-  std::unordered_map<std::string, std::int64_t> held_of_ GUARDED_BY(mu_);  // By tenant; none holds 0.
+  std::unordered_map<std::string, std::int64_t> held_of_ GUARDED_BY(mu_);  // By team and by org; none holds 0.
 };
 
 // One connection's part. Its own thread or strand only; gives back what it holds when it goes.
@@ -47,13 +52,14 @@ class HeldBody {
   HeldBody(const HeldBody&) = delete;
   HeldBody& operator=(const HeldBody&) = delete;
 
-  void Of(std::string tenant);              // Releases, too.
-  absl::Status GrowTo(std::int64_t bytes);  // UNAVAILABLE (OVERLOADED): there is no room; what was held still is.
+  void Of(pipeline::Tenant tenant);                // Releases, too.
+  absl::Status RoomFor(std::int64_t bytes) const;  // As GrowTo would say now.
+  absl::Status GrowTo(std::int64_t bytes);         // UNAVAILABLE (OVERLOADED): there is no room; what was held still is.
   void Release();
 
  private:
   const std::shared_ptr<BodyBytes> all_;
-  std::string tenant_;
+  pipeline::Tenant tenant_;
   std::int64_t taken_ = 0;
 };
 

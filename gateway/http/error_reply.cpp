@@ -134,8 +134,10 @@ ErrorReply BodyTooLarge(std::int64_t bytes_max) {
   return PlainError(413, "request_too_large", fmt::format("The request body is larger than {} bytes; send a shorter prompt.", bytes_max));
 }
 
-ErrorReply HeadTooLarge(std::int64_t bytes_max) {
-  return PlainError(431, "headers_too_large", fmt::format("The request's headers are larger than {} bytes; send fewer.", bytes_max));
+ErrorReply HeadTooLarge(std::size_t fields_max, std::int64_t bytes_max) {
+  return PlainError(
+      431, "headers_too_large",
+      fmt::format("The request has more than {} header fields, or they are larger than {} bytes; send fewer.", fields_max, bytes_max));
 }
 
 std::string FormatReset(std::int64_t ms) {

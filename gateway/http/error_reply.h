@@ -28,7 +28,7 @@ ErrorReply PlainError(int http_status, std::string_view code, std::string_view m
 // A request that cannot be read; the limits in bytes.
 ErrorReply NotHttp();
 ErrorReply BodyTooLarge(std::int64_t bytes_max);
-ErrorReply HeadTooLarge(std::int64_t bytes_max);
+ErrorReply HeadTooLarge(std::size_t fields_max, std::int64_t bytes_max);
 
 // "12ms", "1.5s", "6m0s", "1h0m0s", as the x-ratelimit-reset-* headers have it.
 std::string FormatReset(std::int64_t ms);

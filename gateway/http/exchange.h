@@ -10,6 +10,7 @@
 
 #include "gateway/http/error_reply.h"
 #include "gateway/pipeline/call.h"
+#include "gateway/pipeline/service.h"
 
 namespace tollgate::http_front {
 
@@ -44,6 +45,6 @@ using Handler = std::function<async::Awaitable<void>(Exchange& exchange)>;
 
 // Looks at a request's head, before its body is read. Whose it is: let it in, and count its body as that tenant's. Nothing: it was
 // answered, and the connection ends. Null lets all in.
-using Doorkeeper = std::function<async::Awaitable<std::optional<std::string>>(Exchange& exchange)>;
+using Doorkeeper = std::function<async::Awaitable<std::optional<pipeline::Tenant>>(Exchange& exchange)>;
 
 }  // namespace tollgate::http_front

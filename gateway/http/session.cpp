@@ -33,6 +33,7 @@ namespace beast = boost::beast;
 namespace http = beast::http;
 using asio::ip::tcp;
 
+constexpr std::size_t kFieldsMax = 128;
 constexpr std::size_t kReadBytes = 8 * 1024;
 constexpr std::size_t kBodyReadBytes = 64 * 1024;
 constexpr std::size_t kAheadBytesMax = 64 * 1024;  // Of pipelined requests, while one runs.
@@ -138,9 +139,9 @@ async::Awaitable<bool> BeastSession::ReadRequest() {
   co_return co_await ReadBody();
 }
 
-// Room for it is taken before it is there where its length is known, else as it comes.
+// What says to be too long for now is not read at all; room is taken for what has come.
 async::Awaitable<bool> BeastSession::ReadBody() {
-  absl::Status room = held_.GrowTo(static_cast<std::int64_t>(parser_->content_length().value_or(0)));
+  absl::Status room = held_.RoomFor(static_cast<std::int64_t>(parser_->content_length().value_or(0)));
   if (room.ok() && beast::iequals(parser_->get()[http::field::expect], "100-continue") && buffer_.size() == 0) {
     const bool written = co_await Write("HTTP/1.1 100 Continue\r\n\r\n");
     if (!written) co_return false;
@@ -152,6 +153,7 @@ async::Awaitable<bool> BeastSession::ReadBody() {
     if (!fed) co_return false;
     room = held_.GrowTo(static_cast<std::int64_t>(body().size()));
   }
+  if (head_) static_cast<http::fields&>(parser_->get().base()) = *head_;  // Nobody reads what follows the chunks.
   if (room.ok()) co_return true;
   const ErrorReply reply = ToErrorReply(room);
   co_await Reject(reply);
@@ -171,7 +173,7 @@ async::Awaitable<bool> BeastSession::Admit() {
     co_return false;
   }
   if (parser_->chunked()) head_.emplace(parser_->get().base());  // Beast puts trailers among the headers, where a proxy did not see them.
-  std::optional<std::string> tenant = "";
+  std::optional<pipeline::Tenant> tenant = pipeline::Tenant();
   if (context_.doorkeeper) tenant = co_await context_.doorkeeper(*this);
   if (!tenant) co_return false;
   held_.Of(*std::move(tenant));
@@ -184,6 +186,9 @@ async::Awaitable<bool> BeastSession::Feed(std::size_t bytes) {
     Error error;
     const std::size_t used = parser_->put(buffer_.data(), error);
     buffer_.consume(used);
+    // What follows a body in chunks is taken once it is whole.
+    const bool stuck = used == 0 && buffer_.size() > static_cast<std::size_t>(context_.options.header_bytes_max);
+    if ((!error || error == http::error::need_more) && (stuck || TooManyFields())) error = http::error::header_limit;
     if (!error || (error == http::error::need_more && used > 0)) co_return true;  // Who feeds counts what came before more is awaited.
     if (error != http::error::need_more) {
       co_await Reject(error);
@@ -191,6 +196,16 @@ async::Awaitable<bool> BeastSession::Feed(std::size_t bytes) {
     }
   }
   co_return co_await ReadSome(bytes);
+}
+
+// The parser's own limit is for what it has not taken yet, and so one for a single field where fields come one by one.
+bool BeastSession::TooManyFields() const {
+  std::size_t count = 0, bytes = 0;
+  for (const auto& field : parser_->get().base()) {
+    ++count;
+    bytes += field.name_string().size() + field.value().size() + 4;
+  }
+  return count > kFieldsMax || bytes > static_cast<std::size_t>(context_.options.header_bytes_max);
 }
 
 async::Awaitable<bool> BeastSession::ReadSome(std::size_t bytes) {
@@ -211,7 +226,7 @@ void BeastSession::DropBody() {
 
 async::Awaitable<void> BeastSession::Reject(Error error) {
   const ErrorReply reply = error == http::error::body_limit     ? BodyTooLarge(context_.options.body_bytes_max)
-                           : error == http::error::header_limit ? HeadTooLarge(context_.options.header_bytes_max)
+                           : error == http::error::header_limit ? HeadTooLarge(kFieldsMax, context_.options.header_bytes_max)
                                                                 : NotHttp();
   co_await Reject(reply);
 }

@@ -92,11 +92,7 @@ void ChatRequest::FillRequest(v1::RequestBody& body, v1::SealedContent& content)
 
 async::Awaitable<Outcome<Reply>> ChatRequest::Generate() {
   MakePlan();
-  if (absl::Status held = co_await HoldMore(); !held.ok()) {
-    co_await GiveGrantsBack();
-    Ending ending = Broken("QUOTA_UNAVAILABLE", std::move(held));
-    co_return co_await End(std::move(ending));
-  }
+  co_await HoldMore();
   Sequences sequences = MakeSequences();
   absl::Status submitted = Submit(sequences);
   if (!submitted.ok()) {
@@ -114,9 +110,9 @@ async::Awaitable<Outcome<Reply>> ChatRequest::Generate() {
 
 // A server that is asked to go on begins anew, penalties and seed with it, and within a form it cannot: so what was asked for is held at
 // once, and of what nobody asked for not a whole budget. What guards need for the prompt they have by now; for the reply as much is kept
-// for them as it gets, until it needs that too.
-async::Awaitable<absl::Status> ChatRequest::HoldMore() {
-  if (model_.resumes) co_return absl::OkStatus();
+// for them as it gets, until it needs that too. Where no more can be had now it begins with what it holds, and asks again on its way.
+async::Awaitable<void> ChatRequest::HoldMore() {
+  if (model_.resumes) co_return;
   const inference::SequenceRequest sequence = Sequence();
   const bool whole = call_.max_tokens() > 0 || sequence.json || !sequence.grammar.empty();
   const auto choices = static_cast<std::int64_t>(Choices());
@@ -127,15 +123,14 @@ async::Awaitable<absl::Status> ChatRequest::HoldMore() {
     const std::int64_t spare = guards_->TakeSpare(want);
     output_held_ += spare;
     if (spare < want) {
-      TG_CO_ASSIGN(const metering::Extension more, co_await ExtendBy(with_, reservation_, want - spare));
-      output_held_ += more.granted;
+      const absl::StatusOr<metering::Extension> more = co_await ExtendBy(with_, reservation_, want - spare);
+      if (more.ok()) output_held_ += more->granted;
     }
   }
-  if (!guarded) co_return absl::OkStatus();
+  if (!guarded) co_return;
   const std::int64_t kept = std::min(output_held_ / 2, output_held_ - choices);
   output_held_ -= kept;
   guards_->GiveSpare(kept);
-  co_return absl::OkStatus();
 }
 
 std::int64_t ChatRequest::Step() const {

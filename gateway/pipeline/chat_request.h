@@ -42,8 +42,8 @@ class ChatRequest final : public Request {
   void AskAbout(const std::shared_ptr<const policy::Subject>& subject);  // and which others are asked about them.
   bool RulesAct() const;                                                 // On what is generated.
   bool MayRetry() const;
-  async::Awaitable<absl::Status> HoldMore();  // Of a model that does not resume.
-  std::int64_t Step() const;                  // Of each reply's extensions.
+  async::Awaitable<void> HoldMore();  // Of a model that does not resume.
+  std::int64_t Step() const;          // Of each reply's extensions.
   bool GuardsAsked() const;
   std::int64_t ThoughtTokensMax() const;        // Of a model that thinks: the caller's bound, else the cap; 0: none.
   inference::SequenceRequest Sequence() const;  // What the model is given, but for whose it is and how far it may go.

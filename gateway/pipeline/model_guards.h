@@ -46,6 +46,7 @@ class ModelGuards final : public Answerers {
   // Tokens of the reservation that nobody needs at the moment. Guards and the replies they judge have them in common, so that none is
   // left unused while another lacks it.
   void GiveSpare(std::int64_t tokens) { spare_ += tokens; }
+  std::int64_t spare() const { return spare_; }
   // As many as there are, at most.
   std::int64_t TakeSpare(std::int64_t most) {
     const std::int64_t taken = std::min(spare_, most);

@@ -153,9 +153,12 @@ Pipeline::~Pipeline() {
   boost::asio::post(impl_->with.io, [timer = impl_->flush_timer] { timer->cancel(); });
 }
 
-Outcome<std::string> Pipeline::Admit(const Caller& caller) {
+Outcome<Tenant> Pipeline::Admit(const Caller& caller) {
   const auto principal = Authenticate(impl_->with, caller);
-  if (principal.ok()) return std::string(principal->place.team->id.value.Bytes());
+  if (principal.ok()) {
+    const directory::Place& place = principal->place;
+    return Tenant{std::string(place.org->id.value.Bytes()), std::string(place.team->id.value.Bytes())};
+  }
   impl_->requests += 1;
   impl_->failed += 1;
   return impl_->Refuse(caller, principal.status(), {});

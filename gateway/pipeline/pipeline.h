@@ -20,7 +20,7 @@ class Pipeline final : public Service {
   explicit Pipeline(Collaborators collaborators);
   ~Pipeline() override;  // REQUIRES: no call is running.
 
-  Outcome<std::string> Admit(const Caller& caller) override;
+  Outcome<Tenant> Admit(const Caller& caller) override;
   async::Awaitable<Outcome<Reply>> Chat(const Caller& caller, const tollgate::v1::ChatRequest& request, StreamWriter* writer,
                                         std::shared_ptr<Cancellation> cancellation) override;
   async::Awaitable<Outcome<tollgate::v1::CountTokensReply>> CountTokens(const Caller& caller,

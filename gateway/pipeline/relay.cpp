@@ -147,7 +147,8 @@ bool Relay::HoldsThought(const Choice& choice) const { return sequences_.thought
 void Relay::AllowNext(Choice& choice) {
   const std::int64_t bound = std::max(sequences_.thought_tokens_max, choice.decoded + 1);
   choice.allowed = HoldsThought(choice) ? std::min(choice.paid, bound) : choice.paid;
-  choice.tokens->Allow(choice.allowed - choice.before_tokens, allowance_final_ && choice.allowed == choice.paid);
+  const bool last = allowance_final_ && choice.allowed == choice.paid && context_.guards.spare() == 0;
+  choice.tokens->Allow(choice.allowed - choice.before_tokens, last);
 }
 
 // A step's tokens, or all there are: first those that guards, and replies that ended, left over.

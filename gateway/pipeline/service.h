@@ -11,14 +11,20 @@
 
 namespace tollgate::pipeline {
 
+// Whose a caller is, in bytes that mean nothing else; no two of them are the same.
+struct Tenant {
+  std::string org;
+  std::string team;
+};
+
 class Service {
  public:
   virtual ~Service() = default;
 
-  // Whose the caller is: a tenant, in bytes that mean nothing else. Or why it may not ask at all: no key that is in force, or one that may
+  // Whose the caller is. Or why it may not ask at all: no key that is in force, or one that may
   // not use models. For a front end that must decide before it reads the request; the calls below ask again. Looks at the caller's bearer
   // and source. Quick; a refusal is counted.
-  virtual Outcome<std::string> Admit(const Caller& caller) = 0;
+  virtual Outcome<Tenant> Admit(const Caller& caller) = 0;
 
   // Answers a chat request. `caller` and `request` outlive the call. `writer` null: unary, the output is in Reply.text. Else: pieces go to
   // the writer, and what is left comes with the Reply. `cancellation` is shared with the front end, which cancels when its client goes

@@ -1,6 +1,9 @@
 // Two instances under one limit: what one of them asks for, is refused, holds or leaves behind takes nothing from the other.
 #include <catch2/catch_test_macros.hpp>
 
+#include <memory>
+
+#include "base/error_detail.h"
 #include "tests/metering/quota_fixture.h"
 
 namespace tollgate::metering {
@@ -92,6 +95,79 @@ TEST_CASE("Right behind a large request that is refused, and gives back what is 
   while (f.leases.Deliver()) {
   }
   CHECK(served.ok());
+}
+
+TEST_CASE("A spent limit is asked about now and then, however often it refuses, and refuses at once") {
+  for (const Meter meter : {Meter::kTokens, Meter::kRequests}) {
+    const QuotaRule rule = Rule(kTeam, meter, Window::kMonth, 1000);
+    Fixture f({rule}, true);
+    const LeaseAsk all{.quota = rule.id, .meter = meter, .window = WindowAt(Window::kMonth, f.clock.Wall()), .amount = 1000, .need = 1000};
+    REQUIRE(f.store.Exchange({base::InstanceId::New(), 1}, {all}, f.clock.Wall(), f.clock.Mono()).ok());
+    const int before = f.store.exchanges();
+    int at_once = 0, on_its_way = 0;
+    for (int ms = 0; ms < 2000; ++ms) {  // The store answers after 5 ms.
+      f.clock.Advance(1ms);
+      if (ms % 250 == 0) f.quotas.Tick();
+      on_its_way = f.leases.queued() > 0 ? on_its_way + 1 : 0;
+      if (on_its_way == 5) {
+        f.leases.Deliver();
+        on_its_way = 0;
+      }
+      auto admission = f.Admit();
+      bool refused = !admission.ok();
+      const auto asked = std::make_shared<bool>(false);
+      if (!refused) f.quotas.Reserve(*admission, 10, 10, [asked](absl::StatusOr<Reservation> r) { *asked = !r.ok(); });
+      at_once += refused || *asked ? 1 : 0;
+    }
+    CHECK(f.store.exchanges() - before < 20);
+    CHECK(at_once > 1900);
+  }
+}
+
+TEST_CASE("Requests that another limit refuses ask for nothing of one that has plenty") {
+  const Scope crowd{Scope::Kind::kTeam, base::Uuid::NewV7(), "crowd"};
+  const QuotaRule org = Rule(kOrg, Meter::kTokens, Window::kMonth, 3'000'000);
+  std::vector<Scope> teams;
+  std::vector<QuotaRule> rules{org};
+  for (int i = 0; i < 20; ++i) {
+    teams.push_back({Scope::Kind::kTeam, base::Uuid::NewV7(), "busy"});
+    rules.push_back(Rule(teams.back(), Meter::kTokens, Window::kMinute, 30'000));
+  }
+  Fixture f(rules);
+  f.store.SetHolders(2);
+  test::FakeLeases leases{f.store, f.clock, {base::InstanceId::New(), 1}};
+  Quotas other{f.clock, leases};
+  other.SetRules(*QuotaRules::Make(rules));
+  const auto serve = [](Quotas& at, const Scope& team, std::int64_t input) {
+    auto admission = at.Admit(std::vector<Scope>{team, kOrg});
+    bool served = false;
+    if (!admission.ok()) return served;
+    at.Reserve(*admission, input, 64, [&](absl::StatusOr<Reservation> r) {
+      served = r.ok();
+      if (!served) return;
+      r->MarkRecorded();
+      at.Settle(*r, Used(input, r->output_tokens()));
+    });
+    return served;
+  };
+  int refused = 0;
+  for (int step = 0; step < 240; ++step) {  // A minute.
+    f.Advance(250ms);
+    other.Tick();
+    for (const Scope& team : teams) serve(f.quotas, team, 20'000);  // Each has tokens for one a minute, and tries again and again.
+    if (step % 8 == 0 && !serve(other, kTeam, 5000)) ++refused;
+  }
+  CHECK(refused == 0);
+}
+
+TEST_CASE("What refuses longest is told: what can never be, before what is spent, before what running requests hold") {
+  Fixture f({Rule(kTeam, Meter::kTokens, Window::kMonth, 1000), Rule(kKey, Meter::kTokens, Window::kMinute, 900)});
+  auto running = f.Admit();
+  const auto held = f.Reserve(*running, 800, 64);  // Of the month, and of the minute.
+  REQUIRE(held.ok());
+  auto next = f.Admit();
+  CHECK(base::DetailOf(f.Reserve(*next, 500, 1).status())->subject == "team search");  // Both are held: the later end.
+  CHECK(base::DetailOf(f.Reserve(*next, 950, 1).status())->subject == "key app");      // More than a minute ever has.
 }
 
 TEST_CASE("Of a reservation of nothing, too, the record names the lease that an extension is drawn from") {

@@ -3,6 +3,8 @@
 
 #include <boost/asio/io_context.hpp>
 #include <catch2/catch_test_macros.hpp>
+#include <list>
+#include <map>
 #include <thread>
 
 #include "base/error_detail.h"
@@ -28,7 +30,7 @@ struct Fixture {
     REQUIRE(started.ok());
     front = *std::move(started);
   }
-  void AwaitHeld(std::int64_t bytes) {
+  void AwaitHeld(std::int64_t bytes) const {
     while (front->body_bytes() != bytes) std::this_thread::yield();
   }
 
@@ -46,13 +48,12 @@ std::string Head(const std::string& tenant, const std::string& framing) {
   return "POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + tenant + "\r\n" + framing + "\r\n\r\n";
 }
 
-// Sends a request's head, and is told to go on with its body: so much of the memory is its own from there on.
-RawClient Begun(const Fixture& f, const std::string& tenant, std::size_t bytes) {
+// Sends a request but for its last byte: so much of the memory is its own from there on.
+RawClient Begun(const Fixture& f, const std::string& tenant, const std::string& body) {
+  const std::int64_t before = f.front->body_bytes();
   RawClient client(f.front->port());
-  client.Send(Head(tenant, "Expect: 100-continue\r\nContent-Length: " + std::to_string(bytes)));
-  std::string told;
-  REQUIRE(client.ReadUntil("\r\n\r\n", told));
-  REQUIRE(told == "HTTP/1.1 100 Continue\r\n\r\n");
+  client.Send(Head(tenant, "Content-Length: " + std::to_string(body.size())) + body.substr(0, body.size() - 1));
+  f.AwaitHeld(before + static_cast<std::int64_t>(body.size()) - 1 - kFree);
   return client;
 }
 
@@ -75,9 +76,8 @@ TEST_CASE("Bodies that are being read have one bound together: beyond it 503, be
     co_return SampleReply("Hello");
   });
   const std::string body = Body(600 * 1024);
-  const auto one = static_cast<std::int64_t>(body.size()) - kFree;
-  RawClient first = Begun(f, "a", body.size());
-  CHECK(f.front->body_bytes() == one);
+  const auto one = static_cast<std::int64_t>(body.size()) - 1 - kFree;
+  RawClient first = Begun(f, "a", body);
 
   RawClient second(f.front->port());
   second.Send(Head("b", "Content-Length: " + std::to_string(body.size())));
@@ -96,39 +96,44 @@ TEST_CASE("Bodies that are being read have one bound together: beyond it 503, be
   CheckOverloaded(growing);
   CHECK(f.front->body_bytes() == one);
 
-  first.Send(body);
+  first.Send(body.substr(body.size() - 1));
   CHECK(first.Read().status == 200);
   CHECK(f.front->body_bytes() == 0);
-  {
-    RawClient third = Begun(f, "b", body.size());
-    third.Send(body.substr(1));
-    CHECK(f.front->body_bytes() == one);
-  }
+  { RawClient third = Begun(f, "b", body); }
   f.AwaitHeld(0);  // Its client has gone.
 }
 
-TEST_CASE("No tenant's bodies take more than half of the memory for them, but one body has room") {
+TEST_CASE("However many teams and orgs send large bodies, there is room for another's, and what is only promised takes none") {
   Fixture f;
-  const std::string body = Body(400 * 1024);
-  RawClient first = Begun(f, "a", body.size());
-  RawClient second(f.front->port());
-  second.Send(Head("a", "Content-Length: " + std::to_string(body.size())));
-  CheckOverloaded(second);
-  RawClient other = Begun(f, "b", body.size());
-  other.Send(body);
+  const std::string body = Body(200 * 1024);
+  std::vector<RawClient> promising;
+  for (int i = 0; i < 8; ++i) {
+    promising.emplace_back(f.front->port()).Send(Head("a1", "Content-Length: " + std::to_string(600 * 1024)) + "{");
+  }
+  auto all = std::make_shared<http_front::BodyBytes>(1000, 10);
+  std::map<std::string, std::int64_t> held;
+  std::list<http_front::HeldBody> bodies;
+  for (const std::string team : {"a1", "a2", "a3", "b1", "b2", "c1"}) {
+    while (true) {
+      bodies.emplace_back(all).Of({team.substr(0, 1), team});
+      if (!bodies.back().GrowTo(kFree + 10).ok()) break;
+      held[team] += 10;
+    }
+  }
+  CHECK(held == std::map<std::string, std::int64_t>{{"a1", 500}, {"a2", 250}, {"b1", 120}, {"b2", 60}, {"c1", 30}});
+  RawClient other = Begun(f, "b", body);
+  other.Send(body.substr(body.size() - 1));
   CHECK(other.Read().status == 200);
-  first.Send(body);
-  CHECK(first.Read().status == 200);
-  first.Send(Head("a", "Content-Length: " + std::to_string(body.size())) + body);
-  CHECK(first.Read().status == 200);
   CHECK(f.front->body_bytes() == 0);
+}
 
+TEST_CASE("One body has room, however small the bound") {
   auto all = std::make_shared<http_front::BodyBytes>(100 * 1024, 1024 * 1024);  // Less than one body.
   http_front::HeldBody held(all);
-  held.Of("a");
+  held.Of({"org", "a"});
   CHECK(held.GrowTo(1024 * 1024).ok());
   http_front::HeldBody more(all);
-  more.Of("a");
+  more.Of({"org", "a"});
   CHECK(more.GrowTo(kFree).ok());
   CHECK(base::DetailOf(more.GrowTo(2 * kFree + 1))->reason == "OVERLOADED");
   held.Release();

@@ -74,10 +74,10 @@ class FakeChat final : public FakeEmbeddings {
   }
   int running() const { return running_; }
 
-  // Each bearer is a tenant.
-  pipeline::Outcome<std::string> Admit(const pipeline::Caller& caller) override {
+  // Each bearer is a team; its first letter names the org.
+  pipeline::Outcome<pipeline::Tenant> Admit(const pipeline::Caller& caller) override {
     const std::lock_guard lock(mu_);
-    if (refusal_.ok()) return caller.bearer;
+    if (refusal_.ok()) return pipeline::Tenant{"org " + caller.bearer.substr(0, 1), caller.bearer};
     return pipeline::Failure{.status = refusal_, .head = std::nullopt, .limits = {}};
   }
 

@@ -198,6 +198,31 @@ TEST_CASE("What is not HTTP is refused and closed; the server stands") {
   CHECK(f.Alive());
 }
 
+TEST_CASE("A head that comes field by field is refused like one that is too large, and so is what follows a body in chunks") {
+  Fixture f;
+  const std::string chunked = "POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\na";
+  for (const std::string& begin : {std::string("GET /v1/models HTTP/1.1\r\nHost: x\r\na"), chunked}) {
+    for (const std::string& piece : {std::string(":\r\na"), ":" + std::string(1000, 'x') + "\r\na"}) {
+      INFO(begin.substr(0, 20) << ' ' << piece.size());
+      RawClient client(f.front->port());
+      client.Send(begin);
+      // One field at a time, each a byte beyond its line's end. Far more than may come; after the refusal the rest is not read.
+      for (int i = 0; i < 200; ++i) client.Send(piece);
+      client.Send(":\r\n\r\n");
+      CHECK(client.Read().status == 431);
+    }
+  }
+  const std::string fields = "GET /v1/models HTTP/1.1\r\nHost: x\r\n";
+  std::string most = fields;
+  for (int i = 0; i < 127; ++i) most += "a:\r\n";
+  RawClient client(f.front->port());
+  client.Send(most + "\r\n");
+  CHECK(client.Read().status == 200);
+  client.Send(most + "a:\r\n\r\n");
+  CHECK(client.Read().status == 431);
+  CHECK(f.Alive());
+}
+
 TEST_CASE("Bytes at random never hurt the server") {
   const char* fixed = std::getenv("TOLLGATE_SEED");
   const std::uint64_t seed = fixed ? std::strtoull(fixed, nullptr, 10) : std::random_device{}();

@@ -52,8 +52,9 @@ TEST_CASE("A front end learns before it reads a request whether its caller may a
   test::World world;
   pipeline::Caller caller = world.NewCaller();
   const auto tenant = world.pipe().Admit(caller);
-  REQUIRE(std::holds_alternative<std::string>(tenant));
-  CHECK(std::get<std::string>(tenant).size() == 16);
+  REQUIRE(std::holds_alternative<pipeline::Tenant>(tenant));
+  CHECK(std::get<pipeline::Tenant>(tenant).team.size() == 16);
+  CHECK(std::get<pipeline::Tenant>(tenant).org.size() == 16);
   CHECK(world.pipe().counts().requests == 0);
   caller.bearer = "tg_live_wrong";
   const auto refused = world.pipe().Admit(caller);
