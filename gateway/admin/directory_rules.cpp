@@ -46,7 +46,7 @@ void FillTaken(const Caller& caller, const Shard& shard, v1::ListQuotasReply& re
     ids.push_back(*id);
   }
   if (ids.empty()) return;
-  const absl::Status told = caller.RunLong(caller.context().usage, [&](base::Session& session) -> absl::Status {
+  const absl::Status told = caller.RunLong(caller.context().taken, [&](base::Session& session) -> absl::Status {
     TG_ASSIGN(const std::vector<metering::QuotaUse> uses, metering::QuotaUses(session, ids));
     for (const auto& [id, quota] : by_id) quota->set_taken(0);
     for (const metering::QuotaUse& use : uses) {

@@ -93,6 +93,45 @@ TEST_CASE("What is taken of limits is told to keys whose roles read usage, as fa
   CHECK(Listed(world, "first", globex).has_taken());
 }
 
+TEST_CASE("Limits are listed with what is taken of them while a report runs") {
+  World world;
+  const v1::Quota quota = SetLimit(world, "acme", v1::QUOTA_METER_TOKENS, v1::QUOTA_WINDOW_DAY);
+  const auto other = test::PostgresCluster::Shared().Connect(world.in.url);
+  const auto look = test::PostgresCluster::Shared().Connect(world.in.url);
+  std::future<grpc::Status> running;
+  v1::UsageReportReply report;
+  const auto locked = other->InTransaction("hold the usage", [&](base::Session& s) -> absl::Status {
+    TG_RETURN_IF_ERROR(s.Run("lock", "LOCK TABLE metering.usage IN ACCESS EXCLUSIVE MODE").status());
+    running = std::async(std::launch::async, [&] {
+      return world.Call("finance", v1::Usage::NewStub(world.channel), &v1::Usage::Stub::Report, v1::UsageReportRequest(), report);
+    });
+    TG_RETURN_IF_ERROR(AwaitLock(*look));
+    CHECK(Listed(world, "finance", quota).has_taken());
+    CHECK(running.wait_for(std::chrono::seconds(0)) == std::future_status::timeout);  // The list did not wait for it.
+    return absl::OkStatus();
+  });
+  INFO(locked);
+  REQUIRE(locked.ok());
+  running.wait();
+}
+
+TEST_CASE("Limits are listed within two seconds or so while Postgres is frozen, without what is taken") {
+  World world;
+  const v1::Quota quota = SetLimit(world, "acme", v1::QUOTA_METER_TOKENS, v1::QUOTA_WINDOW_DAY);
+  REQUIRE(Listed(world, "finance", quota).has_taken());
+  const auto began = std::chrono::steady_clock::now();
+  test::PostgresCluster::Shared().SigStop();
+  v1::ListQuotasReply reply;
+  const grpc::Status status = world.Directory("finance", &v1::Directory::Stub::ListQuotas, v1::ListQuotasRequest(), reply);
+  const auto took = std::chrono::steady_clock::now() - began;
+  test::PostgresCluster::Shared().SigCont();
+  INFO(status.error_message());
+  REQUIRE(status.ok());
+  REQUIRE(reply.quotas_size() == 1);
+  CHECK_FALSE(reply.quotas(0).has_taken());
+  CHECK(took < std::chrono::seconds(4));
+}
+
 TEST_CASE("The audit log is read within one's org, and verifies") {
   World world;
   auto stub = [&] { return v1::Audit::NewStub(world.channel); };
