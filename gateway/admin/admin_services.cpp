@@ -28,6 +28,7 @@ namespace tollgate::admin {
 namespace {
 
 constexpr std::chrono::milliseconds kInterruptPatience{1000};
+constexpr std::chrono::milliseconds kTakenPatience{1000};
 
 using Context = ::grpc::CallbackServerContext;
 using Reactor = ::grpc::ServerUnaryReactor;
@@ -37,6 +38,16 @@ base::SessionPool::Options PoolOf(const base::PostgresOptions& postgres, int ses
   options.postgres = postgres;
   options.sessions = sessions;
   options.queue_timeout = std::chrono::milliseconds(5000);
+  return options;
+}
+
+// For what lists of limits tell beside them: a look-up by keys of an index, apart from reports, that gives up before its reader does.
+base::SessionPool::Options TakenPoolOf(const base::PostgresOptions& usage) {
+  base::SessionPool::Options options = PoolOf(usage, 1);
+  options.queue_timeout = kTakenPatience;
+  options.postgres.connect_timeout = kTakenPatience;
+  options.postgres.statement_timeout = kTakenPatience;
+  options.postgres.lock_timeout = kTakenPatience;
   return options;
 }
 
@@ -211,13 +222,15 @@ struct AdminServices::Impl {
       : audit_pool(PoolOf(options.audit_postgres, options.threads)),
         verify_pool(PoolOf(options.verify_postgres, 1)),
         usage_pool(PoolOf(options.usage_postgres, 1)),
+        taken_pool(TakenPoolOf(options.usage_postgres)),
         reader(audit_pool, collaborators.keys, collaborators.journal),
-        context{std::move(collaborators), usage_pool, verify_pool, reader, {}, {}, {}, {}},
+        context{std::move(collaborators), usage_pool, verify_pool, taken_pool, reader, {}, {}, {}, {}},
         workers(options.threads, static_cast<std::size_t>(options.queue_max)) {}
 
   base::SessionPool audit_pool;
   base::SessionPool verify_pool;
   base::SessionPool usage_pool;
+  base::SessionPool taken_pool;
   audit::Reader reader;
   AdminContext context;
   Workers workers;

@@ -46,7 +46,7 @@ struct AdminOptions {
   int queue_max = 200;                    // Calls that wait; RESOURCE_EXHAUSTED beyond.
   base::PostgresOptions audit_postgres;   // Reads the audit log; `role` "tollgate_reader".
   base::PostgresOptions verify_postgres;  // Verifies it; `role` "tollgate_verifier". A long statement_timeout.
-  base::PostgresOptions usage_postgres;   // Reports; `role` "tollgate_reader".
+  base::PostgresOptions usage_postgres;   // Reports, and what is taken of limits; `role` "tollgate_reader".
 };
 
 // Must outlive the services.

@@ -30,6 +30,7 @@ struct AdminContext {
   AdminCollaborators with;
   base::SessionPool& usage;
   base::SessionPool& verify;
+  base::SessionPool& taken;  // What is taken of limits; quick.
   audit::Reader& reader;
   std::atomic<bool> stopping{false};  // Set by AdminServices::Stop.
   CompiledSets replayed;

@@ -32,8 +32,11 @@ Rules RulesOf(const Shard& shard, Table table, const Keep& keep) {
   return rules;
 }
 
-// Tells of each limit what is taken. Limits are listed without it too: that is when an operator with a database in trouble looks.
-void FillTaken(const Caller& caller, v1::ListQuotasReply& reply) {
+// Tells of each limit what is taken, where the caller may read the org's usage. Limits are listed without it too: that is when an operator
+// with a database in trouble looks.
+void FillTaken(const Caller& caller, const Shard& shard, v1::ListQuotasReply& reply) {
+  const bool own = shard.org.id == caller.place().org->id;
+  if (!caller.Need(identity::Permission::kReadUsage, !own).ok()) return;
   std::map<std::string, v1::Quota*> by_id;
   std::vector<base::Uuid> ids;
   for (v1::Quota& quota : *reply.mutable_quotas()) {
@@ -43,7 +46,7 @@ void FillTaken(const Caller& caller, v1::ListQuotasReply& reply) {
     ids.push_back(*id);
   }
   if (ids.empty()) return;
-  const absl::Status told = caller.RunLong(caller.context().usage, [&](base::Session& session) -> absl::Status {
+  const absl::Status told = caller.RunLong(caller.context().taken, [&](base::Session& session) -> absl::Status {
     TG_ASSIGN(const std::vector<metering::QuotaUse> uses, metering::QuotaUses(session, ids));
     for (const auto& [id, quota] : by_id) quota->set_taken(0);
     for (const metering::QuotaUse& use : uses) {
@@ -119,7 +122,7 @@ absl::Status ListQuotas(const Caller& caller, const v1::ListQuotasRequest& reque
   auto quotas = RulesOf(*shard, Table::kQuota, [](const Row& row) { return !row.Bool("removed"); });
   const auto emit = [&reply](const auto& quota) { *reply.add_quotas() = DescribeQuota(*quota.first, quota.second); };
   TG_ASSIGN(*reply.mutable_next_page_token(), Paged(std::move(quotas), request.page_size(), request.page_token(), emit));
-  FillTaken(caller, reply);
+  FillTaken(caller, *shard, reply);
   return absl::OkStatus();
 }
 

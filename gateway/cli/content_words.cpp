@@ -7,12 +7,13 @@
 #include <fmt/format.h>
 
 #include "gateway/cli/record_words.h"
+#include "gateway/cli/words.h"
 
 namespace tollgate::cli {
 namespace {
 
 std::string Titled(const std::string& title, const std::string& text) {
-  return text.empty() ? "" : fmt::format("    {}\n", title) + Indented(text, "      | ");
+  return text.empty() ? "" : fmt::format("    {}\n", Tamed(title)) + Indented(text, "      | ");
 }
 
 // " of reply 1 in reasoning"; replies count from 0, and the first is not said.
@@ -62,8 +63,8 @@ std::string RawWords(const v1::RawSpan& raw) {
                           : raw.restored()      ? "given its value back, of " + raw.rule_id()
                                                 : "held back by " + raw.rule_id();
   const std::string became = raw.has_became_bytes() ? fmt::format(", {} bytes in its place", raw.became_bytes()) : "";
-  return fmt::format("    {}{}, from byte {}{}\n", why, Where(raw.choice(), raw.channel()), raw.offset(), became) +
-         Indented(raw.text(), "      | ");
+  const std::string title = fmt::format("{}{}, from byte {}{}", why, Where(raw.choice(), raw.channel()), raw.offset(), became);
+  return fmt::format("    {}\n", Tamed(title)) + Indented(raw.text(), "      | ");
 }
 
 std::string StrictWords(const v1::SealedContent& content) {

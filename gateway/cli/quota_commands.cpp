@@ -143,7 +143,8 @@ void AddQuotaCommands(CLI::App& app, Context& context) {
   show->callback([&context, show_options] { List(context, show_options.get()); });
   Teach(*show,
         "TAKEN is what the open window has used over all instances, and what is leased to them: they give back within seconds what they do "
-        "not need.\nOf `concurrent` each instance counts its own.",
+        "not need.\nOf `concurrent` each instance counts its own. `-`: the key's roles do not give read_usage, or the database did not say "
+        "at once.",
         {"tollgate quota show --project search/web"});
 
   auto* list = group->add_subcommand("list", "Every limit of an org");

@@ -306,6 +306,18 @@ std::string OtherSummary(const v1::Record& record) {
     default: return "";
   }
 }
+
+std::string AllDetails(const v1::Record& record) {
+  std::string out;
+  if (const auto id = base::Uuid::FromBytes(record.request_id()); id.ok()) out += fmt::format("    request {}\n", id->ToString());
+  if (record.has_request()) return out + RequestDetails(record.request());
+  if (record.has_end()) return out + EndDetails(record.end());
+  out += "    " + Tamed(OtherSummary(record)) + "\n";
+  if (record.has_deny()) out += RuleLines(record.deny().input_verdict(), false) + ShadowWords(record.deny().shadow(), false);
+  if (record.has_deny()) out += ContinuesWords(record.deny());
+  if (record.has_deny()) out += GateWords(record.deny().terms_accepted(), record.deny().approvals(), "waits for approval");
+  return out;
+}
 }  // namespace
 
 std::string KindWord(v1::RecordKind kind) {
@@ -333,12 +345,9 @@ std::string RoleWord(v1::Role role) {
 
 std::string Indented(const std::string& text, const std::string& lead) {
   std::string out = lead;
-  for (const char c : text) {
-    if (c == '\n') {
-      out += "\n" + lead;
-    } else {
-      out += (static_cast<unsigned char>(c) < 0x20 && c != '\t') || c == 0x7F ? '?' : c;
-    }
+  for (const char c : Tamed(text, "\t\n")) {
+    out += c;
+    if (c == '\n') out += lead;
   }
   return out + "\n";
 }
@@ -359,16 +368,6 @@ std::string Summary(const v1::Record& record) {
   return OtherSummary(record);
 }
 
-std::string Details(const v1::Record& record) {
-  std::string out;
-  if (const auto id = base::Uuid::FromBytes(record.request_id()); id.ok()) out += fmt::format("    request {}\n", id->ToString());
-  if (record.has_request()) return out + RequestDetails(record.request());
-  if (record.has_end()) return out + EndDetails(record.end());
-  out += "    " + OtherSummary(record) + "\n";
-  if (record.has_deny()) out += RuleLines(record.deny().input_verdict(), false) + ShadowWords(record.deny().shadow(), false);
-  if (record.has_deny()) out += ContinuesWords(record.deny());
-  if (record.has_deny()) out += GateWords(record.deny().terms_accepted(), record.deny().approvals(), "waits for approval");
-  return out;
-}
+std::string Details(const v1::Record& record) { return Tamed(AllDetails(record), "\n"); }
 
 }  // namespace tollgate::cli

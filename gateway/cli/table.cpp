@@ -1,5 +1,5 @@
-// Widths are counted in code points: names are ASCII, what people write about things need not be. Control characters in a cell would move
-// the reader's cursor, so they become '?'.
+// Widths are counted in code points: names are ASCII, what people write about things need not be. What in a cell would move the reader's
+// cursor or turn the text around becomes '?'.
 //
 // Tested by tests/gateway/cli/words_test.cpp.
 #include "gateway/cli/table.h"
@@ -8,19 +8,13 @@
 #include <cctype>
 
 #include "base/status.h"
+#include "gateway/cli/words.h"
 
 namespace tollgate::cli {
 namespace {
 std::size_t Width(const std::string& text) {
   return static_cast<std::size_t>(
       std::count_if(text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; }));
-}
-
-std::string Tame(std::string text) {
-  for (char& c : text) {
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F) c = '?';
-  }
-  return text;
 }
 }  // namespace
 
@@ -35,7 +29,7 @@ Table::Table(std::vector<std::string> heads) {
 
 void Table::Add(std::vector<std::string> cells) {
   TG_CHECK(cells.size() == heads_.size(), "a row has as many cells as there are columns");
-  for (std::string& cell : cells) cell = Tame(cell.empty() ? "-" : std::move(cell));
+  for (std::string& cell : cells) cell = cell.empty() ? "-" : Tamed(cell);
   rows_.push_back(std::move(cells));
 }
 

@@ -11,6 +11,8 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "base/encoding.h"
+
 namespace tollgate::cli {
 namespace {
 bool ReadInt(std::string_view text, std::int64_t& out) {
@@ -27,6 +29,19 @@ bool ReadDigits(std::string_view text, std::size_t at, std::size_t digits, int& 
     out = out * 10 + (text[i] - '0');
   }
   return true;
+}
+
+// Of a character of UTF-8 by its first byte.
+std::size_t LengthOf(char first) {
+  const auto lead = static_cast<unsigned char>(first);
+  return lead < 0x80 ? 1 : lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4;
+}
+
+// Whether one character in UTF-8, whose order by bytes is that of code points, leaves cursor, line and direction alone.
+bool IsTame(std::string_view character) {
+  const auto within = [&](std::string_view first, std::string_view last) { return character >= first && character <= last; };
+  if (character.size() == 1) return static_cast<unsigned char>(character[0]) >= 0x20 && character[0] != 0x7F;
+  return !within("\u0080", "\u009f") && !within("\u2028", "\u202e") && !within("\u2066", "\u2069");
 }
 }  // namespace
 
@@ -170,6 +185,23 @@ std::string PolicyWords(const v1::PolicyOutcome& outcome) {
     if (!told.contains(id)) words.push_back({other, id});
   }
   return ByAction(strictest, words);
+}
+
+std::string Tamed(std::string_view text, std::string_view keep) {
+  std::string out;
+  out.reserve(text.size());
+  while (!text.empty()) {
+    const std::string_view character = text.substr(0, LengthOf(text[0]));
+    const bool whole = base::IsValidUtf8(character);
+    const bool shown = whole && (IsTame(character) || (character.size() == 1 && keep.find(character[0]) != std::string_view::npos));
+    if (shown) {
+      out += character;
+    } else {
+      out += '?';
+    }
+    text.remove_prefix(whole ? character.size() : 1);
+  }
+  return out;
 }
 
 absl::StatusOr<std::pair<std::int32_t, std::int64_t>> ParsePosition(std::string_view text) {

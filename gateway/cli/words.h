@@ -56,6 +56,11 @@ std::string ByAction(const std::string& strictest, const std::vector<RuleWord>& 
 // The same of what callers are told.
 std::string PolicyWords(const v1::PolicyOutcome& outcome);
 
+// Text from outside without what would move the reader's cursor, end a line or turn the text around: controls, those of C1 (U+0080 to
+// U+009F) too, separators of lines, and what sets a direction (U+202A to U+202E, U+2066 to U+2069). '?' for each, and for bytes that are no
+// UTF-8.
+std::string Tamed(std::string_view text, std::string_view keep = "");  // `keep`: ASCII controls that stay.
+
 // "7/1042" as log and index.
 absl::StatusOr<std::pair<std::int32_t, std::int64_t>> ParsePosition(std::string_view text);
 

@@ -1,3 +1,4 @@
+#include <chrono>
 #include <future>
 #include <thread>
 
@@ -8,29 +9,50 @@ using grpc::StatusCode;
 using test::Must;
 using World = test::Served;
 
+namespace {
+
+v1::Quota SetLimit(World& world, const std::string& org, v1::QuotaMeter meter, v1::QuotaWindow window) {
+  v1::SetQuotaRequest set;
+  set.mutable_scope()->set_org(org);
+  set.set_meter(meter);
+  set.set_window(window);
+  set.set_amount(1000);
+  v1::Quota quota;
+  REQUIRE(world.Directory("first", &v1::Directory::Stub::SetQuota, set, quota).ok());
+  return quota;
+}
+
+// The limit as a list of its org has it.
+v1::Quota Listed(World& world, const std::string& as, const v1::Quota& of) {
+  v1::ListQuotasRequest request;
+  request.set_org(of.scope().org());
+  v1::ListQuotasReply reply;
+  const grpc::Status status = world.Directory(as, &v1::Directory::Stub::ListQuotas, request, reply);
+  INFO(status.error_message());
+  REQUIRE(status.ok());
+  for (const v1::Quota& one : reply.quotas()) {
+    if (one.id() == of.id()) return one;
+  }
+  FAIL("the limit is not listed");
+  return {};
+}
+
+// Returns once a session waits for a lock.
+absl::Status AwaitLock(base::Session& look) {
+  while (true) {
+    TG_ASSIGN(const auto waits, look.Run("look", "SELECT count(*) FROM pg_locks WHERE NOT granted"));
+    if (waits.Int(0, 0) > 0) return absl::OkStatus();
+    std::this_thread::yield();
+  }
+}
+
+}  // namespace
+
 TEST_CASE("Limits are listed with what is taken of them in the window that is open, and without it where the database does not say") {
   World world;
-  v1::SetQuotaRequest set;
-  set.mutable_scope()->set_org("acme");
-  set.set_meter(v1::QUOTA_METER_TOKENS);
-  set.set_window(v1::QUOTA_WINDOW_DAY);
-  set.set_amount(1000);
-  v1::Quota quota, concurrent;
-  const auto directory = [&] { return v1::Directory::NewStub(world.channel); };
-  REQUIRE(world.Call("first", directory(), &v1::Directory::Stub::SetQuota, set, quota).ok());
-  set.set_meter(v1::QUOTA_METER_CONCURRENT);
-  set.set_window(v1::QUOTA_WINDOW_UNSPECIFIED);
-  REQUIRE(world.Call("first", directory(), &v1::Directory::Stub::SetQuota, set, concurrent).ok());
-  const auto listed = [&](const v1::Quota& of) {
-    v1::ListQuotasRequest request;
-    request.set_org("acme");
-    v1::ListQuotasReply reply;
-    REQUIRE(world.Call("first", directory(), &v1::Directory::Stub::ListQuotas, request, reply).ok());
-    for (const v1::Quota& one : reply.quotas()) {
-      if (one.id() == of.id()) return one;
-    }
-    return v1::Quota();
-  };
+  const v1::Quota quota = SetLimit(world, "acme", v1::QUOTA_METER_TOKENS, v1::QUOTA_WINDOW_DAY);
+  const v1::Quota concurrent = SetLimit(world, "acme", v1::QUOTA_METER_CONCURRENT, v1::QUOTA_WINDOW_UNSPECIFIED);
+  const auto listed = [&](const v1::Quota& of) { return Listed(world, "first", of); };
   CHECK(listed(quota).has_taken());
   CHECK(listed(quota).taken() == 0);
   CHECK_FALSE(listed(concurrent).has_taken());
@@ -48,6 +70,66 @@ TEST_CASE("Limits are listed with what is taken of them in the window that is op
   REQUIRE(owner->RunScript("close", "REVOKE SELECT ON metering.balance FROM tollgate_reader").ok());
   CHECK(listed(quota).amount() == 1000);
   CHECK_FALSE(listed(quota).has_taken());
+}
+
+TEST_CASE("What is taken of limits is told to keys whose roles read usage, as far as those reach") {
+  World world;
+  world.texts["both"] = world.in.MakeKey("globex", "both", {directory::Role::kOperator, directory::Role::kAdmin});
+  REQUIRE(world.directory->WaitFor(world.in.last_version, std::chrono::seconds(10)).ok());
+  const v1::Quota acme = SetLimit(world, "acme", v1::QUOTA_METER_TOKENS, v1::QUOTA_WINDOW_DAY);
+  const v1::Quota globex = SetLimit(world, "globex", v1::QUOTA_METER_TOKENS, v1::QUOTA_WINDOW_DAY);
+  for (const char* may : {"first", "owner", "admin", "auditor", "finance"}) {
+    INFO(may);
+    CHECK(Listed(world, may, acme).has_taken());
+  }
+  for (const char* may_not : {"author", "operator", "both"}) {
+    INFO(may_not);
+    const v1::Quota told = Listed(world, may_not, acme);
+    CHECK(told.amount() == 1000);
+    CHECK_FALSE(told.has_taken());
+    CHECK(told.resets_us() == 0);
+  }
+  CHECK(Listed(world, "both", globex).has_taken());  // Sees all orgs, and the usage of its own.
+  CHECK(Listed(world, "first", globex).has_taken());
+}
+
+TEST_CASE("Limits are listed with what is taken of them while a report runs") {
+  World world;
+  const v1::Quota quota = SetLimit(world, "acme", v1::QUOTA_METER_TOKENS, v1::QUOTA_WINDOW_DAY);
+  const auto other = test::PostgresCluster::Shared().Connect(world.in.url);
+  const auto look = test::PostgresCluster::Shared().Connect(world.in.url);
+  std::future<grpc::Status> running;
+  v1::UsageReportReply report;
+  const auto locked = other->InTransaction("hold the usage", [&](base::Session& s) -> absl::Status {
+    TG_RETURN_IF_ERROR(s.Run("lock", "LOCK TABLE metering.usage IN ACCESS EXCLUSIVE MODE").status());
+    running = std::async(std::launch::async, [&] {
+      return world.Call("finance", v1::Usage::NewStub(world.channel), &v1::Usage::Stub::Report, v1::UsageReportRequest(), report);
+    });
+    TG_RETURN_IF_ERROR(AwaitLock(*look));
+    CHECK(Listed(world, "finance", quota).has_taken());
+    CHECK(running.wait_for(std::chrono::seconds(0)) == std::future_status::timeout);  // The list did not wait for it.
+    return absl::OkStatus();
+  });
+  INFO(locked);
+  REQUIRE(locked.ok());
+  running.wait();
+}
+
+TEST_CASE("Limits are listed within two seconds or so while Postgres is frozen, without what is taken") {
+  World world;
+  const v1::Quota quota = SetLimit(world, "acme", v1::QUOTA_METER_TOKENS, v1::QUOTA_WINDOW_DAY);
+  REQUIRE(Listed(world, "finance", quota).has_taken());
+  const auto began = std::chrono::steady_clock::now();
+  test::PostgresCluster::Shared().SigStop();
+  v1::ListQuotasReply reply;
+  const grpc::Status status = world.Directory("finance", &v1::Directory::Stub::ListQuotas, v1::ListQuotasRequest(), reply);
+  const auto took = std::chrono::steady_clock::now() - began;
+  test::PostgresCluster::Shared().SigCont();
+  INFO(status.error_message());
+  REQUIRE(status.ok());
+  REQUIRE(reply.quotas_size() == 1);
+  CHECK_FALSE(reply.quotas(0).has_taken());
+  CHECK(took < std::chrono::seconds(4));
 }
 
 TEST_CASE("The audit log is read within one's org, and verifies") {
@@ -204,11 +286,7 @@ TEST_CASE("Verifying and reconciling end when the services stop, also while they
     running = std::async(std::launch::async, [&] {
       return world.Call("operator", v1::Audit::NewStub(world.channel), &v1::Audit::Stub::Verify, v1::VerifyLogRequest(), verified);
     });
-    while (true) {
-      TG_ASSIGN(const auto waits, look->Run("look", "SELECT count(*) FROM pg_locks WHERE NOT granted"));
-      if (waits.Int(0, 0) > 0) break;
-      std::this_thread::yield();
-    }
+    TG_RETURN_IF_ERROR(AwaitLock(*look));
     world.services->Stop();
     return absl::OkStatus();
   });

@@ -10,6 +10,7 @@
 #include <catch2/matchers/catch_matchers_string.hpp>
 
 #include "gateway/cli/content_words.h"
+#include "gateway/cli/record_words.h"
 
 using namespace tollgate;
 using namespace tollgate::cli;
@@ -107,4 +108,15 @@ TEST_CASE("What is sealed of a prompt is printed with names, calls and what was 
   stored.clear_content();
   stored.set_content_missing("its key was destroyed");
   CHECK_THAT(ContentText(stored), ContainsSubstring("content: its key was destroyed"));
+}
+
+TEST_CASE("Neither a title nor what is shown of a record moves the cursor or turns the text around") {
+  v1::StoredRecord stored;
+  v1::Tool& tool = *stored.mutable_content()->add_tools();
+  tool.set_name("find\u202e\u009b2J");
+  tool.set_description("of\u2066 all");
+  CHECK(ContentText(stored) == "    tool find??2J\n      | of? all\n      | \n");
+  v1::Record record;
+  record.mutable_deny()->set_model_requested("sm\u009b2Jol\x1b\n    ended: well");
+  CHECK_THAT(Details(record), ContainsSubstring("    sm?2Jol??    ended: well,"));
 }

@@ -130,6 +130,19 @@ TEST_CASE("Tables align words to the left and numbers to the right, and tame wha
   CHECK(table.Text("") == "TEAM    TOKENS\nsearch   1,000\né?[2J        -\n");
 }
 
+TEST_CASE("Text from outside is printed without what moves the cursor, ends a line or turns the text around") {
+  CHECK(Tamed("a\x1b[2Jb\x7f\tc\n") == "a?[2Jb??c?");
+  CHECK(Tamed("a\x1b[2Jb\x7f\tc\n", "\t\n") == "a?[2Jb?\tc\n");
+  CHECK(Tamed("\u0080|\u0085|\u009b2J|\u009f|\u00a0é") == "?|?|?2J|?|\u00a0é");
+  CHECK(Tamed("\u2027|\u2028|\u2029|\u202a|\u202b|\u202c|\u202d|\u202e|\u202f") == "\u2027|?|?|?|?|?|?|?|\u202f");
+  CHECK(Tamed("\u2065|\u2066|\u2067|\u2068|\u2069|\u206a") == "\u2065|?|?|?|?|\u206a");
+  CHECK(Tamed("日本 🙂 \xff|\x9b|\xe2\x80") == "日本 🙂 ?|?|??");  // What is no UTF-8 a terminal may read in its own way.
+  CHECK(Indented("one\u2028two\n\u202ethree\u009b2J", "  | ") == "  | one?two\n  | ?three?2J\n");
+  Table table({"name"});
+  table.Add({"\u202eno\u2069\u009b2J"});
+  CHECK(table.Text("") == "NAME\n?no??2J\n");
+}
+
 TEST_CASE("Every kind of record has its words") {
   for (const std::string& word : KindWords()) CHECK(KindWord(*KindOf(word)) == word);
   CHECK(KindOf("FINAL") == v1::RECORD_KIND_FINAL);
