@@ -28,6 +28,17 @@ bool HoldsWord(const std::string& line, const std::string& word) {
   return false;
 }
 
+// "QUOTA_SPENT" and the like in the file, where they stand between these.
+void TakeReasons(const SourceFile& file, char begin, char end, std::set<std::string>& reasons) {
+  static const std::regex kReason("[A-Z]{2,}(_[A-Z]+)+");
+  for (const std::string& line : file.lines) {
+    for (std::sregex_iterator at(line.begin(), line.end(), kReason), none; at != none; ++at) {
+      const auto from = static_cast<std::size_t>(at->position()), to = from + static_cast<std::size_t>(at->length());
+      if (from > 0 && to < line.size() && line[from - 1] == begin && line[to] == end) reasons.insert(at->str());
+    }
+  }
+}
+
 }  // namespace
 
 TEST_CASE("No file holds unfinished work or a path of one machine") {
@@ -102,5 +113,28 @@ TEST_CASE("A body that the documentation sends by curl is sent as JSON, which is
     }
   }
   CHECK(bodies > 0);
+  CHECK(Report(broken) == 0);
+}
+
+TEST_CASE("docs/errors.md names every reason of a refusal and of an ending, and no other") {
+  const std::regex others(  // Statuses of gRPC, and the environment's variables.
+      "(AWS|GGML|TOLLGATE)_.*|ALREADY_EXISTS|DATA_LOSS|FAILED_PRECONDITION|INVALID_ARGUMENT|NOT_FOUND|OUT_OF_RANGE|PERMISSION_DENIED|"
+      "RESOURCE_EXHAUSTED");
+  std::set<std::string> told, evidence, sources;
+  for (const SourceFile& file : Tree()) {
+    const std::string room = RoomOf(file.path);
+    if (file.path == "docs/errors.md") TakeReasons(file, '`', '`', told);
+    if (file.path == "docs/evidence.md") TakeReasons(file, '`', '`', evidence);  // Why an answer cannot be made again.
+    if (file.IsCode() && !room.empty() && room != "tests") TakeReasons(file, '"', '"', sources);
+  }
+  REQUIRE(told.size() > 50);
+  std::vector<std::string> broken;
+  for (const std::string& reason : sources) {
+    if (told.contains(reason) || evidence.contains(reason) || std::regex_match(reason, others)) continue;
+    broken.push_back(reason + ": docs/errors.md does not name it");
+  }
+  for (const std::string& reason : told) {
+    if (!sources.contains(reason)) broken.push_back(reason + ": docs/errors.md names it, and nothing gives it");
+  }
   CHECK(Report(broken) == 0);
 }
