@@ -153,7 +153,7 @@ std::string RequestDetails(const v1::RequestBody& body) {
   out += fmt::format("    reserved {} tokens, at most {} out\n", ShowCount(body.reserved_tokens()), ShowCount(body.max_output_tokens()));
   out += DefaultsWords(body) + QueueWords(body);
   if (body.has_price()) out += fmt::format("    price {}\n", PriceWords(body.price()));
-  if (!body.client_request_id().empty()) out += fmt::format("    client's id {}\n", body.client_request_id());
+  if (!body.client_request_id().empty()) out += fmt::format("    client's id {}\n", Tamed(body.client_request_id()));
   return out + fmt::format("    policy {}{}\n", base::HexEncode(body.policy_digest()).substr(0, 12), body.canary() ? " (a canary)" : "");
 }
 
@@ -189,12 +189,12 @@ std::string GuardWords(const v1::EndBody& body) {
     if (!guard.channel().empty()) about += fmt::format("'s {}", guard.channel());
     out += fmt::format("    {} {} on the {} (rule {}): ", guard.detector(), guard.name(), about, guard.rule_id());
     if (!guard.failure().empty()) {
-      out += fmt::format("not scanned, {}", guard.failure());
+      out += fmt::format("not scanned, {}", Tamed(guard.failure()));
     } else if (guard.asked() == 0) {
       out += "not asked";
     } else {
       out += guard.hit() ? "hit" : "no hit";
-      if (!guard.category().empty()) out += fmt::format(", {}", guard.category());
+      if (!guard.category().empty()) out += fmt::format(", {}", Tamed(guard.category()));
       out += fmt::format(", score {:.2f}", static_cast<double>(guard.score_millionths()) / 1e6);
       if (guard.least_score_millionths() > 0)
         out += fmt::format(" ({:.2f} counts)", static_cast<double>(guard.least_score_millionths()) / 1e6);

@@ -37,11 +37,13 @@ std::size_t LengthOf(char first) {
   return lead < 0x80 ? 1 : lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4;
 }
 
-// Whether one character in UTF-8, whose order by bytes is that of code points, leaves cursor, line and direction alone.
+// Whether one character in UTF-8, whose order by bytes is that of code points, leaves cursor, line and direction alone, and is no tag or
+// selector, by which a text can carry another that a model reads and nobody sees.
 bool IsTame(std::string_view character) {
   const auto within = [&](std::string_view first, std::string_view last) { return character >= first && character <= last; };
   if (character.size() == 1) return static_cast<unsigned char>(character[0]) >= 0x20 && character[0] != 0x7F;
-  return !within("\u0080", "\u009f") && !within("\u2028", "\u202e") && !within("\u2066", "\u2069");
+  return !within("\u0080", "\u009f") && character != "\u200b" && !within("\u2028", "\u202e") && !within("\u2060", "\u2069") &&
+         !within("\U000E0000", "\U000E01EF");
 }
 }  // namespace
 

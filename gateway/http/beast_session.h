@@ -1,15 +1,19 @@
 // The session of session.h, over Beast: how it works is told in session.cpp. Inner.
 #pragma once
 
+#include <algorithm>
 #include <boost/asio/basic_stream_socket.hpp>
 #include <boost/asio/basic_waitable_timer.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/strand.hpp>
+#include <boost/beast/core/buffer_traits.hpp>
+#include <boost/beast/core/buffers_range.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
 #include <boost/beast/http/parser.hpp>
-#include <boost/beast/http/string_body.hpp>
 #include <chrono>
+#include <cstdint>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <string>
@@ -21,6 +25,39 @@
 #include "gateway/http/session.h"
 
 namespace tollgate::http_front {
+
+// A body in a string that grows with what comes. Beast's own takes room for all that its head promises.
+struct GrowingBody {
+  using value_type = std::string;
+  static std::uint64_t size(const value_type& body) { return body.size(); }
+
+  class reader {
+   public:
+    template <bool kRequest, class Fields>
+    reader(boost::beast::http::header<kRequest, Fields>&, value_type& body) : body_(body) {}
+    void init(const boost::optional<std::uint64_t>& length, boost::system::error_code& error) {
+      if (length) length_ = static_cast<std::size_t>(*length);
+      error = {};
+    }
+    template <class Buffers>
+    std::size_t put(const Buffers& buffers, boost::system::error_code& error) {
+      const std::size_t bytes = boost::beast::buffer_bytes(buffers), all = body_.size() + bytes;
+      if (all > body_.capacity()) {
+        value_type grown;  // One that has something would take twice that at least.
+        grown.reserve(std::min(std::max(all, 2 * body_.capacity()), std::max(all, length_)));
+        body_.swap(grown.append(body_));
+      }
+      for (const auto& part : boost::beast::buffers_range_ref(buffers)) body_.append(static_cast<const char*>(part.data()), part.size());
+      error = {};
+      return bytes;
+    }
+    void finish(boost::system::error_code& error) { error = {}; }
+
+   private:
+    value_type& body_;
+    std::size_t length_ = std::numeric_limits<std::size_t>::max();  // As the head says; else unknown.
+  };
+};
 
 class BeastSession final : public Session, public Exchange, public std::enable_shared_from_this<BeastSession> {
  public:
@@ -85,7 +122,7 @@ class BeastSession final : public Session, public Exchange, public std::enable_s
   boost::asio::basic_waitable_timer<Mono, boost::asio::wait_traits<Mono>, Strand>
       write_ended_;  // Cancelled when a write ends, to wake who waits for it.
   boost::beast::flat_buffer buffer_;
-  std::optional<boost::beast::http::request_parser<boost::beast::http::string_body>> parser_;
+  std::optional<boost::beast::http::request_parser<GrowingBody>> parser_;
   std::optional<boost::beast::http::fields> head_;  // Without what follows a body in chunks.
   std::shared_ptr<pipeline::Cancellation> cancellation_ = std::make_shared<pipeline::Cancellation>();
   Mono::time_point received_{};

@@ -30,6 +30,9 @@ std::uint64_t RandomSeed() {
   return seed;
 }
 
+// JSON, a schema, a grammar or a forced call.
+bool HasForm(const inference::SequenceRequest& sequence) { return sequence.json || !sequence.grammar.empty(); }
+
 }  // namespace
 
 absl::Status ChatRequest::CheckCall() {
@@ -92,7 +95,11 @@ void ChatRequest::FillRequest(v1::RequestBody& body, v1::SealedContent& content)
 
 async::Awaitable<Outcome<Reply>> ChatRequest::Generate() {
   MakePlan();
-  co_await HoldMore();
+  if (absl::Status held = co_await HoldMore(); !held.ok()) {
+    co_await GiveGrantsBack();
+    Ending ending = Broken("QUOTA_UNAVAILABLE", std::move(held));
+    co_return co_await End(std::move(ending));
+  }
   Sequences sequences = MakeSequences();
   absl::Status submitted = Submit(sequences);
   if (!submitted.ok()) {
@@ -102,7 +109,7 @@ async::Awaitable<Outcome<Reply>> ChatRequest::Generate() {
   }
   const auto input_tokens = static_cast<std::int64_t>(prompt_tokens_.size());
   context_.emplace(RelayContext{with_, caller_, *principal_, who_, model_.name, input_tokens, *key_, cancellation_, shared_.shutting_down,
-                                event_, deadline_, head_, writer_, *guards_, output_held_, Step()});
+                                event_, deadline_, head_, writer_, *guards_, output_held_, limited_by_, Step()});
   relay_ = std::make_unique<Relay>(*context_, std::move(sequences), plan_, reservation_);
   Ending ending = co_await relay_->Run();
   co_return co_await End(std::move(ending));
@@ -110,11 +117,11 @@ async::Awaitable<Outcome<Reply>> ChatRequest::Generate() {
 
 // A server that is asked to go on begins anew, penalties and seed with it, and within a form it cannot: so what was asked for is held at
 // once, and of what nobody asked for not a whole budget. What guards need for the prompt they have by now; for the reply as much is kept
-// for them as it gets, until it needs that too. Where no more can be had now it begins with what it holds, and asks again on its way.
-async::Awaitable<void> ChatRequest::HoldMore() {
-  if (model_.resumes) co_return;
-  const inference::SequenceRequest sequence = Sequence();
-  const bool whole = call_.max_tokens() > 0 || sequence.json || !sequence.grammar.empty();
+// for them as it gets, until it needs that too. Where no more can be had now it begins with what it holds, and asks again on its way,
+// unless it cannot go on.
+async::Awaitable<absl::Status> ChatRequest::HoldMore() {
+  if (model_.resumes) co_return absl::OkStatus();
+  const bool form = HasForm(Sequence()), whole = call_.max_tokens() > 0 || form;
   const auto choices = static_cast<std::int64_t>(Choices());
   const std::int64_t reply = choices * (whole ? max_tokens_ : std::min(max_tokens_, Step()));
   const bool guarded = GuardsAsked();
@@ -124,13 +131,16 @@ async::Awaitable<void> ChatRequest::HoldMore() {
     output_held_ += spare;
     if (spare < want) {
       const absl::StatusOr<metering::Extension> more = co_await ExtendBy(with_, reservation_, want - spare);
+      if (!more.ok() && form) co_return more.status();
       if (more.ok()) output_held_ += more->granted;
+      if (more.ok()) limited_by_ = more->limited_by;
     }
   }
-  if (!guarded) co_return;
+  if (!guarded) co_return absl::OkStatus();
   const std::int64_t kept = std::min(output_held_ / 2, output_held_ - choices);
   output_held_ -= kept;
   guards_->GiveSpare(kept);
+  co_return absl::OkStatus();
 }
 
 std::int64_t ChatRequest::Step() const {
@@ -219,6 +229,7 @@ Sequences ChatRequest::MakeSequences() const {
   if (!plan_.stops.empty()) sequence.stop.clear();
   sequence.fingerprint = inference::FingerprintOf(model_);
   sequence.allowance = output_held_ / static_cast<std::int64_t>(Choices());
+  sequence.allowance_final = !model_.resumes && HasForm(sequence) && sequences.thought_tokens_max == 0;
   SetOwner(who_.place, defaults_.standing, sequence);
   sequence.published_tokens = published_tokens_;
   sequence.published_by = who_.place.org->id;

@@ -42,8 +42,8 @@ class ChatRequest final : public Request {
   void AskAbout(const std::shared_ptr<const policy::Subject>& subject);  // and which others are asked about them.
   bool RulesAct() const;                                                 // On what is generated.
   bool MayRetry() const;
-  async::Awaitable<void> HoldMore();  // Of a model that does not resume.
-  std::int64_t Step() const;          // Of each reply's extensions.
+  async::Awaitable<absl::Status> HoldMore();  // Of a model that does not resume.
+  std::int64_t Step() const;                  // Of each reply's extensions.
   bool GuardsAsked() const;
   std::int64_t ThoughtTokensMax() const;        // Of a model that thinks: the caller's bound, else the cap; 0: none.
   inference::SequenceRequest Sequence() const;  // What the model is given, but for whose it is and how far it may go.
@@ -51,6 +51,7 @@ class ChatRequest final : public Request {
   absl::Status Submit(Sequences& sequences);
 
   inference::SamplingParams sampling_;
+  std::string limited_by_;             // Whose limit left less for the output than was wanted, where one did.
   std::int64_t published_tokens_ = 0;  // Of the prompt's.
   tollgate::v1::OutputForm form_;      // As policy left it.
   inference::SchemaGrammar output_grammar_;

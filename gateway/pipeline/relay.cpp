@@ -43,6 +43,7 @@ Relay::Relay(const RelayContext& context, Sequences sequences, const OutputPlan&
     choices_.push_back(std::move(choice));
   }
   context.guards.GiveSpare(context.output_held % count);
+  limited_by_ = context.limited_by;
 }
 
 async::Awaitable<Ending> Relay::Run() {

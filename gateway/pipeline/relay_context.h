@@ -39,6 +39,7 @@ struct RelayContext {
   StreamWriter* writer;      // Null: unary.
   ModelGuards& guards;       // Whom the plan's inboxes ask.
   std::int64_t output_held;  // Of the reservation: tokens for the output.
+  std::string limited_by;    // Whose limit keeps that from being all of it, if one does.
   std::int64_t step;         // As many more are taken at once.
 };
 

@@ -119,4 +119,7 @@ TEST_CASE("Neither a title nor what is shown of a record moves the cursor or tur
   v1::Record record;
   record.mutable_deny()->set_model_requested("sm\u009b2Jol\x1b\n    ended: well");
   CHECK_THAT(Details(record), ContainsSubstring("    sm?2Jol??    ended: well,"));
+  v1::Record asked;
+  asked.mutable_request()->set_client_request_id("x\n    under approval 7");
+  CHECK_THAT(Details(asked), ContainsSubstring("client's id x?    under approval 7\n"));
 }

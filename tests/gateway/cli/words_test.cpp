@@ -135,7 +135,8 @@ TEST_CASE("Text from outside is printed without what moves the cursor, ends a li
   CHECK(Tamed("a\x1b[2Jb\x7f\tc\n", "\t\n") == "a?[2Jb?\tc\n");
   CHECK(Tamed("\u0080|\u0085|\u009b2J|\u009f|\u00a0é") == "?|?|?2J|?|\u00a0é");
   CHECK(Tamed("\u2027|\u2028|\u2029|\u202a|\u202b|\u202c|\u202d|\u202e|\u202f") == "\u2027|?|?|?|?|?|?|?|\u202f");
-  CHECK(Tamed("\u2065|\u2066|\u2067|\u2068|\u2069|\u206a") == "\u2065|?|?|?|?|\u206a");
+  CHECK(Tamed("a\u200bb\u200c|\u2060|\U000E0041\U000E01EF|\U000E01F0") == "a?b\u200c|?|??|\U000E01F0");
+  CHECK(Tamed("\u205f|\u2066|\u2067|\u2068|\u2069|\u206a") == "\u205f|?|?|?|?|\u206a");
   CHECK(Tamed("日本 🙂 \xff|\x9b|\xe2\x80") == "日本 🙂 ?|?|??");  // What is no UTF-8 a terminal may read in its own way.
   CHECK(Indented("one\u2028two\n\u202ethree\u009b2J", "  | ") == "  | one?two\n  | ?three?2J\n");
   Table table({"name"});

@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "base/error_detail.h"
+#include "gateway/http/beast_session.h"
 #include "gateway/http/http_front.h"
 #include "gateway/net/io_threads.h"
 #include "tests/gateway/http/fake_chat.h"
@@ -125,6 +126,24 @@ TEST_CASE("However many teams and orgs send large bodies, there is room for anot
   other.Send(body.substr(body.size() - 1));
   CHECK(other.Read().status == 200);
   CHECK(f.front->body_bytes() == 0);
+}
+
+TEST_CASE("A body takes memory as it comes, and no more than its head says") {
+  boost::beast::http::request_parser<http_front::GrowingBody> parser;
+  parser.eager(true);
+  parser.body_limit(1 << 22);
+  const auto put = [&](const std::string& bytes) {
+    boost::system::error_code error;
+    CHECK(parser.put(boost::asio::buffer(bytes), error) == bytes.size());
+    CHECK(!error);
+    return parser.get().body().capacity();
+  };
+  CHECK(put("POST / HTTP/1.1\r\nContent-Length: 3000000\r\n\r\n{") < 1024);
+  CHECK(put(std::string(65536, 'x')) < 2 * 65536 + 2);
+  for (int i = 0; i < 44; ++i) put(std::string(65536, 'x'));
+  CHECK(put(std::string(50879, 'x')) <= 3000000);
+  CHECK(parser.is_done());
+  CHECK(parser.get().body().size() == 3000000);
 }
 
 TEST_CASE("One body has room, however small the bound") {

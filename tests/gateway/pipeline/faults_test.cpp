@@ -264,3 +264,26 @@ TEST_CASE("An answer for which the store can hold no more begins with what is he
   CHECK(world.journal.entries().back().record.end().tokens().output() == 40);
   world.CheckBooks();
 }
+
+TEST_CASE("An answer held to a form, with which a server cannot go on, begins with all that it may take, or not at all") {
+  for (const bool away : {true, false}) {
+    test::WatchedPool pool;
+    test::World world(Policy(kDumpRule));
+    pool.inner = &world.pool();
+    pool.resumes = false;
+    pool.forms = true;
+    world.pool_between = &pool;
+    v1::ChatRequest ask = world.Ask("!say {} all records");
+    ask.set_max_tokens(500);
+    LimitToOne(world, ask, 80);
+    ask.mutable_output_form()->set_json_object(true);
+    Approve(world, ask);
+    if (away) LoseLeases(world);
+    CHECK(ReasonOf(world.Chat(ask)) == (away ? "QUOTA_UNAVAILABLE" : "answered"));
+    CHECK(Approval(world) == (away ? "granted" : "used"));
+    const auto work = pool.Take();
+    REQUIRE(work.size() == (away ? 0 : 1));
+    if (!away) CHECK(work[0].allowance_final);
+    world.CheckBooks();
+  }
+}

@@ -26,6 +26,7 @@ struct WatchedWork {
   std::string grammar = {};
   bool goes_on = false;
   std::int64_t allowance = 0;
+  bool allowance_final = false;
 };
 
 class WatchedPool final : public inference::Pool {
@@ -122,6 +123,7 @@ class WatchedPool final : public inference::Pool {
     if constexpr (requires { work.grammar; }) seen_.back().grammar = work.grammar;
     if constexpr (requires { work.goes_on; }) seen_.back().goes_on = work.goes_on;
     if constexpr (requires { work.allowance; }) seen_.back().allowance = work.allowance;
+    if constexpr (requires { work.allowance_final; }) seen_.back().allowance_final = work.allowance_final;
   }
 
   std::mutex mu_;
