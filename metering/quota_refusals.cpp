@@ -41,6 +41,10 @@ std::string LabelOf(const Scope& scope) {
   return fmt::format("{} {}", NameOf(scope.kind), scope.name.empty() ? scope.id.ToString() : scope.name);
 }
 
+bool IsOnlyHeld(const QuotaRule& rule, std::int64_t used, std::int64_t need, std::int64_t held) {
+  return held > 0 && used - held <= rule.amount - need;
+}
+
 absl::Status WindowSpent(const QuotaRule& rule, const WindowSpan& window, base::WallTime now, std::int64_t used, std::int64_t need,
                          std::int64_t held) {
   const std::string who = LabelOf(rule.scope);
@@ -57,7 +61,7 @@ absl::Status WindowSpent(const QuotaRule& rule, const WindowSpan& window, base::
                             detail);
   }
   const auto wait = std::max(std::chrono::ceil<std::chrono::milliseconds>(window.end - now), std::chrono::milliseconds(1));
-  if (held > 0 && used - held <= rule.amount - need) {
+  if (IsOnlyHeld(rule, used, need, held)) {
     detail.reason = "RATE_LIMITED";
     detail.retry_after_ms = std::min(wait, kRetryRunning).count();
     detail.may_retry = true;

@@ -14,10 +14,12 @@ namespace tollgate::metering {
 std::string LabelOf(const Scope& scope);
 
 // A window's limit is met: `used` of the rule's amount are used or held, `need` more are wanted. `now` is the database's time.
-// RESOURCE_EXHAUSTED with ErrorDetail. Where there would be room without the `held` of `used`, which running requests may give back,
-// trying again helps: RATE_LIMITED.
+// RESOURCE_EXHAUSTED with ErrorDetail. Of what IsOnlyHeld trying again helps: RATE_LIMITED.
 absl::Status WindowSpent(const QuotaRule& rule, const WindowSpan& window, base::WallTime now, std::int64_t used, std::int64_t need,
                          std::int64_t held = 0);
+
+// Whether the limit has room for `need` without the `held` of `used`, which running requests may give back.
+bool IsOnlyHeld(const QuotaRule& rule, std::int64_t used, std::int64_t need, std::int64_t held);
 
 // As many requests run as may.
 absl::Status TooManyRunning(const QuotaRule& rule, std::int64_t running);

@@ -16,6 +16,11 @@ namespace {
 
 constexpr std::chrono::milliseconds kFragmentEvery{1'000};
 
+// Used or held, as the store last said.
+std::int64_t UsedOf(const Bucket& b) { return b.debited - b.available; }
+// Of a request it is told as used: it comes back only where the request is not counted.
+std::int64_t HeldOf(const Bucket& b) { return b.rule->meter == Meter::kTokens ? b.held : 0; }
+
 }  // namespace
 
 // What the store said last still counts: not long ago, and nothing that is on its way back changes it.
@@ -35,15 +40,14 @@ bool Quotas::Core::IsBeyond(const Bucket& b, std::int64_t least) {
 bool Quotas::Core::RefusesLonger(const Want& a, const Want& b) {
   const auto rank = [](const Want& want) {
     const Bucket& its = *want.bucket;
-    const bool held = its.held > 0 && want.tokens && its.debited - its.available - its.held <= its.rule->amount - want.least;
+    const bool held = IsOnlyHeld(*its.rule, UsedOf(its), want.least, HeldOf(its));
     return std::tuple(want.least > its.rule->amount, !held, its.window.end);
   };
   return rank(a) > rank(b);
 }
 
 absl::Status Quotas::Core::Refusal(const Bucket& b, base::MonoTime now, std::int64_t need) const {
-  const std::int64_t held = b.rule->meter == Meter::kTokens ? b.held : 0;
-  return WindowSpent(*b.rule, b.window, DatabaseTime(now), b.debited - b.available, need, held);
+  return WindowSpent(*b.rule, b.window, DatabaseTime(now), UsedOf(b), need, HeldOf(b));
 }
 
 // Why nothing may be spent at all, if so: an OK status means that asking the store will help.

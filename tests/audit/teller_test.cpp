@@ -51,6 +51,17 @@ struct Ear : AuditFixture {
     told.clear();
     answered = 0;
   }
+  // Another instance adopts the log that was left, tells that its owner's life is over, and lets the log go.
+  void CheckAdopted(base::InstanceId instance, std::int64_t epoch) {
+    JournalOptions next = Options("b");
+    next.adopt_poll = std::chrono::milliseconds(20);
+    next.adopt_patience = std::chrono::milliseconds(50);
+    next.recovery.taken = Listen();
+    const auto b = Open(next);
+    Await("SELECT count(*) FROM audit.log_head WHERE released", 1);
+    const auto heard = Heard(2);
+    CHECK(std::count_if(heard.begin(), heard.end(), [&](const Told& of) { return of.first == instance && of.second > epoch; }) == 1);
+  }
 
   std::mutex mu;
   std::condition_variable changed;
@@ -96,14 +107,7 @@ TEST_CASE_METHOD(Ear, "A log that is left while leases of it are out is adopted,
   a->Stop(false);
   a.reset();
   CHECK(Text("SELECT released FROM audit.log_head") == "f");
-  JournalOptions next = Options("b");
-  next.adopt_poll = std::chrono::milliseconds(20);
-  next.adopt_patience = std::chrono::milliseconds(50);
-  next.recovery.taken = Listen();
-  const auto b = Open(next);
-  Await("SELECT count(*) FROM audit.log_head WHERE released", 1);
-  const auto heard = Heard(2);
-  CHECK(std::count_if(heard.begin(), heard.end(), [&](const Told& of) { return of.first == instance && of.second > epoch; }) == 1);
+  CheckAdopted(instance, epoch);
 }
 
 TEST_CASE_METHOD(Ear, "A log that is left before its instance's own earlier life has come home is adopted, and let go when it has") {
@@ -119,14 +123,7 @@ TEST_CASE_METHOD(Ear, "A log that is left before its instance's own earlier life
   a.reset();
   CHECK(Text("SELECT released FROM audit.log_head") == "f");
   Forget();
-  JournalOptions next = Options("b");
-  next.adopt_poll = std::chrono::milliseconds(20);
-  next.adopt_patience = std::chrono::milliseconds(50);
-  next.recovery.taken = Listen();
-  const auto b = Open(next);
-  Await("SELECT count(*) FROM audit.log_head WHERE released", 1);
-  const auto heard = Heard(2);
-  CHECK(std::count_if(heard.begin(), heard.end(), [&](const Told& of) { return of.first == instance && of.second > epoch; }) == 1);
+  CheckAdopted(instance, epoch);
 }
 
 TEST_CASE_METHOD(Ear, "What an adopter cannot bring home at once is tried again under the same epoch, and only then is the log let go") {

@@ -11,9 +11,7 @@ using test::ReasonOf;
 
 namespace {
 
-std::string Policy(const std::string& rules) { return "version: 1\nname: house\nrules:\n" + rules; }
-
-const std::string kRoute = Policy("  - {id: long, detect: {length: {characters: 40}}, do: {route: big}}\n");
+const std::string kRoute = test::HousePolicy("  - {id: long, detect: {length: {characters: 40}}, do: {route: big}}\n");
 
 }  // namespace
 
@@ -41,7 +39,7 @@ TEST_CASE("Of two rules that send a request elsewhere the first one does, and bo
   for (const bool big_first : {true, false}) {
     const std::string big = "  - {id: to-big, detect: {keywords: tax}, do: {route: big}}\n";
     const std::string small = "  - {id: to-small, detect: {keywords: tax}, do: {route: small}}\n";
-    test::World world(Policy(big_first ? big + small : small + big));
+    test::World world(test::HousePolicy(big_first ? big + small : small + big));
     world.LoadModel("big");
     world.LoadModel("small");
     const auto outcome = world.Chat(world.Ask("about tax"));
@@ -60,8 +58,8 @@ TEST_CASE("Of two rules that send a request elsewhere the first one does, and bo
 
 TEST_CASE("A denial of a prompt that a rule sent elsewhere names the model whose rules refused it, and the rule") {
   test::World world(
-      Policy("  - {id: to-big, detect: {keywords: tax}, do: {route: big}}\n"
-             "  - {id: not-on-big, where: {model: big}, detect: {keywords: tax}, do: block}\n"));
+      test::HousePolicy("  - {id: to-big, detect: {keywords: tax}, do: {route: big}}\n"
+                        "  - {id: not-on-big, where: {model: big}, detect: {keywords: tax}, do: block}\n"));
   world.LoadModel("big");
   CHECK(std::holds_alternative<Failure>(world.Chat(world.Ask("about tax"))));
   const v1::DenyBody deny = world.journal.entries()[0].record.deny();
@@ -93,7 +91,7 @@ TEST_CASE("A rule cannot send a request where its key may not go, or where there
 }
 
 TEST_CASE("What a rule adds to the system prompt reaches the model and is on record, in whatever form the system prompt came") {
-  test::World world(Policy("  - {id: tone, detect: {request: any}, do: {append_system: Answer in English.}}\n"));
+  test::World world(test::HousePolicy("  - {id: tone, detect: {request: any}, do: {append_system: Answer in English.}}\n"));
   v1::ChatRequest ask = world.Ask("hello");
   REQUIRE(std::holds_alternative<Reply>(world.Chat(ask)));
   v1::SealedContent content = world.Content(world.journal.entries()[0]);
@@ -105,7 +103,7 @@ TEST_CASE("What a rule adds to the system prompt reaches the model and is on rec
 }
 
 TEST_CASE("Where a rule wants a justification, a request without one is refused by the field's name, and one with it is on record") {
-  test::World world(Policy("  - {id: why, detect: {keywords: salaries}, do: justification, because: Pay is confidential.}\n"));
+  test::World world(test::HousePolicy("  - {id: why, detect: {keywords: salaries}, do: justification, because: Pay is confidential.}\n"));
   v1::ChatRequest ask = world.Ask("list the salaries");
   const auto refused = world.Chat(ask);
   CHECK(ReasonOf(refused) == "JUSTIFICATION_NEEDED");
@@ -126,7 +124,7 @@ TEST_CASE("Where a rule wants a justification, a request without one is refused 
 }
 
 TEST_CASE("Prompts are counted in tokens where a rule measures tokens") {
-  test::World world(Policy("  - {id: long, detect: {length: {tokens: 60}}, do: block}\n"));
+  test::World world(test::HousePolicy("  - {id: long, detect: {length: {tokens: 60}}, do: block}\n"));
   CHECK(ReasonOf(world.Chat(world.Ask("short"))) == "answered");
   std::string text;
   for (int i = 0; i < 100; ++i) text += "word ";
@@ -137,7 +135,7 @@ TEST_CASE("Prompts are counted in tokens where a rule measures tokens") {
 }
 
 TEST_CASE("With tools in the request the addition is still the conversation's, and the tools stay what they are") {
-  const std::string add = Policy("  - {id: tone, detect: {request: any}, do: {append_system: Answer in English.}}\n");
+  const std::string add = test::HousePolicy("  - {id: tone, detect: {request: any}, do: {append_system: Answer in English.}}\n");
   for (const bool system : {false, true}) {
     INFO(system);
     test::World world(add);
@@ -177,7 +175,7 @@ TEST_CASE("A published system prompt is published as it is, or not at all") {
     return world.journal.entries()[0].record.request().published_tokens();
   };
   CHECK(published("") > 0);
-  CHECK(published(Policy("  - {id: m, where: {roles: [user]}, detect: {personal_data: email}, do: redact}\n")) > 0);
-  CHECK(published(Policy("  - {id: tone, detect: {request: any}, do: {append_system: Answer in English.}}\n")) == 0);
-  CHECK(published(Policy("  - {id: m, detect: {personal_data: email}, do: pseudonymise}\n")) == 0);
+  CHECK(published(test::HousePolicy("  - {id: m, where: {roles: [user]}, detect: {personal_data: email}, do: redact}\n")) > 0);
+  CHECK(published(test::HousePolicy("  - {id: tone, detect: {request: any}, do: {append_system: Answer in English.}}\n")) == 0);
+  CHECK(published(test::HousePolicy("  - {id: m, detect: {personal_data: email}, do: pseudonymise}\n")) == 0);
 }

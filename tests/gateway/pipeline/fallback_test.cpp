@@ -31,8 +31,6 @@ struct Led : World {
   Outcome<Reply> Say(const std::string& prompt, pipeline::StreamWriter* writer = nullptr) { return Chat(Ask(prompt, "chat"), writer); }
 };
 
-std::string Policy(const std::string& rules) { return "version: 1\nname: house\nrules:\n" + rules; }
-
 std::string MessageOf(const Outcome<Reply>& outcome) {
   const auto* failure = std::get_if<Failure>(&outcome);
   return failure == nullptr ? "" : base::Message(failure->status);
@@ -239,7 +237,7 @@ TEST_CASE("A fallback that the key may not use, without a price or with too smal
 TEST_CASE("Policy of the model that goes on judges the prompt anew, and may refuse it on record, or change what it sees") {
   const std::string prompt = "!away script\n!say a secret";
   {
-    Led world("second", Policy("  - {id: not-there, where: {model: second}, detect: {keywords: secret}, do: block}\n"));
+    Led world("second", test::HousePolicy("  - {id: not-there, where: {model: second}, detect: {keywords: secret}, do: block}\n"));
     const auto outcome = world.Say(prompt);
     CHECK(ReasonOf(outcome) == "POLICY_BLOCKED");
     CHECK(Chain(world) == "script>denied");
@@ -248,7 +246,7 @@ TEST_CASE("Policy of the model that goes on judges the prompt anew, and may refu
     world.CheckBooks();
   }
   {
-    Led world("second", Policy("  - {id: not-there, where: {model: second}, detect: {keywords: secret}, do: redact}\n"));
+    Led world("second", test::HousePolicy("  - {id: not-there, where: {model: second}, detect: {keywords: secret}, do: redact}\n"));
     CHECK(test::ReplyOf(world.Say(prompt)).text == "a [REDACTED]");
     CHECK(world.Kinds() == "REQUEST ABORT REQUEST FINAL");
     world.CheckBooks();
@@ -256,7 +254,8 @@ TEST_CASE("Policy of the model that goes on judges the prompt anew, and may refu
 }
 
 TEST_CASE("One call is one request of its windows and of the rates of rules; tokens are those that were used") {
-  Led world("second", Policy("  - {id: few, detect: {keywords: report}, do: {rate_limit: {requests: 1, per: hour, by: team}}}\n"));
+  Led world("second",
+            test::HousePolicy("  - {id: few, detect: {keywords: report}, do: {rate_limit: {requests: 1, per: hour, by: team}}}\n"));
   world.SetQuota("requests", "minute", 2);
   world.SetQuota("tokens", "month", 1000);
   const auto outcome = world.Say("!away script\n!say a report");
@@ -312,12 +311,12 @@ TEST_CASE("A client that goes between two attempts gets no second one, and a dea
 
 TEST_CASE("A request that a rule sent to its model, or that goes under an approval, does not go on") {
   {
-    Led world("second", Policy("  - {id: there, detect: {keywords: secret}, do: {route: chat}}\n"));
+    Led world("second", test::HousePolicy("  - {id: there, detect: {keywords: secret}, do: {route: chat}}\n"));
     CHECK(ReasonOf(world.Chat(world.Ask("!away script\n!say a secret", "third"))) == "UNAVAILABLE");
     CHECK(Chain(world) == "script");
   }
   {
-    Led world("second", Policy("  - {id: dump, detect: {keywords: secret}, do: {approval: {minutes: 30}}}\n"));
+    Led world("second", test::HousePolicy("  - {id: dump, detect: {keywords: secret}, do: {approval: {minutes: 30}}}\n"));
     CHECK(ReasonOf(world.Say("!away script\n!say a secret")) == "APPROVAL_NEEDED");
     const auto waits = world.gates.ListApprovals(base::OrgId());
     REQUIRE(world.gates.Grant(base::OrgId(), waits->all.at(0).id, "bert").ok());

@@ -31,7 +31,6 @@ absl::Status Away(const std::string& reason, const std::string& text) {
   return base::WithDetail(base::Unavailable(text), {.reason = reason, .retry_after_ms = 1000});
 }
 
-std::string Policy(const std::string& rules) { return "version: 1\nname: house\nrules:\n" + rules; }
 const std::string kFewRule = "  - {id: few, detect: {keywords: report}, do: {rate_limit: {requests: 9, per: hour, by: key}}}\n";
 const std::string kDumpRule = "  - {id: dump, detect: {keywords: all records}, do: approval}\n";
 
@@ -98,7 +97,7 @@ TEST_CASE("A request that no key can be made for is refused before anything is d
 }
 
 TEST_CASE("A request whose gates cannot be asked is refused, and what it held goes back") {
-  test::World world(Policy(kFewRule));
+  test::World world(test::HousePolicy(kFewRule));
   const v1::ChatRequest ask = world.Ask("a report");
   LimitToOne(world, ask, 8);
   world.SetQuota("requests", "minute", 1);
@@ -192,7 +191,7 @@ TEST_CASE("A reply of several that is blocked decodes no more, while the others 
 }
 
 TEST_CASE("An approval for one request is not used up by one whose authority ends before the pool sees it") {
-  test::World world(Policy(kDumpRule));
+  test::World world(test::HousePolicy(kDumpRule));
   const v1::ChatRequest ask = world.Ask("all records");
   Approve(world, ask);
   const auto in_force = world.directory.InForce();
@@ -220,7 +219,7 @@ TEST_CASE("An approval for one request is not used up by one that is on record a
       {"a guard blocks it",
        "  - {id: guard, where: {direction: input}, detect: {guard: {model: judge, prompt: '{{text}}', answer: {hit: yes, pass: no}}}, "
        "do: block}\n",
-       "all records", "POLICY_BLOCKED", [](auto&, auto&) {}, [](auto& world, auto&) { world.SetPolicy(Policy(kDumpRule)); }},
+       "all records", "POLICY_BLOCKED", [](auto&, auto&) {}, [](auto& world, auto&) { world.SetPolicy(test::HousePolicy(kDumpRule)); }},
       {"what its pseudonyms stand for cannot be kept", "  - {id: mail, detect: {personal_data: email}, do: pseudonymise}\n",
        "all records of bob@example.com", "KEYS_UNAVAILABLE",
        [&](auto& world, auto&) { keys(world).SetKeeps(Away("KEYS_UNAVAILABLE", "the keys database cannot be reached")); },
@@ -231,7 +230,7 @@ TEST_CASE("An approval for one request is not used up by one that is on record a
   };
   for (const Row& row : rows) {
     INFO(row.name);
-    test::World world(Policy(kDumpRule + row.rule));
+    test::World world(test::HousePolicy(kDumpRule + row.rule));
     world.LoadModel("judge");
     test::WatchedPool pool;
     pool.inner = &world.pool();
@@ -268,7 +267,7 @@ TEST_CASE("An answer for which the store can hold no more begins with what is he
 TEST_CASE("An answer held to a form, with which a server cannot go on, begins with all that it may take, or not at all") {
   for (const bool away : {true, false}) {
     test::WatchedPool pool;
-    test::World world(Policy(kDumpRule));
+    test::World world(test::HousePolicy(kDumpRule));
     pool.inner = &world.pool();
     pool.resumes = false;
     pool.forms = true;

@@ -11,8 +11,6 @@ using pipeline::Reply;
 
 namespace {
 
-std::string Policy(const std::string& rules) { return "version: 1\nname: house\nrules:\n" + rules; }
-
 base::ErrorDetail DetailOf(const pipeline::Outcome<Reply>& outcome) {
   const auto* failure = std::get_if<Failure>(&outcome);
   if (failure == nullptr) return {.reason = "answered"};
@@ -27,7 +25,8 @@ v1::ChatRequest As(v1::ChatRequest request, const std::string& end_user) {
 }  // namespace
 
 TEST_CASE("A rule's rate counts only requests that match it, for each of those it counts by, and begins anew with the window") {
-  test::World world(Policy("  - {id: few, detect: {keywords: report}, do: {rate_limit: {requests: 2, per: hour, by: end_user}}}\n"));
+  test::World world(
+      test::HousePolicy("  - {id: few, detect: {keywords: report}, do: {rate_limit: {requests: 2, per: hour, by: end_user}}}\n"));
   const v1::ChatRequest report = world.Ask("a report");
   CHECK(DetailOf(world.Chat(report)).reason == "END_USER_NEEDED");
   for (int i = 0; i < 2; ++i) CHECK(DetailOf(world.Chat(As(report, "anna"))).reason == "answered");
@@ -44,10 +43,10 @@ TEST_CASE("A rule's rate counts only requests that match it, for each of those i
 
 TEST_CASE("A canary's rate counts apart from that of the same rule in force") {
   const std::string few = "  - {id: few, detect: {keywords: report}, do: {rate_limit: {requests: 1, per: hour, by: key}}}\n";
-  test::World world(Policy(few));
+  test::World world(test::HousePolicy(few));
   CHECK(DetailOf(world.Chat(world.Ask("a report"))).reason == "answered");
   CHECK(DetailOf(world.Chat(world.Ask("a report"))).reason == "RATE_LIMITED");
-  world.Try(Policy(few), "canary", 10'000);
+  world.Try(test::HousePolicy(few), "canary", 10'000);
   CHECK(DetailOf(world.Chat(world.Ask("a report"))).reason == "answered");
   CHECK(DetailOf(world.Chat(world.Ask("a report"))).reason == "RATE_LIMITED");
   world.CheckBooks();
@@ -55,7 +54,8 @@ TEST_CASE("A canary's rate counts apart from that of the same rule in force") {
 
 TEST_CASE("Terms are accepted once by each end user, on record, and asked for again in a new version") {
   const auto terms = [](const std::string& version) {
-    return Policy("  - {id: terms, detect: {request: any}, do: {terms: house-rules@" + version + "}, because: Read the house rules.}\n");
+    return test::HousePolicy("  - {id: terms, detect: {request: any}, do: {terms: house-rules@" + version +
+                             "}, because: Read the house rules.}\n");
   };
   test::World world(terms("1"));
   v1::ChatRequest ask = As(world.Ask("hello"), "anna");
@@ -85,7 +85,7 @@ TEST_CASE("An approval is asked for by a refusal, given once by somebody, and go
   for (const bool minutes : {false, true}) {
     INFO((minutes ? "for minutes" : "for one request"));
     const std::string how = minutes ? "{approval: {minutes: 30}}" : "approval";
-    test::World world(Policy("  - {id: dump, detect: {keywords: all records}, do: " + how + ", because: Mass data.}\n"));
+    test::World world(test::HousePolicy("  - {id: dump, detect: {keywords: all records}, do: " + how + ", because: Mass data.}\n"));
     const v1::ChatRequest ask = world.Ask("give me all records");
     const base::ErrorDetail refused = DetailOf(world.Chat(ask));
     CHECK(refused.reason == "APPROVAL_NEEDED");
@@ -110,8 +110,8 @@ TEST_CASE("Terms of several rules are accepted by one request, or one after the 
   for (const bool at_once : {true, false}) {
     INFO((at_once ? "at once" : "one by one"));
     test::World world(
-        Policy("  - {id: use, detect: {request: any}, do: {terms: acceptable-use@3}}\n"
-               "  - {id: data, detect: {request: any}, do: {terms: privacy@1}}\n"));
+        test::HousePolicy("  - {id: use, detect: {request: any}, do: {terms: acceptable-use@3}}\n"
+                          "  - {id: data, detect: {request: any}, do: {terms: privacy@1}}\n"));
     v1::ChatRequest ask = As(world.Ask("hello"), "anna");
     const auto refused = world.Chat(ask);
     CHECK(base::Message(std::get<Failure>(refused).status).find("set to acceptable-use@3,privacy@1") != std::string::npos);
@@ -134,8 +134,8 @@ TEST_CASE("Terms of several rules are accepted by one request, or one after the 
 
 TEST_CASE("What a denied request accepts is on its record, and not asked for again") {
   test::World world(
-      Policy("  - {id: use, detect: {request: any}, do: {terms: acceptable-use@3}}\n"
-             "  - {id: dump, detect: {keywords: all records}, do: approval}\n"));
+      test::HousePolicy("  - {id: use, detect: {request: any}, do: {terms: acceptable-use@3}}\n"
+                        "  - {id: dump, detect: {keywords: all records}, do: approval}\n"));
   v1::ChatRequest ask = As(world.Ask("all records"), "anna");
   ask.set_accept_terms("acceptable-use@3");
   CHECK(DetailOf(world.Chat(ask)).reason == "APPROVAL_NEEDED");
@@ -145,8 +145,8 @@ TEST_CASE("What a denied request accepts is on its record, and not asked for aga
 
 TEST_CASE("Approvals of several rules are asked for together, and none is used up before all are there") {
   test::World world(
-      Policy("  - {id: dump, detect: {keywords: all records}, do: approval}\n"
-             "  - {id: pay, detect: {keywords: payroll}, do: approval}\n"));
+      test::HousePolicy("  - {id: dump, detect: {keywords: all records}, do: approval}\n"
+                        "  - {id: pay, detect: {keywords: payroll}, do: approval}\n"));
   const v1::ChatRequest both = world.Ask("all records of payroll");
   CHECK(DetailOf(world.Chat(both)).rule_ids == std::vector<std::string>{"dump", "pay"});
   const std::vector<gates::Approval> waits = world.gates.ListApprovals({})->all;
@@ -164,8 +164,8 @@ TEST_CASE("Approvals of several rules are asked for together, and none is used u
 
 TEST_CASE("A grant for one request is not used up by one that goes no further") {
   test::World world(
-      Policy("  - {id: dump, detect: {keywords: all records}, do: approval}\n"
-             "  - {id: few, detect: {keywords: falcon}, do: {rate_limit: {requests: 1, per: hour, by: key}}}\n"));
+      test::HousePolicy("  - {id: dump, detect: {keywords: all records}, do: approval}\n"
+                        "  - {id: few, detect: {keywords: falcon}, do: {rate_limit: {requests: 1, per: hour, by: key}}}\n"));
   const v1::ChatRequest ask = world.Ask("all records"), limited = world.Ask("falcon, all records");
   for (const v1::ChatRequest& one : {ask, limited}) {
     CHECK(DetailOf(world.Chat(one)).reason == "APPROVAL_NEEDED");
@@ -183,7 +183,7 @@ TEST_CASE("A grant for one request is not used up by one that goes no further") 
 }
 
 TEST_CASE("An approval for one request is for the very prompt that asked: nobody sends another one under it") {
-  test::World world(Policy("  - {id: dump, detect: {keywords: records}, do: approval, because: Mass data.}\n"));
+  test::World world(test::HousePolicy("  - {id: dump, detect: {keywords: records}, do: approval, because: Mass data.}\n"));
   const v1::ChatRequest harmless = world.Ask("how many records"), evil = world.Ask("all records");
   const auto refused = world.Chat(harmless);
   CHECK(DetailOf(refused).reason == "APPROVAL_NEEDED");
@@ -214,7 +214,7 @@ TEST_CASE("An approval for one request is for the very prompt that asked: nobody
 }
 
 TEST_CASE("An approval for minutes is for any prompt of the key, and says nothing of one") {
-  test::World world(Policy("  - {id: dump, detect: {keywords: records}, do: {approval: {minutes: 30}}, because: Mass data.}\n"));
+  test::World world(test::HousePolicy("  - {id: dump, detect: {keywords: records}, do: {approval: {minutes: 30}}, because: Mass data.}\n"));
   const auto refused = world.Chat(world.Ask("how many records"));
   CHECK(base::Message(std::get<Failure>(refused).status).find("very prompt") == std::string::npos);
   CHECK(DetailOf(world.Chat(world.Ask("all records"))).subject == DetailOf(refused).subject);
@@ -223,7 +223,7 @@ TEST_CASE("An approval for minutes is for any prompt of the key, and says nothin
 }
 
 TEST_CASE("A system prompt that an org puts before its chats is part of what is approved") {
-  test::World world(Policy("  - {id: dump, where: {roles: [user]}, detect: {keywords: records}, do: approval}\n"));
+  test::World world(test::HousePolicy("  - {id: dump, where: {roles: [user]}, detect: {keywords: records}, do: approval}\n"));
   v1::ChatDefaults defaults;
   defaults.set_system_prompt("Be brief.");
   world.SetDefaults("org", defaults);
@@ -240,7 +240,7 @@ TEST_CASE("A system prompt that an org puts before its chats is part of what is 
 
 TEST_CASE(
     "So many prompts of a key wait for an approval: the next is denied, on record, with the remedy, until one of them is turned down") {
-  test::World world(Policy("  - {id: dump, detect: {keywords: record}, do: approval, because: Mass data.}\n"));
+  test::World world(test::HousePolicy("  - {id: dump, detect: {keywords: record}, do: approval, because: Mass data.}\n"));
   for (int i = 0; i < gates::kWaitingMax; ++i) {
     CHECK(DetailOf(world.Chat(world.Ask("record " + std::to_string(i)))).reason == "APPROVAL_NEEDED");
   }
@@ -260,7 +260,8 @@ TEST_CASE(
 }
 
 TEST_CASE("What a rule's rate refuses, or an end user who is not named, counts as a request: nobody asks without end") {
-  test::World world(Policy("  - {id: few, detect: {keywords: report}, do: {rate_limit: {requests: 1, per: day, by: end_user}}}\n"));
+  test::World world(
+      test::HousePolicy("  - {id: few, detect: {keywords: report}, do: {rate_limit: {requests: 1, per: day, by: end_user}}}\n"));
   world.SetQuota("requests", "minute", 3);
   CHECK(DetailOf(world.Chat(As(world.Ask("a report"), "anna"))).reason == "answered");
   CHECK(DetailOf(world.Chat(As(world.Ask("a report"), "anna"))).rule_ids == std::vector<std::string>{"few"});
@@ -271,10 +272,10 @@ TEST_CASE("What a rule's rate refuses, or an end user who is not named, counts a
 
 TEST_CASE("What is blocked asks for nothing, and a rate counts nothing that an approval or another rate stops") {
   test::World world(
-      Policy("  - {id: few, detect: {keywords: report}, do: {rate_limit: {requests: 1, per: hour, by: key}}}\n"
-             "  - {id: fewer, detect: {keywords: falcon}, do: {rate_limit: {requests: 1, per: hour, by: key}}}\n"
-             "  - {id: dump, detect: {keywords: yearly}, do: approval}\n"
-             "  - {id: no, detect: {keywords: badger}, do: block}\n"));
+      test::HousePolicy("  - {id: few, detect: {keywords: report}, do: {rate_limit: {requests: 1, per: hour, by: key}}}\n"
+                        "  - {id: fewer, detect: {keywords: falcon}, do: {rate_limit: {requests: 1, per: hour, by: key}}}\n"
+                        "  - {id: dump, detect: {keywords: yearly}, do: approval}\n"
+                        "  - {id: no, detect: {keywords: badger}, do: block}\n"));
   CHECK(DetailOf(world.Chat(world.Ask("a yearly badger report"))).reason == "POLICY_BLOCKED");
   CHECK(world.gates.ListApprovals({})->all.empty());
   CHECK(DetailOf(world.Chat(world.Ask("a yearly report"))).reason == "APPROVAL_NEEDED");

@@ -4,7 +4,6 @@
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/io_context.hpp>
-#include <boost/asio/strand.hpp>
 #include <boost/asio/thread_pool.hpp>
 #include <boost/asio/use_future.hpp>
 #include <future>
@@ -145,6 +144,7 @@ class World {
 
 const pipeline::Reply& ReplyOf(const pipeline::Outcome<pipeline::Reply>& outcome);  // Fails the test where it is a failure.
 std::string ReasonOf(const pipeline::Outcome<pipeline::Reply>& outcome);            // Of a refusal; "answered" where it is none.
+std::string HousePolicy(const std::string& rules);                                  // The policy `house` of these lines of YAML.
 std::string CodeAndFish(const std::string& direction);  // A policy that redacts codes, ZQ~AB~12, and blocks swordfish.
 
 }  // namespace tollgate::test

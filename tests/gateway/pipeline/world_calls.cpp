@@ -1,3 +1,4 @@
+#include <boost/asio/strand.hpp>
 #include <catch2/catch_test_macros.hpp>
 
 #include "gateway/identity/api_key.h"
@@ -116,11 +117,12 @@ std::future<pipeline::Outcome<pipeline::Reply>> World::Start(const v1::ChatReque
                     [this, request, writer, cancellation] { return ChatAs(NewCaller(), request, writer, cancellation); });
 }
 
+std::string HousePolicy(const std::string& rules) { return "version: 1\nname: house\nrules:\n" + rules; }
+
 std::string CodeAndFish(const std::string& direction) {
   const std::string where = "where: {direction: " + direction + "}, ";
-  return "version: 1\nname: house\nrules:\n  - {id: code, " + where +
-         "detect: {regex: 'ZQ~[A-Z]{2,8}~[0-9]{2}'}, do: redact}\n  - {id: fish, " + where +
-         "detect: {keywords: [swordfish]}, do: block}\n";
+  return HousePolicy("  - {id: code, " + where + "detect: {regex: 'ZQ~[A-Z]{2,8}~[0-9]{2}'}, do: redact}\n  - {id: fish, " + where +
+                     "detect: {keywords: [swordfish]}, do: block}\n");
 }
 
 }  // namespace tollgate::test
