@@ -154,7 +154,7 @@ TEST_CASE("An adapter that is taken out takes nothing new, lets what runs end un
   const auto other = Submit(*f.pool, f.AskWith("script:b", "!hang"));
   const auto base_alone = Submit(*f.pool, f.AskWith("script", "!hang"));
   test::Until(*f.pool, [](const ReplicaStats& stats) { return stats.running == 3; });
-  std::thread unload([&] { CHECK(f.pool->Unload("script:a", clock.Mono() + std::chrono::seconds(5)).ok()); });
+  std::thread unload([&, deadline = clock.Mono() + std::chrono::seconds(5)] { CHECK(f.pool->Unload("script:a", deadline).ok()); });
   while (f.pool->Find("script:a").ok()) std::this_thread::yield();
   CHECK(absl::IsNotFound(f.pool->Submit(f.AskWith("script:a", "hello")).status()));
   CHECK(f.pool->stats()[0].running == 3);

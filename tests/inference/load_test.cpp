@@ -47,15 +47,19 @@ TEST_CASE("A model loaded at run time serves beside the others; one that stands 
 }
 
 TEST_CASE("A model that is taken out lets what runs end, refuses what is new, and ends the rest at the deadline") {
-  const auto pool = MakePool(Named("one"));
+  base::ManualClock clock;
+  const auto pool = MakePool(Named("one"), clock);
   REQUIRE(pool->Load(Named("two")).ok());
   const SequenceRequest late = AskModel(*pool, "two", "late");
   const auto finishing = Submit(*pool, AskModel(*pool, "two", "!tokens 100"));
   const auto hung = Submit(*pool, AskModel(*pool, "two", "!tokens 1\n!hang"));
   const auto other = Submit(*pool, AskModel(*pool, "one", "!tokens 1\n!hang"));
   while (hung->tokens_decoded() < 1 || other->tokens_decoded() < 1) std::this_thread::yield();
-  CHECK(pool->Unload("two", base::SystemClock().Mono() + milliseconds(200)).ok());
+  std::thread unload([&, deadline = clock.Mono() + seconds(5)] { CHECK(pool->Unload("two", deadline).ok()); });
   CHECK(HearAll(*finishing).end.reason == EndReason::kStop);
+  while (pool->Find("two").ok()) std::this_thread::yield();
+  clock.Advance(seconds(6));
+  unload.join();
   const Heard heard = HearAll(*hung);
   CHECK(heard.end.reason == EndReason::kShutdown);
   CHECK(heard.end.tokens_decoded == 1);

@@ -74,19 +74,21 @@ TEST_CASE("What a server sends without end is read no further than it may go; an
 }
 
 TEST_CASE("Comments without end are no tokens: the server is left when its time has passed") {
-  std::atomic<int> calls{0};
+  base::ManualClock clock;
+  std::atomic<int> calls{0}, comments{0};
   const auto handler = [&](Exchange& e) {
     if (++calls > 1) return WordModel{}.Answer(e);
     e.Begin();
-    while (e.Raw(Chunk(": still here\n\n"))) {
-    }
+    while (e.Raw(Chunk(": still here\n\n"))) ++comments;
   };
   ScriptedUpstream a(handler), b(handler);
   ModelOptions options = Upstream({a.url(), b.url()});
   options.upstream.health_interval = milliseconds(0);
-  options.upstream.first_token_timeout = milliseconds(200);
-  const auto replica = StartUpstream(options);
-  CHECK(HearAll(*SubmitTo(*replica, AskUpstream(*replica))).text == Said(0, 10));
+  const auto replica = StartUpstream(options, clock);
+  const auto stream = SubmitTo(*replica, AskUpstream(*replica));
+  while (comments < 1000) std::this_thread::yield();
+  clock.Advance(options.upstream.first_token_timeout);
+  CHECK(HearAll(*stream).text == Said(0, 10));
   CHECK(calls == 2);
 }
 
@@ -105,11 +107,16 @@ TEST_CASE("A server that says nothing is given up by the clock: before TLS, befo
        {Row{true, "hello", 0, "Timeout"}, Row{false, "hello there", 0, "did not begin"}, Row{false, "hello", 3, "stopped"}}) {
     ModelOptions options = Upstream({row.tls ? "https" + server.url().substr(4) : server.url()});
     options.upstream.health_interval = milliseconds(0);
-    options.upstream.connect_timeout = milliseconds(200);
-    options.upstream.first_token_timeout = row.tls ? std::chrono::minutes(3) : milliseconds(400);
-    options.upstream.stall_timeout = milliseconds(400);
-    const auto replica = StartUpstream(options);
-    const Heard heard = HearAll(*SubmitTo(*replica, AskUpstream(*replica, row.prompt)));
+    options.upstream.connect_timeout = milliseconds(200);  // By libcurl's clock; the others by this one.
+    base::ManualClock clock;
+    const auto replica = StartUpstream(options, clock);
+    const std::size_t asked = server.requests().size();
+    const auto stream = SubmitTo(*replica, AskUpstream(*replica, row.prompt));
+    if (!row.tls) {
+      while (server.requests().size() == asked || stream->tokens_decoded() < row.tokens) std::this_thread::yield();
+      clock.Advance(row.tokens == 0 ? options.upstream.first_token_timeout : options.upstream.stall_timeout);
+    }
+    const Heard heard = HearAll(*stream);
     CHECK(heard.end.reason == EndReason::kEngineFailed);
     CHECK(heard.end.status.code() == absl::StatusCode::kUnavailable);
     CHECK(base::Message(heard.end.status).find(row.why) != std::string::npos);
