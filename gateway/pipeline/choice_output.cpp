@@ -28,8 +28,7 @@ ChoiceOutput::ChoiceOutput(int index, const OutputPlan& plan)
       parser_(plan.syntax),
       text_(Open(policy::Part::kText)),
       stops_(plan.stops),
-      logprobs_(plan.logprobs, /*remembers=*/!plan.retries.empty()),
-      thinking_(plan.syntax.in_thought) {
+      logprobs_(plan.logprobs, /*remembers=*/!plan.retries.empty()) {
   pending_.choice = index;
 }
 
@@ -60,7 +59,7 @@ absl::Status ChoiceOutput::Push(const inference::Piece& piece) {
                      std::all_of(parts.begin(), parts.end(), [](const OutputPart& part) { return part.kind == OutputPart::kText; });
   if (!plain) tokens_.insert(tokens_.end(), piece.tokens.begin(), piece.tokens.end());
   for (const OutputPart& part : parts) TG_RETURN_IF_ERROR(Handle(part));
-  return absl::OkStatus();
+  return parser_.may_think() ? absl::OkStatus() : FinishThought();
 }
 
 absl::Status ChoiceOutput::Finish() {
@@ -72,29 +71,12 @@ absl::Status ChoiceOutput::Finish() {
     if (!held_back) parser_.Finish(parts);
   }
   for (const OutputPart& part : parts) TG_RETURN_IF_ERROR(Handle(part));
+  TG_RETURN_IF_ERROR(FinishThought());
   if (blocked_) return absl::OkStatus();
-  if (thought_ != nullptr) {
-    TG_ASSIGN(const std::string rest, thought_->Finish());
-    pending_.thought += rest;
-  }
   TG_ASSIGN(const std::string rest, logprobs_.Finish(*text_));
-  blocked_ = thought_ != nullptr && thought_->blocked();
   finished_ = true;  // Not before: what the parser had kept is no end of what the rules hold.
   GiveText(rest);
   return absl::OkStatus();
-}
-
-policy::StreamFilter& ChoiceOutput::Thought() {
-  if (thought_ == nullptr) thought_ = Open(policy::Part::kReasoning);
-  return *thought_;
-}
-
-// Tokens that end in the thought, its markers included.
-void ChoiceOutput::CountThought(std::int64_t raw_end) {
-  while (!tokens_.empty() && tokens_.front().text_end <= raw_end) {
-    tokens_.pop_front();
-    ++reasoning_tokens_;
-  }
 }
 
 absl::Status ChoiceOutput::Handle(const OutputPart& part) {
@@ -105,18 +87,21 @@ absl::Status ChoiceOutput::Handle(const OutputPart& part) {
     GiveText(clear);
     if (blocked_ || stopped_) return absl::OkStatus();
   }
+  if (part.kind == OutputPart::kText || part.kind == OutputPart::kCall) {
+    TG_RETURN_IF_ERROR(FinishThought());
+    if (blocked_) return absl::OkStatus();
+    answered_ = true;
+  }
   judged_ = part.raw_end;
   switch (part.kind) {
     case OutputPart::kNothing:
-      if (!answered_) {
-        thinking_ = true;
-        CountThought(part.raw_end);
-      }
+      if (!answered_) CountThought(part.raw_end);
       places_.push_back({part.raw_end, Kind::kNone, 0});
       return absl::OkStatus();
     case OutputPart::kThought: {
       CountThought(part.raw_end);
-      TG_ASSIGN(const std::string clear, Thought().Push(part.text));
+      if (thought_ == nullptr) thought_ = Open(policy::Part::kReasoning);
+      TG_ASSIGN(const std::string clear, thought_->Push(part.text));
       pending_.thought += clear;
       thought_bytes_ += static_cast<std::int64_t>(part.text.size());
       if (!plan_.retries.empty()) marks_[1].emplace_back(thought_bytes_, part.raw_end);
@@ -124,8 +109,8 @@ absl::Status ChoiceOutput::Handle(const OutputPart& part) {
       blocked_ = thought_->blocked();
       return absl::OkStatus();
     }
-    case OutputPart::kText: answered_ = true; return HandleText(part);
-    case OutputPart::kCall: answered_ = true; return HandleCall(part);
+    case OutputPart::kText: return HandleText(part);
+    case OutputPart::kCall: return HandleCall(part);
   }
   return absl::OkStatus();
 }
@@ -252,16 +237,29 @@ bool ChoiceOutput::waiting() const {
   return !blocked_ && std::any_of(asked_.begin(), asked_.end(), [](const Asked& asked) { return asked.filter->waiting(); });
 }
 
+bool ChoiceOutput::empty() const {
+  return pending_.thought.empty() && (ThoughtWaits() || (pending_.text.empty() && pending_.calls.empty()));
+}
+
+int ChoiceOutput::calls() const { return calls_given_ - (ThoughtWaits() ? static_cast<int>(pending_.calls.size()) : 0); }
+
 std::int64_t ChoiceOutput::pending_bytes() const {
-  std::size_t bytes = pending_.text.size() + pending_.thought.size();
+  std::size_t bytes = pending_.thought.size();
+  if (ThoughtWaits()) return static_cast<std::int64_t>(bytes);
+  bytes += pending_.text.size();
   for (const v1::ToolCall& call : pending_.calls) bytes += call.name().size() + call.arguments().size();
   return static_cast<std::int64_t>(bytes);
 }
 
 OutputPiece ChoiceOutput::Take() {
-  OutputPiece piece = std::exchange(pending_, OutputPiece());
-  pending_.choice = index_;
-  for (v1::TokenLogprob& token : logprobs_.Take(*text_, Shown())) piece.logprobs.push_back(std::move(token));
+  OutputPiece piece;
+  piece.choice = index_;
+  if (ThoughtWaits()) {
+    piece.thought.swap(pending_.thought);
+  } else {
+    std::swap(piece, pending_);
+    for (v1::TokenLogprob& token : logprobs_.Take(*text_, Shown())) piece.logprobs.push_back(std::move(token));
+  }
   taken_.text += static_cast<std::int64_t>(piece.text.size());
   taken_.thought += static_cast<std::int64_t>(piece.thought.size());
   taken_.calls += piece.calls.size();
@@ -286,9 +284,6 @@ std::int64_t ChoiceOutput::Frontier() {
   return frontier_;
 }
 
-// Raw bytes that a filter was given, or that are no one's.
-std::int64_t ChoiceOutput::Judged() const { return syntax_open_ ? judged_ : text_->pushed_bytes(); }
-
 std::int64_t ChoiceOutput::pseudonyms_restored() const {
   v1::SealedContent raw;
   FillRaw(raw);
@@ -306,7 +301,8 @@ v1::Verdict ChoiceOutput::Verdict() const {
     for (const std::string& what : asked.filter->unanswered()) unanswered.add_not_scanned(what);
     MergeVerdict(unanswered, index_, asked.channel, verdict);
   }
-  if (raw_.offset() + static_cast<std::int64_t>(raw_.text().size()) > Judged()) verdict.add_not_scanned("undelivered_tail");
+  const std::int64_t judged = syntax_open_ ? judged_ : text_->pushed_bytes();  // Given to a filter, or no one's.
+  if (raw_.offset() + static_cast<std::int64_t>(raw_.text().size()) > judged) verdict.add_not_scanned("undelivered_tail");
   return verdict;
 }
 

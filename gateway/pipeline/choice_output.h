@@ -54,11 +54,11 @@ class ChoiceOutput {
   bool may_think() const { return parser_.may_think(); }  // In thought, or not known yet.
   std::int64_t raw_bytes() const { return raw_bytes_; }
   std::int64_t reasoning_tokens() const { return reasoning_tokens_; }
-  int calls() const { return calls_given_; }
+  int calls() const;
 
-  bool empty() const { return pending_.text.empty() && pending_.thought.empty() && pending_.calls.empty(); }
+  bool empty() const;
   std::int64_t pending_bytes() const;
-  // All that may leave now. What stands before `Frontier` is out once Released is called with it.
+  // All that may leave now: nothing behind a thought that waits. What stands before `Frontier` is out once Released is called with it.
   OutputPiece Take();
   std::int64_t Frontier();
   void Released(std::int64_t frontier) { raw_.ReleaseUpTo(frontier); }
@@ -110,9 +110,9 @@ class ChoiceOutput {
   void LetGo(Asked& asked);
   bool HoldsOther() const;
   void CountThought(std::int64_t raw_end);
-  policy::StreamFilter& Thought();
+  absl::Status FinishThought();
+  bool ThoughtWaits() const;
   bool Skip(const Given& given);
-  std::int64_t Judged() const;
   void KeepRaw(const policy::StreamFilter& filter, std::string_view channel, tollgate::v1::SealedContent& content) const;
 
   const int index_;
@@ -136,7 +136,7 @@ class ChoiceOutput {
   std::int64_t frontier_ = 0;
   std::int64_t text_bytes_ = 0, thought_bytes_ = 0;  // Pushed to the text's filter, and to the thought's.
   std::int64_t reasoning_tokens_ = 0;
-  bool thinking_ = false, answered_ = false;  // A thought has begun, and what comes after it.
+  bool thought_over_ = false, answered_ = false;  // All that was thought is decided; what comes after it has begun.
   bool blocked_ = false, finished_ = false, stopped_ = false, all_given_ = false;
   Given taken_;
   std::size_t looked_[2] = {0, 0};                               // At raw spans, of text and thought,

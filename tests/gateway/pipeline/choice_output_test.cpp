@@ -297,7 +297,7 @@ TEST_CASE("An answer in JSON that is cut off is given under the text's rules whe
 
 TEST_CASE("When a call is blocked, what other channels held back is on record all the same") {
   const pipeline::OutputPlan plan = Plan();
-  for (const std::string before : {"see ZQ", "<think>I see ZQ</think>", "<think>hm</think>see ZQ~AB"}) {
+  for (const std::string before : {"see ZQ", "<think>hm</think>see ZQ~AB"}) {
     pipeline::ChoiceOutput output(0, plan);
     inference::Piece piece;
     piece.text = before + "<tool_call>{\"name\": \"find\", \"arguments\": {\"q\": \"swordfish\"}}</tool_call>";

@@ -1,0 +1,219 @@
+// Where a thought ends: it is decided there to its last byte, leaves before the answer, and what blocks or holds it lets no answer out.
+#include <algorithm>
+#include <catch2/catch_test_macros.hpp>
+
+#include "gateway/pipeline/choice_output.h"
+#include "tests/gateway/pipeline/world.h"
+
+using namespace tollgate;
+namespace v1 = tollgate::v1;
+using pipeline::ChoiceOutput;
+using test::ReplyOf;
+
+namespace {
+
+constexpr const char* kThoughtRules = R"(version: 1
+name: house
+rules:
+  - { id: code, where: { direction: output }, detect: { regex: 'ZQ~[A-Z]{2,8}~[0-9]{2}' }, do: redact }
+  - { id: card, where: { direction: output }, detect: { regex: 'card [0-9]{2,16}' }, do: block }
+)";
+
+constexpr const char* kHeld = R"(version: 1
+name: house
+rules:
+  - { id: guard, where: { parts: reasoning }, detect: { external: g, at: end }, do: block }
+)";
+
+constexpr const char* kObserved = R"(version: 1
+name: house
+rules:
+  - { id: guard, where: { parts: reasoning }, detect: { external: g, at: end, stream: observe }, do: block }
+)";
+
+// Keeps what it is asked; answers when it is told to.
+struct LateGuard final : pipeline::QuestionInbox {
+  void Ask(pipeline::QuestionAsk ask) override {
+    asked.push_back(policy::TextOf(ask.messages->front()));
+    pipeline::QuestionAnswer& answer = held.emplace_back();
+    answer.answer.id = ask.question.id;
+    answer.answer.hit = asked.back().find("evil") != std::string::npos;
+  }
+  std::vector<pipeline::QuestionAnswer> Take() override {
+    return answers ? std::exchange(held, {}) : std::vector<pipeline::QuestionAnswer>();
+  }
+
+  bool answers = false;
+  std::vector<std::string> asked;
+  std::vector<pipeline::QuestionAnswer> held;
+};
+
+// A reply of a model that thinks, and what left of it in its order: "{thought}text<call>".
+class Thinking {
+ public:
+  explicit Thinking(const char* rules, pipeline::RetryRules retries = {}) {
+    plan_.retries = std::move(retries);
+    const std::vector<policy::PolicySource> sources = {{"house.yaml", rules}};
+    auto compiled = policy::PolicySet::Compile(sources);
+    if (!compiled.ok()) FAIL(base::Message(compiled.status()));
+    const auto policies = *std::move(compiled);
+    plan_.syntax = {.tools = inference::ToolStyle::kHermes, .names = {"find"}, .thinks = true};
+    plan_.open = [policies](const policy::Channel& channel) { return policies->OpenOutput({}, channel); };
+    plan_.asks = {.about = [policies](const policy::Channel& channel) { return policies->QuestionsOfOutput({}, channel); },
+                  .policies = policies,
+                  .inbox = [its = guard] { return its; },
+                  .open = plan_.open,
+                  .streamed = true};
+    output = std::make_unique<ChoiceOutput>(0, plan_);
+  }
+
+  // A token for each piece of `size` bytes.
+  void Push(const std::string& raw, std::size_t size) {
+    for (std::size_t at = 0; at < raw.size(); at += size) {
+      inference::Piece piece;
+      piece.text = raw.substr(at, size);
+      piece.text_at = bytes_;
+      bytes_ += static_cast<std::int64_t>(piece.text.size());
+      piece.tokens.push_back({.bytes = piece.text, .text_end = bytes_});
+      piece.tokens_decoded = piece.tokens_delivered = ++tokens;
+      REQUIRE(output->Push(piece).ok());
+      Go();
+    }
+  }
+  void Finish() {
+    REQUIRE(output->Finish().ok());
+    Go();
+  }
+  // As a relay goes about it.
+  void Go() {
+    REQUIRE(output->Consult("m", {}, 0).ok());
+    const std::int64_t frontier = output->Frontier(), bytes = output->pending_bytes();
+    const bool empty = output->empty();
+    const pipeline::OutputPiece piece = output->Take();
+    if (!piece.thought.empty()) left += "{" + piece.thought + "}";
+    left += piece.text;
+    for (const v1::ToolCall& call : piece.calls) left += "<" + call.name() + ">";
+    CHECK((bytes == 0) == empty);
+    CHECK(empty == (piece.thought.empty() && piece.text.empty() && piece.calls.empty()));
+    output->Released(frontier);
+    for (std::size_t at = left.find("}{"); at != std::string::npos; at = left.find("}{")) left.erase(at, 2);
+  }
+  // What is on record as not delivered.
+  std::string Tail() const {
+    v1::SealedContent content;
+    output->FillRaw(content);
+    std::string tail;
+    for (const v1::RawSpan& span : content.raw()) tail += span.channel() == "raw" ? span.text() : "";
+    return tail;
+  }
+
+  std::shared_ptr<LateGuard> guard = std::make_shared<LateGuard>();
+  std::unique_ptr<ChoiceOutput> output;
+  std::string left;
+  std::int64_t tokens = 0;
+
+ private:
+  pipeline::OutputPlan plan_;
+  std::int64_t bytes_ = 0;
+};
+
+}  // namespace
+
+TEST_CASE("The last of a thought leaves before the answer begins, and what has left is delivered, whatever it might have become") {
+  for (const std::size_t size : {1, 2, 3, 5, 100}) {
+    CAPTURE(size);
+    Thinking thinks(kThoughtRules);
+    thinks.Push("<think>I ask ZQ~AB</think>\n\nfour it is.", size);
+    CHECK(thinks.left == "{I ask ZQ~AB}four it is.");
+    // Nothing more comes: the client has gone.
+    CHECK(thinks.output->delivered_tokens() == thinks.tokens);
+    CHECK(thinks.Tail().empty());
+    Thinking cut(kThoughtRules);
+    cut.Push("<think>I ask ZQ~AB", size);
+    CHECK(cut.left == "{I ask }");
+    cut.Finish();
+    CHECK(cut.left == "{I ask ZQ~AB}");
+  }
+}
+
+TEST_CASE("A block at the very end of a thought lets nothing of the answer out, however the reply is cut") {
+  for (const std::size_t size : {1, 2, 3, 5, 100}) {
+    for (const std::string answer : {"", "</think>", "</think>four it is", "</think>ZQ",
+                                     "</think><tool_call>{\"name\": \"find\", \"arguments\": {}}</tool_call>four"}) {
+      CAPTURE(size, answer);
+      Thinking thinks(kThoughtRules);
+      thinks.Push("<think>my card 4111" + answer, size);
+      if (!answer.empty()) CHECK(thinks.output->blocked());
+      thinks.Finish();
+      CHECK(thinks.output->blocked());
+      CHECK(thinks.left == "{my }");
+      CHECK(thinks.output->calls() == 0);
+      const v1::Verdict verdict = thinks.output->Verdict();
+      REQUIRE(verdict.rules_size() == 1);
+      CHECK(verdict.rules(0).rule_id() == "card");
+      CHECK(thinks.Tail().starts_with("card 4111"));
+    }
+  }
+}
+
+TEST_CASE("What a rule wants written anew at the end of a thought is found before the answer begins") {
+  for (const std::size_t size : {1, 2, 3, 5, 100}) {
+    CAPTURE(size);
+    Thinking thinks(kThoughtRules, {{"card", 3}});
+    thinks.Push("<think>see:card 4111</think>four it is.", size);
+    const auto found = thinks.output->NextFound();
+    REQUIRE(found);
+    CHECK(found->rule_id == "card");
+    CHECK(found->raw_begin == 11);
+    CHECK(thinks.left == "{see:}");
+    inference::Piece kept;
+    kept.text = "<think>see:";
+    CHECK(thinks.output->TakenBack(kept) != nullptr);
+  }
+}
+
+TEST_CASE("Others are asked about a thought when it is over, and where they hold it the answer waits behind it, or stays inside") {
+  const std::string behind = "</think>four <tool_call>{\"name\": \"find\", \"arguments\": {}}</tool_call>";
+  for (const std::size_t size : {1, 3, 200}) {
+    for (const bool evil : {false, true}) {
+      CAPTURE(size, evil);
+      const std::string thought = evil ? "an evil plan" : "a kind plan";
+      Thinking held(kHeld);
+      held.Push("<think>" + thought + behind, size);
+      CHECK(held.guard->asked == std::vector<std::string>{thought});
+      CHECK(held.left.empty());
+      CHECK(held.output->calls() == 0);
+      CHECK(held.output->delivered_tokens() < held.tokens);
+      held.guard->answers = true;
+      held.Go();
+      CHECK(held.output->blocked() == evil);
+      CHECK(held.left == (evil ? "" : "{a kind plan}four<find>"));
+      CHECK(held.output->calls() == (evil ? 0 : 1));
+      held.Push(" more", size);
+      held.Finish();
+      CHECK(held.left == (evil ? "" : "{a kind plan}four<find>more"));
+      CHECK(held.Tail() == (evil ? thought + behind + " more" : ""));
+
+      Thinking observed(kObserved);
+      observed.Push("<think>" + thought + behind, size);
+      CHECK(observed.guard->asked == std::vector<std::string>{thought});
+      CHECK(observed.left == "{" + thought + "}four<find>");
+      observed.guard->answers = true;
+      observed.Go();
+      CHECK(observed.output->blocked() == evil);
+    }
+  }
+}
+
+TEST_CASE("A thought that a rule blocks at its last word ends the reply before the answer, streamed or whole") {
+  for (const bool streamed : {false, true}) {
+    test::World world(kThoughtRules);
+    test::RecordingWriter writer;
+    const auto outcome = world.Chat(world.Ask("!think so card 4111\n!say four it is"), streamed ? &writer : nullptr);
+    const pipeline::Reply& reply = ReplyOf(outcome);
+    CHECK(reply.end.finish_reason() == v1::FINISH_REASON_CONTENT_FILTER);
+    CHECK(writer.thought + reply.thought == "so ");
+    CHECK((writer.text + reply.text).empty());
+    world.CheckBooks();
+  }
+}
