@@ -164,8 +164,10 @@ async::Awaitable<absl::StatusOr<std::int64_t>> Relay::More() {
   co_return spare + more.granted;
 }
 
-// The sequence stands at its allowance: get more, or let it end there.
+// The sequence stands at its allowance: get more, or let it end there. Of its last tokens the text may be held, and no piece has told of
+// them.
 async::Awaitable<std::optional<Ending>> Relay::Extend(Choice& choice) {
+  choice.decoded = choice.before_tokens + choice.tokens->tokens_decoded();
   if (HoldsThought(choice) && choice.output->in_thought() && choice.decoded >= sequences_.thought_tokens_max) {
     co_return co_await CloseThought(choice);
   }
@@ -180,13 +182,19 @@ async::Awaitable<std::optional<Ending>> Relay::Extend(Choice& choice) {
 
 // The thought has used up its tokens: the sequence ends here, and another goes on behind its end, from what was thought so far.
 async::Awaitable<std::optional<Ending>> Relay::CloseThought(Choice& choice) {
-  co_await StopDecoding(choice);
+  if (const absl::Status taken = co_await EndAtAllowance(choice); !taken.ok()) co_return Broken("POLICY_FAILED", taken);
   if (!choice.ended) co_return Broken("ENGINE_FAILED", base::Unavailable("the engine did not stop; send the request again"));
   if (!choice.first_end) choice.first_end = choice.tokens->end();
+  if (Ending failed = EndOf(choice); !failed.status.ok()) co_return Finish(choice, std::move(failed));
   inference::Piece closing;
   closing.text = kThoughtEnd;
   closing.tokens_delivered = choice.decoded;
   if (const absl::Status pushed = choice.output->Push(closing); !pushed.ok()) co_return Broken("POLICY_FAILED", pushed);
+  if (choice.output->blocked()) {
+    choice.ending = Blocked(choice);
+    context_.guards.GiveSpare(std::max<std::int64_t>(0, choice.paid - choice.decoded));
+    co_return std::nullopt;
+  }
   inference::SequenceRequest rest = sequences_.request;
   rest.sampling.seed += static_cast<std::uint64_t>(choice.output->index());
   rest.prompt_tokens.insert(rest.prompt_tokens.end(), choice.ids.begin(), choice.ids.end());
@@ -287,6 +295,27 @@ async::Awaitable<absl::Status> Relay::Write(std::vector<OutputPiece> out, const 
     choices_[choice]->output->Released(frontiers[choice]);
   }
   co_return written;
+}
+
+// It has met its allowance and goes no further. Its end gives what was held of its text, so that of what is billed all tokens are known.
+async::Awaitable<absl::Status> Relay::EndAtAllowance(Choice& choice) {
+  choice.tokens->Allow(choice.allowed - choice.before_tokens, /*final=*/true);
+  const auto patience = steady_clock::now() + kStopPatience;
+  const auto notify = context_.event.Notifier();
+  while (!choice.ended && steady_clock::now() < patience) {
+    inference::Piece piece;
+    const inference::Taken taken = choice.tokens->Take(piece);
+    if (taken == inference::Taken::kEnd) {
+      choice.ended = true;
+      choice.decoded = choice.before_tokens + choice.tokens->end().tokens_decoded;
+    } else if (taken == inference::Taken::kPiece) {
+      TG_CO_RETURN_IF_ERROR(co_await Push(choice, piece));
+    } else {
+      choice.tokens->NotifyOnce(notify);
+      co_await context_.event.WaitUntil(patience);
+    }
+  }
+  co_return absl::OkStatus();
 }
 
 // Within one step of the pool; its end says what was decoded to the token.

@@ -93,6 +93,7 @@ class Relay {
   bool Patient(const Choice& choice) const;
   async::Awaitable<std::optional<Ending>> Release();
   async::Awaitable<void> StopDecoding(Choice& choice);
+  async::Awaitable<absl::Status> EndAtAllowance(Choice& choice);
   std::optional<Ending> Finish(Choice& choice, Ending due);
   std::optional<Ending> Consult();
   Ending EndOf(const Choice& choice) const;

@@ -1,8 +1,11 @@
-// Where a thought ends: it is decided there to its last byte, leaves before the answer, and what blocks or holds it lets no answer out.
+// Where a thought ends: it is decided there to its last byte, leaves before the answer, and what blocks or holds it lets no answer out; and
+// a thought that is bounded comes to its end, whatever is held of its text.
 #include <algorithm>
 #include <catch2/catch_test_macros.hpp>
 
 #include "gateway/pipeline/choice_output.h"
+#include "gateway/pipeline/relay_context.h"
+#include "tests/gateway/pipeline/watched_pool.h"
 #include "tests/gateway/pipeline/world.h"
 
 using namespace tollgate;
@@ -216,4 +219,89 @@ TEST_CASE("A thought that a rule blocks at its last word ends the reply before t
     CHECK((writer.text + reply.text).empty());
     world.CheckBooks();
   }
+}
+
+TEST_CASE("A thought that is closed at its bound is judged there, and no sequence goes on behind one that is blocked") {
+  test::WatchedPool pool;
+  test::World world(kThoughtRules);
+  pool.inner = &world.pool();
+  world.pool_between = &pool;
+  v1::ChatRequest request = world.Ask("!think so card 41\\|11 and on\n!say four it is");
+  request.set_max_reasoning_tokens(3);
+  const auto outcome = world.Chat(request);
+  CHECK(ReplyOf(outcome).end.finish_reason() == v1::FINISH_REASON_CONTENT_FILTER);
+  CHECK(ReplyOf(outcome).thought == "so ");
+  CHECK(ReplyOf(outcome).text.empty());
+  CHECK(ReplyOf(outcome).end.usage().output() == 3);
+  CHECK(pool.Take().size() == 1);
+  world.CheckBooks();
+}
+
+TEST_CASE("A bounded thought is closed though a stop string may need the text of its last token, and that token is gone on from") {
+  struct Row {
+    const char* stop;
+    int bound;
+    const char* thought;
+    int reasoning;  // More than the bound where no text told that it is a thought.
+  };
+  for (const Row& row : {Row{"b c Z", 2, "a b", 2}, Row{"a b c Z", 3, "a b c", 3}, Row{"<think>a b Z", 1, "a b c", 3}}) {
+    CAPTURE(row.stop, row.bound);
+    test::WatchedPool pool;
+    test::World world;
+    pool.inner = &world.pool();
+    world.pool_between = &pool;
+    world.options.deadline_default = std::chrono::seconds(60);
+    v1::ChatRequest request = world.Ask("!pace_ms 10\n!think a b c d\n!say four is it");  // So that each piece is taken by itself.
+    request.set_max_reasoning_tokens(row.bound);
+    request.add_stop(row.stop);
+    test::RecordingWriter writer;
+    const auto outcome = world.Chat(request, &writer);
+    const pipeline::Reply& reply = ReplyOf(outcome);
+    CHECK(writer.thought + reply.thought == row.thought);
+    CHECK(writer.text + reply.text == "four is it");
+    CHECK(reply.end.finish_reason() == v1::FINISH_REASON_STOP);
+    CHECK(reply.end.usage().reasoning() == row.reasoning);
+    CHECK(reply.end.usage().output() == row.reasoning + 3);
+    const auto work = pool.Take();
+    REQUIRE(work.size() == 2);
+    const std::size_t closing = world.pool().Tokenize("script", pipeline::kThoughtEnd)->size();
+    CHECK(work[1].prompt_tokens == work[0].prompt_tokens + static_cast<std::size_t>(row.reasoning) + closing);
+    world.CheckBooks();
+  }
+}
+
+TEST_CASE("A bounded thought is closed though its last token is part of a character") {
+  test::WatchedPool pool;
+  test::World world;
+  pool.inner = &world.pool();
+  world.pool_between = &pool;
+  world.options.deadline_default = std::chrono::seconds(60);
+  v1::ChatRequest request = world.Ask("!pace_ms 20\n!think abcd ~~~~ e\n!say four is it");
+  request.set_choices(2);
+  request.set_max_tokens(50);
+  request.set_max_reasoning_tokens(2);
+  // In place of ~~~~ a character in two tokens, as the script's own encoding has its bytes one by one.
+  const std::int32_t tildes = world.pool().Tokenize("script", "~~~~")->front(), whole = world.pool().Tokenize("script", "é")->front();
+  const std::int32_t one = (1 << 28) | (1 << 24);
+  REQUIRE(whole == ((1 << 28) | (2 << 24) | 0xA9C3));
+  pool.each = [&](std::size_t, inference::SequenceRequest& sequence) {
+    std::vector<std::int32_t>& prompt = sequence.prompt_tokens;
+    const auto at = std::find(prompt.begin(), prompt.end(), tildes);
+    REQUIRE(at != prompt.end());
+    *at = one | 0xA9;
+    const std::int32_t ends = world.pool().Tokenize("script", "\\|")->front();
+    prompt.insert(at, {one | 0xC3, ends});
+  };
+  test::RecordingWriter writer;
+  const auto outcome = world.Chat(request, &writer);
+  const pipeline::Reply& reply = ReplyOf(outcome);
+  REQUIRE(reply.more.size() == 1);
+  CHECK(writer.text + reply.text == "four is it");
+  CHECK(writer.others[1] + reply.more[0].text == "four is it");
+  const std::string thoughts = writer.thought + reply.thought + reply.more[0].thought;  // Of both, as they came.
+  const std::string half = "\xEF\xBF\xBD";
+  CHECK(thoughts.size() == 2 * ("abcd " + half).size());
+  CHECK(thoughts.find(half) != thoughts.rfind(half));
+  CHECK(reply.end.usage().reasoning() == 4);
+  world.CheckBooks();
 }

@@ -25,6 +25,7 @@ struct WatchedWork {
   double weight = 0;
   std::string grammar = {};
   bool goes_on = false;
+  std::size_t prompt_tokens = 0;
   std::int64_t allowance = 0;
   bool allowance_final = false;
 };
@@ -122,6 +123,7 @@ class WatchedPool final : public inference::Pool {
     seen_.push_back({work.model, embeds, work.tenant, work.key, work.band, work.weight});
     if constexpr (requires { work.grammar; }) seen_.back().grammar = work.grammar;
     if constexpr (requires { work.goes_on; }) seen_.back().goes_on = work.goes_on;
+    if constexpr (requires { work.prompt_tokens; }) seen_.back().prompt_tokens = work.prompt_tokens.size();
     if constexpr (requires { work.allowance; }) seen_.back().allowance = work.allowance;
     if constexpr (requires { work.allowance_final; }) seen_.back().allowance_final = work.allowance_final;
   }
