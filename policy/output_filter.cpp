@@ -22,7 +22,8 @@ namespace {
 // Pseudonyms of the call's own prompt get their values back, in text that no rule changes.
 class Restorer {
  public:
-  explicit Restorer(const Subject& subject) : pseudonyms_(subject.pseudonyms), json_(subject.json_reply) {}
+  Restorer(const Subject& subject, const Channel& channel)
+      : pseudonyms_(subject.pseudonyms), json_(subject.json_reply && channel.part == Part::kText) {}
   bool restores() const { return pseudonyms_ != nullptr; }
 
   std::int64_t WholeUpTo(std::string_view text, std::int64_t bytes, bool at_end) const {
@@ -116,7 +117,7 @@ class OutputFilter final : public StreamFilter {
         tally_(program.rules()),
         resolver_(program, tally_, /*stop_at_block=*/true, {TextPlace{}}, /*remembers=*/true),
         readers_(program, selection_),
-        restorer_(subject) {}
+        restorer_(subject, channel) {}
 
   absl::StatusOr<std::string> Push(std::string_view raw) override {
     if (!failure_.ok()) return failure_;
@@ -290,7 +291,7 @@ absl::StatusOr<Filtered> FilterComplete(const Program& program, const Subject& s
   Filtered out;
   out.blocked = resolver.blocked();
   const std::string_view kept = out.blocked ? reply.substr(0, static_cast<std::size_t>(resolver.block_begin())) : reply;
-  Restorer restorer(subject);
+  Restorer restorer(subject, channel);
   std::vector<std::pair<std::int64_t, std::int64_t>> replaced;  // Nobody asks where.
   std::int64_t at = 0;
   const auto pass_to = [&](std::int64_t end) {

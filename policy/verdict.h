@@ -39,7 +39,8 @@ struct Subject {
   std::int64_t unix_seconds = 0;    // When the call came in; 0 = not known. One value for a call's prompt and its reply.
   std::int64_t prompt_tokens = -1;  // Of the prompt as it came; -1 = not counted. For PolicySet::needs_prompt_tokens.
   std::string pseudonym_key = {};   // The tenant's, 32 bytes: what values of the prompt are pseudonymised under.
-  // For the reply: those that the call's own prompt made, whose values come back in it; null = none. `json_reply`: the reply is JSON text.
+  // For the reply: those that the call's own prompt made, whose values come back in it; null = none. `json_reply`: the reply's text is
+  // JSON.
   std::shared_ptr<const Pseudonyms> pseudonyms = nullptr;
   bool json_reply = false;
   std::string end_user = {};                  // As the application names them.

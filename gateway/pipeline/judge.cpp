@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "gateway/pipeline/denial.h"
+#include "gateway/pipeline/tool_prompt.h"
 
 namespace tollgate::pipeline {
 
@@ -38,7 +39,8 @@ policy::Subject SubjectOf(const identity::Principal& principal, const tollgate::
                           const std::string& model, std::int64_t unix_seconds) {
   policy::Subject subject = SubjectOf(principal.place, model, principal.snapshot->PartsOf(model), unix_seconds);
   subject.pseudonym_key = key.pseudonym_key();
-  subject.json_reply = call.output_form().json_object() || call.output_form().has_json_schema();
+  // Beside a forced call no form is written.
+  subject.json_reply = !MustCall(call) && (call.output_form().json_object() || call.output_form().has_json_schema());
   subject.end_user = call.end_user();
   return subject;
 }

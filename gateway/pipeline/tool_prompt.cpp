@@ -77,10 +77,6 @@ bool HasForm(const v1::ChatRequest& request) {
 
 bool UsesTools(const v1::ChatRequest& request) { return request.tools_size() > 0 && !request.tool_choice().none(); }
 
-bool MustCall(const v1::ChatRequest& request) {
-  return UsesTools(request) && (request.tool_choice().required() || request.tool_choice().has_function());
-}
-
 // The output is calls, or the form: the model decides.
 bool CallsOrForm(const v1::ChatRequest& request) { return UsesTools(request) && HasForm(request) && !MustCall(request); }
 
@@ -137,6 +133,10 @@ bool MentionsTools(const v1::ChatRequest& request) {
 }
 
 }  // namespace
+
+bool MustCall(const v1::ChatRequest& request) {
+  return UsesTools(request) && (request.tool_choice().required() || request.tool_choice().has_function());
+}
 
 bool OneCall(const v1::ChatRequest& request) {
   return request.tool_choice().has_function() || (request.has_parallel_tool_calls() && !request.parallel_tool_calls());

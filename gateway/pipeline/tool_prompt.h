@@ -26,6 +26,8 @@ absl::Status ValidateTools(const Tools& tools);
 // As prompt.h's ValidateFor: whether the model has a place for tools and thoughts, and can be held to calls where the request wants that.
 absl::Status ValidateToolsFor(const tollgate::v1::ChatRequest& request, const inference::ModelInfo& model);
 
+// Whether the output is a call, or calls, and nothing else: so asked for, or a function named.
+bool MustCall(const tollgate::v1::ChatRequest& request);
 // Whether one call at most is wanted: so asked for, or a function named.
 bool OneCall(const tollgate::v1::ChatRequest& request);
 

@@ -5,6 +5,7 @@
 
 #include "base/crypto.h"
 #include "base/status.h"
+#include "tests/gateway/pipeline/watched_pool.h"
 #include "tests/gateway/pipeline/world.h"
 #include "tests/support/memory_keys.h"
 
@@ -150,6 +151,33 @@ TEST_CASE("In thoughts and in the arguments of calls values come back as they do
     }
     CHECK(arguments == "{\"who\": \"to bob@example.com\", \"n\": 1}");
     CHECK(world.Content(entries.front()).prompt_used(0).parts(0).find("bob@") == std::string::npos);
+    world.CheckBooks();
+  }
+}
+
+TEST_CASE("In the arguments of calls a value is escaped once, whatever form stands beside them, and in a thought it is not") {
+  for (const std::string form : {"", "beside", "forced"}) {
+    CAPTURE(form);
+    test::World world(R"(version: 1
+name: house
+rules:
+  - { id: user, detect: { regex: 'CORP\\[a-z]"[a-z]' }, do: pseudonymise, label: USER }
+)");
+    test::WatchedPool pool;
+    pool.inner = &world.pool();
+    pool.forms = true;
+    world.pool_between = &pool;
+    const std::string thought = form == "beside" ? "" : "!think of CORP\\a\"b.\n";
+    v1::ChatRequest ask = world.Ask(thought + "!call find {\"user\": \"CORP\\a\"b\"}");
+    ask.add_tools()->set_name("find");
+    ask.mutable_output_form()->set_json_object(!form.empty());
+    if (form.empty()) ask.clear_output_form();
+    if (form == "forced") ask.mutable_tool_choice()->set_required(true);
+    const auto outcome = world.Chat(ask);
+    const Reply& reply = test::ReplyOf(outcome);
+    REQUIRE(reply.calls.size() == 1);
+    CHECK(reply.calls[0].arguments() == R"({"user": "CORP\\a\"b"})");
+    CHECK(reply.thought == (thought.empty() ? "" : "of CORP\\a\"b."));
     world.CheckBooks();
   }
 }
