@@ -84,7 +84,7 @@ void ChatRequest::FillRequest(v1::RequestBody& body, v1::SealedContent& content)
   *body.mutable_sampling() = ToProto(sampling_);
   FillOutput(call_, &body);
   body.set_schema_in_part(!output_grammar_.whole);
-  if (SyntaxOf(call_, model_).thinks) body.set_max_reasoning_tokens(static_cast<std::int32_t>(ThoughtTokensMax()));
+  body.set_max_reasoning_tokens(static_cast<std::int32_t>(ThoughtTokensMax()));
   body.set_published_tokens(published_tokens_);
   if (IsStrict(call_)) {
     *body.mutable_strict() = RunOf(*model_.strict, with_.options.build);
@@ -202,12 +202,14 @@ void ChatRequest::AskAbout(const std::shared_ptr<const policy::Subject>& subject
 // and neither a stop string nor the bound of a thought stands between the tokens that are kept and those that follow. A strict answer is
 // what came first.
 bool ChatRequest::MayRetry() const {
-  return !policies_.acting->retries().empty() && model_.rewinds && !IsStrict(call_) && call_.stop().empty() &&
-         !(plan_.syntax.thinks && ThoughtTokensMax() > 0) && plan_.asks.about({}).empty() &&
-         plan_.asks.about({policy::Part::kReasoning}).empty();
+  return !policies_.acting->retries().empty() && model_.rewinds && !IsStrict(call_) && call_.stop().empty() && ThoughtTokensMax() == 0 &&
+         plan_.asks.about({}).empty() && plan_.asks.about({policy::Part::kReasoning}).empty();
 }
 
+// A forced call begins with no thought but where the prompt ends within one.
 std::int64_t ChatRequest::ThoughtTokensMax() const {
+  const bool held = !output_grammar_.gbnf.empty() && !model_.opens_thinking;
+  if (held || !SyntaxOf(call_, model_).thinks) return 0;
   return call_.max_reasoning_tokens() > 0 ? call_.max_reasoning_tokens() : defaults_.thought_tokens_max;
 }
 
@@ -223,7 +225,7 @@ inference::SequenceRequest ChatRequest::Sequence() const {
 
 Sequences ChatRequest::MakeSequences() const {
   Sequences sequences{.request = IsStrict(call_) ? SequenceOf(request_record_.request(), InputOf(Sequence())) : Sequence(),
-                      .thought_tokens_max = plan_.syntax.thinks ? ThoughtTokensMax() : 0,
+                      .thought_tokens_max = ThoughtTokensMax(),
                       .context_tokens = model_.context_tokens};
   inference::SequenceRequest& sequence = sequences.request;
   if (!plan_.stops.empty()) sequence.stop.clear();

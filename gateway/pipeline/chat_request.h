@@ -45,7 +45,7 @@ class ChatRequest final : public Request {
   async::Awaitable<absl::Status> HoldMore();  // Of a model that does not resume.
   std::int64_t Step() const;                  // Of each reply's extensions.
   bool GuardsAsked() const;
-  std::int64_t ThoughtTokensMax() const;        // Of a model that thinks: the caller's bound, else the cap; 0: none.
+  std::int64_t ThoughtTokensMax() const;        // Where something may be thought: the caller's bound, else the cap; 0: none.
   inference::SequenceRequest Sequence() const;  // What the model is given, but for whose it is and how far it may go.
   Sequences MakeSequences() const;
   absl::Status Submit(Sequences& sequences);

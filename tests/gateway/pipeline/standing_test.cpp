@@ -210,6 +210,31 @@ TEST_CASE("A cap on thoughts closes those that name no bound at its token, and r
   world.CheckBooks();
 }
 
+TEST_CASE("Under a cap on thoughts a forced call, which begins with none, is asked of a server as a whole, however long") {
+  for (const bool named : {false, true}) {
+    test::WatchedPool pool;
+    test::World world;
+    pool.inner = &world.pool();
+    pool.resumes = false;
+    pool.forms = true;
+    world.pool_between = &pool;
+    if (!named) world.SetDefaults("team", ThoughtCap(2));
+    v1::ChatRequest request = world.Ask("!call find {\"q\": \"one two three four five six seven eight\"}");
+    request.add_tools()->set_name("find");
+    request.mutable_tool_choice()->set_required(true);
+    request.set_max_tokens(50);
+    if (named) request.set_max_reasoning_tokens(2);
+    const auto outcome = world.Chat(request);
+    CHECK(ReplyOf(outcome).calls.size() == 1);
+    const auto work = pool.Take();
+    REQUIRE(work.size() == 1);
+    CHECK(work[0].allowance == 50);
+    CHECK(work[0].allowance_final);
+    CHECK(world.journal.Of(v1::RECORD_KIND_REQUEST).back().record.request().max_reasoning_tokens() == 0);
+    world.CheckBooks();
+  }
+}
+
 TEST_CASE("Under a cap on thoughts a form has none to close, and what lets none be closed is refused with whose cap it is") {
   test::World world;
   world.LoadStrict("exact");
