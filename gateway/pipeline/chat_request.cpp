@@ -76,7 +76,7 @@ absl::Status ChatRequest::CheckRoom() {
         {.reason = "CONTEXT_LENGTH_EXCEEDED", .param = "messages", .may_retry = false});
   }
   TG_RETURN_IF_ERROR(CheckInputTokens(principal_->snapshot->DefaultsOf(who_.place), input));
-  TG_ASSIGN(max_tokens_, MaxOutputTokens(call_, room, writer_ != nullptr, with_.options.limits));
+  TG_ASSIGN(max_tokens_, MaxOutputTokens(call_, defaults_.output_named, room, writer_ != nullptr, with_.options.limits));
   return absl::OkStatus();
 }
 
@@ -121,7 +121,7 @@ async::Awaitable<Outcome<Reply>> ChatRequest::Generate() {
 // unless it cannot go on.
 async::Awaitable<absl::Status> ChatRequest::HoldMore() {
   if (model_.resumes) co_return absl::OkStatus();
-  const bool form = HasForm(Sequence()), whole = call_.max_tokens() > 0 || form;
+  const bool form = HasForm(Sequence()), whole = defaults_.output_named || form;
   const auto choices = static_cast<std::int64_t>(Choices());
   const std::int64_t reply = choices * (whole ? max_tokens_ : std::min(max_tokens_, Step()));
   const bool guarded = GuardsAsked();

@@ -126,6 +126,7 @@ void AddDefaults(DefaultsChain chain, v1::ChatRequest& request) {
 
 absl::StatusOr<DefaultsApplied> ApplyDefaults(DefaultsChain chain, v1::ChatRequest& request) {
   DefaultsApplied applied;
+  applied.output_named = request.max_tokens() > 0;
   if (chain.empty()) return applied;
   for (const ChatDefaults* defaults : chain) {
     v1::DefaultsInForce* in_force = applied.in_force.Add();
@@ -133,10 +134,10 @@ absl::StatusOr<DefaultsApplied> ApplyDefaults(DefaultsChain chain, v1::ChatReque
     in_force->set_version(defaults->version);
     in_force->set_sha256(std::string(base::View(defaults->sha256)));
   }
-  const bool temperature_named = request.sampling().has_temperature(), output_named = request.max_tokens() > 0;
+  const bool temperature_named = request.sampling().has_temperature();
   AddDefaults(chain, request);
   TG_RETURN_IF_ERROR(CapTemperature(chain, temperature_named, request, applied));
-  TG_RETURN_IF_ERROR(CapOutput(chain, output_named, request, applied));
+  TG_RETURN_IF_ERROR(CapOutput(chain, applied.output_named, request, applied));
   TG_RETURN_IF_ERROR(CapStops(chain, request, applied));
   TG_RETURN_IF_ERROR(CapThoughts(chain, request, applied));
   applied.standing = StandingOf(chain);

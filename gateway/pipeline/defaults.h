@@ -43,6 +43,7 @@ struct DefaultsApplied {
   std::vector<std::string> clamped;  // RequestBody.clamped.
   Messages caller_system;            // SealedContent.caller_system.
   Standing standing;
+  bool output_named = false;            // The caller named max_tokens: what stands there is not a default or a cap alone.
   std::int64_t thought_tokens_max = 0;  // The least cap on thoughts, for a request that names no bound of its own; 0: none.
 };
 

@@ -174,11 +174,12 @@ absl::Status ValidateFor(const v1::ChatRequest& request, const inference::ModelI
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::int64_t> MaxOutputTokens(const v1::ChatRequest& request, std::int64_t room, bool stream, const PromptLimits& limits) {
+absl::StatusOr<std::int64_t> MaxOutputTokens(const v1::ChatRequest& request, bool named, std::int64_t room, bool stream,
+                                             const PromptLimits& limits) {
   const std::int64_t asked = request.max_tokens() > 0 ? std::min<std::int64_t>(request.max_tokens(), room) : room;
   const std::int64_t most = limits.logprobs_max / (1 + request.top_logprobs()) / std::max(1, request.choices());
   if (stream || !request.logprobs() || asked <= most) return asked;
-  if (request.max_tokens() == 0) return most;
+  if (!named) return most;
   return BadField("max_tokens",
                   fmt::format("is {}; with its log-probabilities and {} alternatives for each, a reply that is not streamed holds at "
                               "most {} tokens: ask for no more, or stream",

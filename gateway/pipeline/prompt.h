@@ -37,8 +37,8 @@ absl::Status MustChat(const inference::ModelInfo& model);
 absl::Status ValidateFor(const tollgate::v1::ChatRequest& request, const inference::ModelInfo& model);
 
 // The most tokens of output: those that the request asks for, or all of `room`. Where a reply is kept whole, as many as logprobs_max
-// allows: INVALID_ARGUMENT as above if the request asks for more.
-absl::StatusOr<std::int64_t> MaxOutputTokens(const tollgate::v1::ChatRequest& request, std::int64_t room, bool stream,
+// allows: INVALID_ARGUMENT as above if the caller asks for more. `named`: they do, and max_tokens is not merely a default or a cap.
+absl::StatusOr<std::int64_t> MaxOutputTokens(const tollgate::v1::ChatRequest& request, bool named, std::int64_t room, bool stream,
                                              const PromptLimits& limits);
 
 // RESOURCE_EXHAUSTED: a quota left fewer tokens than the replies that were asked for.

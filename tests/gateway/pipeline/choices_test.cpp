@@ -135,10 +135,12 @@ TEST_CASE("Of a model that does not resume what is asked for is held at once, an
     int choices, max_tokens;
     bool form;
     std::int64_t allowance;
+    int cap = 0, by_default = 0;  // Of the team's: nobody asked for these.
   };
   // Of the quota of 3,000 a form without a bound gets as much as is left behind its prompt.
-  for (const Row& row :
-       {Row{1, 0, false, 400}, Row{2, 0, false, 200}, Row{1, 700, false, 700}, Row{1, 700, true, 700}, Row{1, 0, true, 0}}) {
+  for (const Row& row : {Row{1, 0, false, 400}, Row{2, 0, false, 200}, Row{1, 700, false, 700}, Row{1, 700, true, 700}, Row{1, 0, true, 0},
+                         Row{1, 0, false, 400, 2000}, Row{2, 0, false, 200, 2000}, Row{1, 0, false, 400, 0, 700},
+                         Row{1, 700, false, 700, 2000, 900}, Row{1, 0, true, 700, 700}}) {
     test::WatchedPool pool;
     test::World world;
     world.options.unasked_tokens = 400;
@@ -147,8 +149,12 @@ TEST_CASE("Of a model that does not resume what is asked for is held at once, an
     pool.forms = row.form;
     world.pool_between = &pool;
     world.SetQuota("tokens", "month", 3000);
+    v1::ChatDefaults defaults;
+    if (row.cap > 0) defaults.set_output_tokens_cap(row.cap);
+    if (row.by_default > 0) defaults.set_max_tokens(row.by_default);
+    if (row.cap + row.by_default > 0) world.SetDefaults("team", defaults);
     v1::ChatRequest request = AskFor(world, row.choices, row.form ? "!say {}" : "!tokens 600");
-    request.set_max_tokens(row.max_tokens);
+    if (row.max_tokens > 0) request.set_max_tokens(row.max_tokens);
     if (row.form) request.mutable_output_form()->set_json_object(true);
     const auto outcome = world.Chat(request);
     const Reply& reply = ReplyOf(outcome);

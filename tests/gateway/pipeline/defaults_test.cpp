@@ -156,6 +156,25 @@ TEST_CASE("What a request leaves out is under every cap without being refused, w
   CHECK(applied->clamped.empty());
 }
 
+TEST_CASE("A reply that is kept whole is lowered to the log-probabilities it may hold where a cap alone says how long it may be") {
+  World world;
+  world.options.limits.logprobs_max = 10;
+  v1::ChatDefaults settings;
+  settings.set_output_tokens_cap(50);
+  world.SetDefaults("team", settings);
+  v1::ChatRequest request = world.Ask("!tokens 30");
+  request.set_logprobs(true);
+  const auto outcome = world.Chat(request);
+  CHECK(test::ReplyOf(outcome).logprobs.size() == 10);
+  CHECK(world.journal.Of(v1::RECORD_KIND_REQUEST).back().record.request().max_output_tokens() == 10);
+  request.set_max_tokens(20);
+  const auto refused = world.Chat(request);
+  REQUIRE(std::holds_alternative<pipeline::Failure>(refused));
+  CHECK_THAT(base::Message(std::get<pipeline::Failure>(refused).status),
+             ContainsSubstring("max_tokens: is 20; with its log-probabilities"));
+  world.CheckBooks();
+}
+
 TEST_CASE("System prompts stand before the caller's, or in their place, as one message") {
   Chain chain;
   chain.org = Prompt("O");

@@ -132,17 +132,20 @@ TEST_CASE("A reply that is kept whole holds a bounded number of log-probabilitie
     bool logprobs, stream;
     int top, max_tokens;
     std::int64_t most;  // -1: refused.
+    bool named = true;  // By the caller, where there is a max_tokens.
   };
-  const Row rows[] = {{false, false, 0, 0, 1000}, {false, false, 0, 500, 500}, {true, false, 0, 0, 100},   {true, false, 4, 0, 20},
-                      {true, false, 4, 20, 20},   {true, false, 4, 21, -1},    {true, false, 0, 2000, -1}, {true, true, 4, 500, 500},
-                      {true, true, 4, 0, 1000},   {true, true, 4, 5000, 1000}};
+  const Row rows[] = {{false, false, 0, 0, 1000},        {false, false, 0, 500, 500},     {true, false, 0, 0, 100},
+                      {true, false, 4, 0, 20},           {true, false, 4, 20, 20},        {true, false, 4, 21, -1},
+                      {true, false, 0, 2000, -1},        {true, true, 4, 500, 500},       {true, true, 4, 0, 1000},
+                      {true, true, 4, 5000, 1000},       {true, false, 4, 21, 20, false}, {true, false, 4, 7, 7, false},
+                      {false, false, 0, 500, 500, false}};
   for (const Row& row : rows) {
     v1::ChatRequest request = Good();
     request.set_logprobs(row.logprobs);
     request.set_top_logprobs(row.top);
     request.set_max_tokens(row.max_tokens);
     INFO(row.logprobs << row.stream << " " << row.top << " " << row.max_tokens);
-    const auto most = pipeline::MaxOutputTokens(request, 1000, row.stream, limits);
+    const auto most = pipeline::MaxOutputTokens(request, row.named && row.max_tokens > 0, 1000, row.stream, limits);
     CHECK(most.value_or(-1) == row.most);
     if (!most.ok()) CHECK(base::DetailOf(most.status())->param == "max_tokens");
   }
