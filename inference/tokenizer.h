@@ -30,6 +30,8 @@ class Tokenizer {
   virtual absl::StatusOr<std::vector<std::int32_t>> RenderParts(std::span<const PromptPart> /*parts*/) const {  // As Engine::RenderParts.
     return base::Unimplemented("this model's tokenizer takes no prompts beside conversations");
   }
+  // Of text that goes on behind other text: no space is put first, as some vocabularies have it where a text begins.
+  virtual absl::StatusOr<std::vector<std::int32_t>> TokenizeNext(std::string_view text) const { return Tokenize(text); }
   // From the beginning of an output. INVALID_ARGUMENT: it is no GBNF.
   virtual absl::StatusOr<std::unique_ptr<GrammarReader>> Follow(std::string_view /*gbnf*/) const {
     return base::Unimplemented("this model's tokenizer reads no grammars");

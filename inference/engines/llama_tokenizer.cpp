@@ -45,6 +45,11 @@ class LlamaTokenizer final : public Tokenizer {
   absl::StatusOr<std::vector<std::int32_t>> RenderParts(std::span<const PromptPart> parts) const override {
     return vocab_.RenderParts(parts);
   }
+  absl::StatusOr<std::vector<std::int32_t>> TokenizeNext(std::string_view text) const override {
+    std::vector<std::int32_t> tokens;
+    TG_RETURN_IF_ERROR(vocab_.TokenizeNext(text, tokens));
+    return tokens;
+  }
   absl::StatusOr<std::unique_ptr<GrammarReader>> Follow(std::string_view gbnf) const override {
     TG_ASSIGN(auto grammar, LlamaGrammar::Make(vocab_, gbnf));
     return std::make_unique<Reader>(std::move(grammar));
