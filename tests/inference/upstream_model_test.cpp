@@ -105,6 +105,26 @@ TEST_CASE("A server's answer is held against the grammar that it was sent, and w
   CHECK_FALSE(MakePool(other)->models()[0].grammars);
 }
 
+TEST_CASE("A form is held by the text that leaves, whatever tokens a server names beside it") {
+  const tollgate::test::TempDir folder;
+  const ModelOptions model = TinyModel("llama").WriteTo(folder);
+  const std::vector<std::int32_t> braces = {TinyToken('{'), TinyToken('}')};
+  for (const bool honest : {true, false}) {
+    ScriptedUpstream server([&](Exchange& e) {
+      e.Begin();
+      e.Write(Event(honest ? "{}" : "Sure", braces) + Event("", {kTinyImEnd}, "stop") + kDone);
+      e.End();
+    });
+    const auto pool = MakePool(OverHttp(model, server.url()));
+    SequenceRequest request = Ask(*pool, "hello");
+    request.json = true;
+    const Heard heard = HearAll(*Submit(*pool, request));
+    INFO(heard.end.status.ToString());
+    CHECK(heard.text == (honest ? "{}" : ""));
+    CHECK(heard.end.reason == (honest ? EndReason::kStop : EndReason::kEngineFailed));
+  }
+}
+
 TEST_CASE("Text is counted as it goes on, also by a vocabulary that puts a space before each, and what follows it is asked for behind it") {
   const tollgate::test::TempDir folder;
   const ModelOptions model = Spaced(true).WriteTo(folder);
