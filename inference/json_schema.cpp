@@ -19,6 +19,7 @@
 #include <fmt/format.h>
 
 #include "base/encoding.h"
+#include "inference/json_text.h"
 #include "inference/number_rules.h"
 
 namespace tollgate::inference {
@@ -256,7 +257,8 @@ class Converter {
     for (const json::value& value : values) {
       const bool fits = types.empty() || std::any_of(types.begin(), types.end(), [&](auto type) { return IsOfType(value, type); });
       if (!fits) return Bad(path, "\"enum\" or \"const\" has a value that \"type\" does not allow");
-      body += (body.empty() ? "" : " | ") + Literal(json::serialize(value));
+      if (HoldsFarNumber(value)) return Bad(path, "\"enum\" or \"const\" has a number beyond 64 bits: write it as a string");
+      body += (body.empty() ? "" : " | ") + Literal(JsonText(value));
     }
     return Rule(body, static_cast<std::int64_t>(values.size()));
   }

@@ -12,6 +12,7 @@ namespace tollgate::inference {
 struct ReplicaStats {
   std::string model;
   int slots = 0;
+  int queue_max = 0;                 // Sequences that the queue may hold.
   int running = 0;                   // Sequences that hold a slot.
   int parked = 0;                    // Of those, waiting for Allow or for their reader.
   int suspended = 0;                 // Of those that hold a slot, without cells for now (ModelOptions::kv_tokens).
@@ -36,7 +37,7 @@ struct ReplicaStats {
   std::int64_t sequences = 0;              // Ended, however.
   std::int64_t refused = 0;                // By a full queue, or one that is full for their tenant.
   std::int64_t failed = 0;                 // Ended with kEngineFailed.
-  bool ready = true;                       // False while the process that it computes in is started again,
+  bool ready = true;                       // False while none of its servers can be reached, or its process is started again,
   std::int64_t engine_restarts = 0;        // which it was so often.
   std::int64_t fairness_gap_tokens = 0;    // Most and least served of the tenants that wait now, apart by.
   std::int64_t fairness_bound_tokens = 0;  // What that cannot exceed while all ask in one band.

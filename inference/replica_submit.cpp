@@ -103,6 +103,7 @@ Replica::Replica(const ModelOptions& model, const base::Clock& clock)
       slots_(static_cast<std::size_t>(model.slots)) {
   stats_.model = model.strict ? model.name + " (strict)" : model.name;
   stats_.slots = model.slots;
+  stats_.queue_max = static_cast<int>(model.queue_sequences_max);
   if (KeepsContext(model)) stats_.kv_tokens_total = model.kv_tokens > 0 ? model.kv_tokens : model.slots * model.context_tokens;
   published_ = stats_;
 }
@@ -288,7 +289,8 @@ absl::Status Replica::StatusOf(EndReason reason, std::int64_t decoded) const {
 ReplicaStats Replica::stats() const {
   base::Lock lock(mu_);
   ReplicaStats stats = published_;
-  stats.ready = engine_->Ready().ok();
+  const bool reachable = stats.upstream.endpoints == 0 || stats.upstream.usable > 0;
+  stats.ready = engine_->Ready().ok() && reachable;
   stats.engine_restarts = engine_->restarts();
   stats.full = door_.full();
   stats.waiting = std::max(stats.waiting, static_cast<int>(door_.inside()) - stats.running);

@@ -28,6 +28,7 @@ namespace json = boost::json;
 // What is gathered while fields are read in whatever order they come.
 struct Reading {
   ChatCompletionRequest out;
+  NumberTexts numbers;  // Of the body.
   bool has_messages = false;
   bool has_stream_options = false;
   std::string user;
@@ -134,7 +135,7 @@ absl::Status ReadN(Name name, Value value, Reading& r) {
   return absl::OkStatus();
 }
 
-absl::Status ReadToolsField(Name, Value value, Reading& r) { return ReadTools(value, r.out.chat); }
+absl::Status ReadToolsField(Name, Value value, Reading& r) { return ReadTools(value, r.numbers, r.out.chat); }
 absl::Status ReadToolChoiceField(Name, Value value, Reading& r) { return ReadToolChoice(value, r.out.chat); }
 
 absl::Status ReadParallelToolCalls(Name name, Value value, Reading& r) {
@@ -255,7 +256,7 @@ absl::Status ReadJsonSchema(const json::object& format, Reading& r) {
   if (!named) return MissingField("response_format.json_schema.name");
   if (schema == nullptr) return MissingField("response_format.json_schema.schema");
   if (!schema->is_object()) return WrongType("response_format.json_schema.schema", "an object", *schema);
-  r.out.chat.mutable_output_form()->set_json_schema(json::serialize(*schema));
+  r.out.chat.mutable_output_form()->set_json_schema(JsonAsSpelt(*schema, r.numbers));
   return absl::OkStatus();
 }
 
@@ -360,8 +361,8 @@ absl::Status ReadField(Name name, Value value, Reading& reading) {
 
 absl::StatusOr<ChatCompletionRequest> ParseChatCompletion(std::string_view body) {
   json::monotonic_resource memory;
-  TG_ASSIGN(const json::object root, ParseBody(body, &memory));
   Reading reading;
+  TG_ASSIGN(const json::object root, ParseBody(body, &memory, &reading.numbers));
   for (const auto& field : root) TG_RETURN_IF_ERROR(ReadField(View(field.key()), field.value(), reading));
   if (reading.out.chat.model().empty()) return MissingField("model");
   if (!reading.has_messages) return MissingField("messages");

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <boost/json/basic_parser_impl.hpp>
 #include <boost/json/object.hpp>
+#include <boost/json/serialize.hpp>
 #include <boost/json/value_stack.hpp>
 #include <string>
 #include <utility>
@@ -81,7 +82,8 @@ struct Handler {
     stack.push_uint64(u);
     return true;
   }
-  bool on_double(double d, json::string_view, Error&) {
+  bool on_double(double d, json::string_view s, Error&) {
+    doubles.push_back(View(s));
     stack.push_double(d);
     return true;
   }
@@ -100,7 +102,43 @@ struct Handler {
   std::string key;                // The part of a key read so far.
   std::vector<std::string> keys;  // Of the objects that are open, innermost last.
   std::string duplicate;
+  std::vector<std::string_view> doubles;  // As they are spelt, in their order; the text is read in one piece, so each is whole.
 };
+
+// Values stand in the order in which they were read.
+void Spell(const json::value& value, const std::vector<std::string_view>& doubles, NumberTexts& numbers) {
+  if (value.is_double()) {
+    numbers.emplace(&value, doubles[numbers.size()]);
+  } else if (value.is_array()) {
+    for (const json::value& element : value.get_array()) Spell(element, doubles, numbers);
+  } else if (value.is_object()) {
+    for (const auto& field : value.get_object()) Spell(field.value(), doubles, numbers);
+  }
+}
+
+void Append(const json::value& value, const NumberTexts& numbers, std::string& out) {
+  if (value.is_array()) {
+    out += '[';
+    for (const json::value& element : value.get_array()) {
+      if (&element != value.get_array().data()) out += ',';
+      Append(element, numbers, out);
+    }
+    out += ']';
+  } else if (value.is_object()) {
+    out += '{';
+    bool first = true;
+    for (const auto& field : value.get_object()) {
+      if (!std::exchange(first, false)) out += ',';
+      out += json::serialize(field.key());
+      out += ':';
+      Append(field.value(), numbers, out);
+    }
+    out += '}';
+  } else {
+    const auto spelt = numbers.find(&value);
+    out += spelt != numbers.end() ? std::string(spelt->second) : json::serialize(value);
+  }
+}
 
 absl::Status Bad(std::string message) {
   return base::WithDetail(base::InvalidArgument(message), {.reason = "INVALID_JSON", .may_retry = false});
@@ -116,7 +154,7 @@ std::string Why(const Error& error, std::string_view text) {
 
 }  // namespace
 
-absl::StatusOr<json::value> ParseStrictJson(std::string_view text, const json::storage_ptr& storage) {
+absl::StatusOr<json::value> ParseStrictJson(std::string_view text, const json::storage_ptr& storage, NumberTexts* numbers) {
   json::parse_options options;
   options.max_depth = kJsonDepthMax;
   json::basic_parser<Handler> parser(options);
@@ -129,13 +167,21 @@ absl::StatusOr<json::value> ParseStrictJson(std::string_view text, const json::s
   }
   if (!error && read < text.size()) error = json::error::extra_data;
   if (error) return Bad(fmt::format("the request body is not valid JSON: {} (at byte {})", Why(error, text), read));
-  return parser.handler().stack.release();
+  json::value root = parser.handler().stack.release();
+  if (numbers != nullptr && !parser.handler().doubles.empty()) Spell(root, parser.handler().doubles, *numbers);
+  return root;
 }
 
-absl::StatusOr<boost::json::object> ParseBody(std::string_view text, const boost::json::storage_ptr& storage) {
-  TG_ASSIGN(boost::json::value root, ParseStrictJson(text, storage));
+absl::StatusOr<boost::json::object> ParseBody(std::string_view text, const boost::json::storage_ptr& storage, NumberTexts* numbers) {
+  TG_ASSIGN(boost::json::value root, ParseStrictJson(text, storage, numbers));
   if (!root.is_object()) return Refuse("INVALID_TYPE", "", "The request body must be a JSON object.");
   return std::move(root.get_object());
+}
+
+std::string JsonAsSpelt(const json::value& value, const NumberTexts& numbers) {
+  std::string out;
+  Append(value, numbers, out);
+  return out;
 }
 
 }  // namespace tollgate::http_front

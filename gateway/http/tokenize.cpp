@@ -25,7 +25,7 @@ struct Fixed {
 constexpr Fixed kFixed[] = {
     {"add_generation_prompt", true}, {"continue_final_message", false}, {"add_special_tokens", false}, {"return_token_strs", false}};
 
-absl::Status ReadField(std::string_view name, const json::value& value, v1::ChatRequest& chat) {
+absl::Status ReadField(std::string_view name, const json::value& value, const NumberTexts& numbers, v1::ChatRequest& chat) {
   if (value.is_null()) return absl::OkStatus();
   if (name == "model") {
     TG_ASSIGN(*chat.mutable_model(), ReadString(name, value));
@@ -37,7 +37,7 @@ absl::Status ReadField(std::string_view name, const json::value& value, v1::Chat
     if (chat.end_user().empty() || name == "safety_identifier") chat.set_end_user(user);
     return absl::OkStatus();
   }
-  if (name == "tools") return ReadTools(value, chat);
+  if (name == "tools") return ReadTools(value, numbers, chat);
   if (name == "prompt") return Unsupported(name, "Send 'messages': what is counted is a chat, as it would be billed.");
   for (const Fixed& fixed : kFixed) {
     if (fixed.name != name) continue;
@@ -52,9 +52,10 @@ absl::Status ReadField(std::string_view name, const json::value& value, v1::Chat
 
 absl::StatusOr<v1::CountTokensRequest> ParseTokenize(std::string_view body) {
   json::monotonic_resource memory;
-  TG_ASSIGN(const json::object root, ParseBody(body, &memory));
+  NumberTexts numbers;
+  TG_ASSIGN(const json::object root, ParseBody(body, &memory, &numbers));
   v1::ChatRequest chat;
-  for (const auto& field : root) TG_RETURN_IF_ERROR(ReadField(View(field.key()), field.value(), chat));
+  for (const auto& field : root) TG_RETURN_IF_ERROR(ReadField(View(field.key()), field.value(), numbers, chat));
   if (chat.model().empty()) return MissingField("model");
   if (chat.messages().empty()) return MissingField("messages");
   v1::CountTokensRequest request;

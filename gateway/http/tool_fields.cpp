@@ -23,7 +23,7 @@ absl::Status CheckFunctionType(const std::string& param, const json::value& valu
   return Refuse("UNSUPPORTED_VALUE", param, fmt::format("Unsupported value: '{}' must be function.", param));
 }
 
-absl::Status ReadFunction(const std::string& at, const json::value& value, v1::Tool& tool) {
+absl::Status ReadFunction(const std::string& at, const json::value& value, const NumberTexts& numbers, v1::Tool& tool) {
   if (!value.is_object()) return WrongType(at, "an object", value);
   bool named = false;
   for (const auto& field : value.get_object()) {
@@ -40,7 +40,7 @@ absl::Status ReadFunction(const std::string& at, const json::value& value, v1::T
       TG_ASSIGN(*tool.mutable_description(), ReadString(param, field.value()));
     } else if (field.key() == "parameters") {
       if (!field.value().is_object()) return WrongType(param, "an object", field.value());
-      tool.set_parameters(json::serialize(field.value()));
+      tool.set_parameters(JsonAsSpelt(field.value(), numbers));
     } else {
       TG_ASSIGN(const bool strict, ReadBool(param, field.value()));
       tool.set_strict(strict);
@@ -96,11 +96,11 @@ absl::Status ReadCalled(const std::string& at, const json::value& value, v1::Too
 
 }  // namespace
 
-absl::Status ReadTools(const json::value& value, v1::ChatRequest& chat) {
+absl::Status ReadTools(const json::value& value, const NumberTexts& numbers, v1::ChatRequest& chat) {
   if (!value.is_array()) return WrongType("tools", "an array of tools", value);
   for (std::size_t i = 0; i < value.get_array().size(); ++i) {
     v1::Tool& tool = *chat.add_tools();
-    const auto function = [&](const std::string& at, const json::value& its) { return ReadFunction(at, its, tool); };
+    const auto function = [&](const std::string& at, const json::value& its) { return ReadFunction(at, its, numbers, tool); };
     TG_RETURN_IF_ERROR(ReadWrapped(fmt::format("tools[{}]", i), value.get_array()[i], function, CheckOther));
   }
   return absl::OkStatus();
@@ -109,7 +109,7 @@ absl::Status ReadTools(const json::value& value, v1::ChatRequest& chat) {
 absl::Status ReadToolChoice(const json::value& value, v1::ChatRequest& chat) {
   if (value.is_object()) {
     v1::Tool named;
-    const auto function = [&](const std::string& at, const json::value& its) { return ReadFunction(at, its, named); };
+    const auto function = [&](const std::string& at, const json::value& its) { return ReadFunction(at, its, {}, named); };
     TG_RETURN_IF_ERROR(ReadWrapped("tool_choice", value, function, CheckOther));
     chat.mutable_tool_choice()->set_function(named.name());
     return absl::OkStatus();

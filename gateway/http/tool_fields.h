@@ -5,12 +5,13 @@
 #include <string>
 
 #include "base/status.h"
+#include "gateway/http/strict_json.h"
 #include "tollgate/v1/inference.pb.h"
 
 namespace tollgate::http_front {
 
-// `tools`: an array of {"type": "function", "function": {…}}.
-absl::Status ReadTools(const boost::json::value& value, tollgate::v1::ChatRequest& chat);
+// `tools`: an array of {"type": "function", "function": {…}}; `numbers`: of the body.
+absl::Status ReadTools(const boost::json::value& value, const NumberTexts& numbers, tollgate::v1::ChatRequest& chat);
 // `tool_choice`: "none", "auto", "required", or {"type": "function", "function": {"name": …}}.
 absl::Status ReadToolChoice(const boost::json::value& value, tollgate::v1::ChatRequest& chat);
 // An assistant's `tool_calls`; `param` is the field's path.

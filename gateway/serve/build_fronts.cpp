@@ -49,6 +49,13 @@ http_front::HttpOptions HttpFrom(const char* name, const v1::Config& config, con
   return options;
 }
 
+std::string WhyNoneReady(const std::vector<inference::ReplicaStats>& replicas) {
+  const auto on_servers = [](const auto& replica) { return replica.upstream.endpoints > 0; };
+  if (std::all_of(replicas.begin(), replicas.end(), on_servers)) return "pool: no server of any model can be reached";
+  if (std::none_of(replicas.begin(), replicas.end(), on_servers)) return "pool: the process of every model is being started again";
+  return "pool: no model can answer: their processes are being started again, or their servers cannot be reached";
+}
+
 }  // namespace
 
 absl::Status BuildFronts(Parts& parts) {
@@ -85,7 +92,7 @@ std::vector<std::string> NotReady(const Parts& parts) {
   const std::vector<inference::ReplicaStats> replicas = parts.pool->stats();
   if (loading.empty() && replicas.empty()) reasons.push_back("pool: no model is loaded");
   if (!replicas.empty() && std::none_of(replicas.begin(), replicas.end(), [](const auto& replica) { return replica.ready; }))
-    reasons.push_back("pool: the process of every model is being started again");
+    reasons.push_back(WhyNoneReady(replicas));
   return reasons;
 }
 

@@ -2,6 +2,7 @@
 // Tested by tests/gateway/serve/metrics_test.cpp.
 #include "gateway/serve/metrics.h"
 
+#include <algorithm>
 #include <limits>
 
 #include <prometheus/metric_family.h>
@@ -123,7 +124,8 @@ void AddReplica(Families& out, const inference::ReplicaStats& r) {
   out.Counter("tollgate_pool_refused_total", "Sequences refused by a queue that was full, or full for their team.",
               static_cast<double>(r.refused), model);
   out.Counter("tollgate_pool_failed_total", "Sequences that the engine failed on.", static_cast<double>(r.failed), model);
-  out.Gauge("tollgate_pool_ready", "1 but while the model's process is started again.", r.ready ? 1 : 0, model);
+  out.Gauge("tollgate_pool_ready", "1 but while the model's process is started again, or none of its servers can be reached.",
+            r.ready ? 1 : 0, model);
   out.Counter("tollgate_pool_engine_restarts_total", "How often the model's process was started again.",
               static_cast<double>(r.engine_restarts), model);
 }
@@ -166,16 +168,17 @@ void AddUpstream(Families& out, const inference::ReplicaStats& r) {
               static_cast<double>(r.upstream.usage_missing), model);
 }
 
-// What an endpoint picker of Kubernetes' Gateway API reads of each server that it may choose, under the names that its own settings have.
+// What an endpoint picker of Kubernetes' Gateway API reads of each server that it may choose, under the names that its own settings have. A
+// model that cannot answer now counts as full: it refuses at once, and would look like the one that has nothing to do.
 void AddPickerGauges(Families& out, const std::vector<inference::ReplicaStats>& replicas) {
   double waiting = 0;
   double running = 0;
   double used = 0;
   double total = 0;
   for (const inference::ReplicaStats& r : replicas) {
-    waiting += r.waiting;
+    waiting += r.ready ? r.waiting : std::max(r.waiting, r.slots + r.queue_max);
     running += r.running;
-    used += static_cast<double>(r.kv_tokens_used);
+    used += static_cast<double>(r.ready ? r.kv_tokens_used : r.kv_tokens_total);
     total += static_cast<double>(r.kv_tokens_total);
   }
   out.Gauge("vllm:num_requests_waiting", "Sequences of all models that wait for a slot; for endpoint pickers.", waiting);

@@ -236,7 +236,9 @@ admin::ModelHost::Standing ModelKeeper::StandingOf(std::string_view model) const
   }
   if (standing.state != v1::MODEL_STATE_LOADED) return standing;
   for (const inference::ReplicaStats& replica : impl_->pool.stats()) {
-    if (replica.model == model && !replica.ready) standing.problem = "its process ended and is being started again";
+    if (replica.model != model || replica.ready) continue;
+    standing.problem =
+        replica.upstream.endpoints > 0 ? "none of its servers can be reached" : "its process ended and is being started again";
   }
   return standing;
 }

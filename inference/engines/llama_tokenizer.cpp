@@ -9,27 +9,12 @@
 #include <fmt/format.h>
 
 #include "base/encoding.h"
-#include "inference/engines/llama_grammar.h"
 #include "inference/engines/llama_library.h"
 #include "inference/engines/llama_vocab.h"
 #include "inference/mapped_file.h"
 
 namespace tollgate::inference {
 namespace {
-
-class Reader final : public GrammarReader {
- public:
-  explicit Reader(std::shared_ptr<LlamaGrammar> grammar) : grammar_(std::move(grammar)) {}
-  absl::Status Read(std::int32_t token) override {
-    TG_ASSIGN(const bool allowed, grammar_->Allows(token));
-    if (!allowed)
-      return base::Unavailable("the upstream's answer does not follow the grammar that was sent; docs/upstream.md says which do");
-    return grammar_->Accept(token);
-  }
-
- private:
-  std::shared_ptr<LlamaGrammar> grammar_;
-};
 
 class LlamaTokenizer final : public Tokenizer {
  public:
@@ -45,9 +30,10 @@ class LlamaTokenizer final : public Tokenizer {
   absl::StatusOr<std::vector<std::int32_t>> RenderParts(std::span<const PromptPart> parts) const override {
     return vocab_.RenderParts(parts);
   }
-  absl::StatusOr<std::unique_ptr<GrammarReader>> Follow(std::string_view gbnf) const override {
-    TG_ASSIGN(auto grammar, LlamaGrammar::Make(vocab_, gbnf));
-    return std::make_unique<Reader>(std::move(grammar));
+  absl::StatusOr<std::vector<std::int32_t>> TokenizeNext(std::string_view text) const override {
+    std::vector<std::int32_t> tokens;
+    TG_RETURN_IF_ERROR(vocab_.TokenizeNext(text, tokens));
+    return tokens;
   }
   std::string_view Bytes(std::int32_t token) const override { return vocab_.Bytes(token); }
   bool EndsTurn(std::int32_t token) const override { return vocab_.EndsTurn(token); }

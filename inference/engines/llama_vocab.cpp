@@ -92,13 +92,13 @@ absl::Status LlamaVocab::AddControls() {
 }
 
 // A cut text is as good as a whole one only where the tokenizer puts no space before each.
-absl::Status LlamaVocab::CheckSpelt() const {
-  if (spelt_.empty()) return absl::OkStatus();
+absl::Status LlamaVocab::CheckSpelt() {
   std::vector<std::int32_t> tokens;
-  TG_RETURN_IF_ERROR(Tokenize("a", tokens));
+  if (const absl::Status read = Tokenize("a", tokens); !read.ok()) return spelt_.empty() ? absl::OkStatus() : read;
   std::string text;
   for (const std::int32_t token : tokens) text += Bytes(token);
-  if (text == "a") return absl::OkStatus();
+  space_first_ = text == " a";
+  if (spelt_.empty() || text == "a") return absl::OkStatus();
   return base::FailedPrecondition(
       fmt::format("the file marks {} as a token that users write, so that callers' text could become it; use a newer conversion of the "
                   "model, which marks "
@@ -204,6 +204,36 @@ std::vector<std::string_view> CutNames(std::string_view text, std::span<const st
 absl::Status LlamaVocab::TokenizeCut(std::string_view text, std::span<const std::string> names, std::vector<std::int32_t>& tokens) const {
   for (const std::string_view piece : CutNames(text, names)) TG_RETURN_IF_ERROR(Tokenize(piece, tokens));
   return absl::OkStatus();
+}
+
+// The tokenizer puts a space behind each token that it finds whole, too, so those are cut out first.
+absl::Status LlamaVocab::TokenizeNext(std::string_view text, std::vector<std::int32_t>& tokens) const {
+  if (!space_first_) return Tokenize(text, tokens);
+  std::size_t from = 0;
+  for (std::size_t at = 0; at < text.size();) {
+    const auto found = marks_.find(MarkAt(text.substr(at)));
+    if (found == marks_.end() || !found->second.written) {
+      ++at;
+      continue;
+    }
+    TG_RETURN_IF_ERROR(TokenizeBehind(text.substr(from, at - from), tokens));
+    tokens.push_back(found->second.token);
+    from = at += found->first.size();
+  }
+  return TokenizeBehind(text.substr(from), tokens);
+}
+
+// Behind a byte that no token has beside others, so that it stays by itself, and the space with it.
+absl::Status LlamaVocab::TokenizeBehind(std::string_view text, std::vector<std::int32_t>& tokens) const {
+  if (text.empty()) return absl::OkStatus();
+  std::vector<std::int32_t> begin, whole;
+  const std::string behind = "\1";
+  if (Tokenize(behind, begin).ok() && Tokenize(behind + std::string(text), whole).ok() && whole.size() > begin.size() &&
+      std::equal(begin.begin(), begin.end(), whole.begin())) {
+    tokens.insert(tokens.end(), whole.begin() + static_cast<std::ptrdiff_t>(begin.size()), whole.end());
+    return absl::OkStatus();
+  }
+  return Tokenize(text, tokens);
 }
 
 absl::Status LlamaVocab::Tokenize(std::string_view text, std::vector<std::int32_t>& tokens) const {

@@ -35,6 +35,9 @@ class LlamaVocab {
   // Appends the tokens of text that is nothing but text.
   absl::Status Tokenize(std::string_view text, std::vector<std::int32_t>& tokens) const;
 
+  // As Tokenize, of text that goes on behind other text: also where the tokenizer puts a space before each, there is none.
+  absl::Status TokenizeNext(std::string_view text, std::vector<std::int32_t>& tokens) const;
+
   std::int64_t tokens() const { return static_cast<std::int64_t>(ends_.size()); }
   std::string_view Bytes(std::int32_t token) const;  // Of a control token: none, but for those that begin calls of tools.
   bool EndsTurn(std::int32_t token) const { return end_of_turn_[static_cast<std::size_t>(token)]; }
@@ -45,9 +48,10 @@ class LlamaVocab {
   LlamaVocab(const llama_vocab* vocab, ChatFormat format) : vocab_(vocab), format_(std::move(format)) {}
   absl::Status AddPieces();
   absl::Status AddControls();
-  absl::Status CheckSpelt() const;
+  absl::Status CheckSpelt();
   void AddMark(std::int32_t token, std::string name, bool written);
   std::string_view MarkAt(std::string_view text) const;  // The longest that the text begins with; empty: none.
+  absl::Status TokenizeBehind(std::string_view text, std::vector<std::int32_t>& tokens) const;
   // As Tokenize, but that none of `names` becomes a token.
   absl::Status TokenizeCut(std::string_view text, std::span<const std::string> names, std::vector<std::int32_t>& tokens) const;
 
@@ -67,6 +71,7 @@ class LlamaVocab {
   std::size_t mark_bytes_max_ = 0;
   std::vector<std::string> spelt_;  // Those of them that the tokenizer would find in plain text.
   bool begins_ = false;             // Every prompt opens with the model's begin token.
+  bool space_first_ = false;        // The tokenizer puts a space before each text.
 };
 
 }  // namespace tollgate::inference

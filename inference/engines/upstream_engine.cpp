@@ -21,7 +21,8 @@
 
 #include "inference/engines/upstream_fleet.h"
 #include "inference/engines/upstream_request.h"
-#include "inference/grammar.h"
+#include "inference/grammar_follower.h"
+#include "inference/grammar_rules.h"
 
 namespace tollgate::inference {
 namespace {
@@ -38,9 +39,9 @@ struct Slot {
   std::vector<std::int32_t> output;  // What was given out and stands; kUnseen where no id is known.
   SamplingParams sampling;
   std::vector<LogitBias> logit_bias;
-  std::vector<std::int32_t> banned;       // For the next token.
-  std::string grammar;                    // Empty: none. Else
-  std::unique_ptr<GrammarReader> reader;  // how far the output has followed it.
+  std::vector<std::int32_t> banned;           // For the next token.
+  std::string grammar;                        // Empty: none. Else
+  std::unique_ptr<GrammarFollower> follower;  // how far the output's text has followed it.
   std::string salt;
   std::uint64_t affinity = 0;
   int band = 0;
@@ -80,7 +81,7 @@ class UpstreamEngine final : public Engine {
 
   absl::StatusOr<std::shared_ptr<CheckedGrammar>> CheckGrammar(std::string_view gbnf) const override {
     if (!info_.grammars) return Engine::CheckGrammar(gbnf);
-    TG_RETURN_IF_ERROR(tokenizer_->Follow(gbnf).status());
+    TG_RETURN_IF_ERROR(ReadGrammar(gbnf).status());
     return nullptr;  // Read again for each request that is sent.
   }
 
@@ -151,7 +152,7 @@ class UpstreamEngine final : public Engine {
     info_.architecture = tokenizer_->architecture();
     info_.chat_template = tokenizer_->format();
     tokenizer_->Describe(info_);
-    info_.grammars = TakesGrammars(options_.kind) && tokenizer_->Follow(JsonGrammar()).ok();
+    info_.grammars = TakesGrammars(options_.kind);
     info_.vocab_tokens = tokenizer_->tokens();
     info_.engine_build = fleet_->Build();
   }
@@ -190,7 +191,8 @@ class UpstreamEngine final : public Engine {
                           .cache_salt = slot.salt,
                           .priority = slot.band};
     if (!slot.grammar.empty()) {
-      TG_ASSIGN(slot.reader, tokenizer_->Follow(slot.grammar));
+      TG_ASSIGN(GrammarRules rules, ReadGrammar(slot.grammar));
+      slot.follower = std::make_unique<GrammarFollower>(std::move(rules));
     }
     auto request = std::make_unique<UpstreamRequest>(*tokenizer_, static_cast<std::int64_t>(prompt.size()), max_tokens, end_token_);
     TG_RETURN_IF_ERROR(fleet_->Send(slot.call, slot.affinity, "/v1/completions", UpstreamBody(options_, ask), *request));
@@ -256,9 +258,17 @@ class UpstreamEngine final : public Engine {
     if (request.over() && tokens.empty()) Conclude(item, slot, outputs);
   }
 
-  // What a server says is held against the grammar: it may not know what it was asked for, and say nothing of that.
+  // What a server says is held against the grammar: it may not know what it was asked for, and say nothing of that. Held is the text, which
+  // is what leaves, and not the ids beside it, which may say something else.
   static absl::Status Read(const Slot& slot, const UpstreamToken& token) {
-    return slot.reader == nullptr || token.unseen ? absl::OkStatus() : slot.reader->Read(token.id);
+    if (slot.follower == nullptr) return absl::OkStatus();
+    bool follows = true;
+    if (!token.bytes.empty()) {
+      TG_ASSIGN(follows, slot.follower->Takes(token.bytes));
+      if (follows) TG_RETURN_IF_ERROR(slot.follower->Accept(token.bytes));
+    }
+    if (follows && (!token.ends || slot.follower->MayEnd())) return absl::OkStatus();
+    return base::Unavailable("the upstream's answer does not follow the grammar that was sent; docs/upstream.md says which do");
   }
 
   // The answer is over and its tokens are given out: go on, try again, or fail.

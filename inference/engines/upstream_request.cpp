@@ -48,7 +48,7 @@ absl::Status UpstreamRequest::Take(UpstreamEvent event) {
 absl::Status UpstreamRequest::Add(const UpstreamEvent& event) {
   std::vector<std::int32_t> ids = event.tokens;
   if (ids.empty()) {
-    TG_ASSIGN(ids, tokenizer_.Tokenize(event.text));
+    TG_ASSIGN(ids, tokenizer_.TokenizeNext(event.text));
   } else {
     names_tokens_ = true;
   }

@@ -22,16 +22,16 @@ std::string_view RepeatPenaltyName(UpstreamKind kind) {
   return kind == UpstreamKind::kLlamaServer ? "repeat_penalty" : "repetition_penalty";
 }
 
-// Only what differs from the upstream's own default goes, so that one that does not know a parameter is not asked for it.
+// All of it goes, also what changes nothing: of what is left out servers have defaults of their own, by the model's generation_config.json
+// or their command line, and the record would name settings that were not in force. Where no top_k is asked for, 0 says so, but -1 to those
+// whose older versions refuse 0.
 void AddSampling(UpstreamKind kind, const SamplingParams& s, std::string& body) {
+  const bool minus = kind == UpstreamKind::kVllm || kind == UpstreamKind::kSglang;
   auto out = std::back_inserter(body);
   fmt::format_to(out, R"(,"temperature":{},"top_p":{},"seed":{})", s.temperature, s.top_p, s.seed & 0x7FFFFFFFULL);
-  if (s.top_k > 0) fmt::format_to(out, R"(,"top_k":{})", s.top_k);
-  if (s.top_k == 0 && kind == UpstreamKind::kLlamaServer) body += R"(,"top_k":0)";
-  if (s.min_p > 0 || kind == UpstreamKind::kLlamaServer) fmt::format_to(out, R"(,"min_p":{})", s.min_p);
-  if (s.presence_penalty != 0) fmt::format_to(out, R"(,"presence_penalty":{})", s.presence_penalty);
-  if (s.frequency_penalty != 0) fmt::format_to(out, R"(,"frequency_penalty":{})", s.frequency_penalty);
-  if (s.repeat_penalty != 1) fmt::format_to(out, R"(,"{}":{})", RepeatPenaltyName(kind), s.repeat_penalty);
+  fmt::format_to(out, R"(,"top_k":{},"min_p":{})", s.top_k == 0 && minus ? -1 : s.top_k, s.min_p);
+  fmt::format_to(out, R"(,"presence_penalty":{},"frequency_penalty":{})", s.presence_penalty, s.frequency_penalty);
+  fmt::format_to(out, R"(,"{}":{})", RepeatPenaltyName(kind), s.repeat_penalty);
 }
 
 void AddBias(const UpstreamAsk& ask, std::string& body) {

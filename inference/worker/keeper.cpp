@@ -101,13 +101,16 @@ std::shared_ptr<Worker> WorkerKeeper::Now() const {
 absl::Status WorkerKeeper::Ready() const {
   base::Lock lock(mu_);
   if (worker_ != nullptr) return absl::OkStatus();
-  const auto left = std::chrono::ceil<milliseconds>(rests_until_ - base::SystemClock().Mono());
-  if (left <= kRetry) return Restarting("is being started again", kRetry);
-  return Restarting(fmt::format("ended {} times in a row and rests before it is started again", kFailuresInARow), left);
+  const auto left = std::chrono::ceil<milliseconds>(rests_until_ + load_took_ - base::SystemClock().Mono());
+  const milliseconds retry = std::max(kRetry, left);
+  if (!rests_) return Restarting("is being started again", retry);
+  return Restarting(fmt::format("ended {} times in a row and rests before it is started again", kFailuresInARow), retry);
 }
 
 absl::Status WorkerKeeper::Lost() const {
-  return Restarting("ended, and with it what ran there; it is started again", kRetry, "ENGINE_LOST");
+  base::Lock lock(mu_);
+  const milliseconds retry = std::max(kRetry, std::chrono::ceil<milliseconds>(load_took_));
+  return Restarting("ended, and with it what ran there; it is started again", retry, "ENGINE_LOST");
 }
 
 void WorkerKeeper::GiveUp(const Worker& worker, const std::string& why) {
@@ -115,6 +118,7 @@ void WorkerKeeper::GiveUp(const Worker& worker, const std::string& why) {
   if (worker_ == nullptr || worker_->number != worker.number) return;
   if (!stopping_) base::Error("inference", "model {}: its process {}", model_.name, why);
   worker_ = nullptr;
+  given_up_ = true;
   if (pid_ > 0) ::kill(pid_, SIGKILL);
 }
 
@@ -128,7 +132,6 @@ void WorkerKeeper::Stop() {
 void WorkerKeeper::Run(std::promise<absl::Status>& first) {
   int failures = 0;
   for (std::int64_t number = 1;; ++number) {
-    const base::MonoTime began = base::SystemClock().Mono();
     bool gone = false;
     const absl::Status status = Launch(number, gone);
     if (number == 1 && !status.ok()) {
@@ -144,8 +147,9 @@ void WorkerKeeper::Run(std::promise<absl::Status>& first) {
     } else {
       base::Error("inference", "model {}: its process does not start again: {}", model_.name, base::Message(status));
     }
+    const base::MonoTime loaded = base::SystemClock().Mono();
     const std::string how = AwaitEnd();
-    failures = base::SystemClock().Mono() - began > host_.options.rest ? 1 : failures + 1;
+    failures = status.ok() && HadLived(base::SystemClock().Mono() - loaded) ? 1 : failures + 1;
     {
       base::Lock lock(mu_);
       if (stopping_) return;
@@ -154,6 +158,14 @@ void WorkerKeeper::Run(std::promise<absl::Status>& first) {
     if (!Pause(failures)) return;
     restarts_.fetch_add(1, std::memory_order_relaxed);
   }
+}
+
+// To be loaded is no living, nor is the call that it hung in: else what ends at its first step each time would never rest.
+bool WorkerKeeper::HadLived(base::MonoTime::duration ran) {
+  base::Lock lock(mu_);
+  const WorkerOptions& options = host_.options;
+  const bool hung = std::exchange(given_up_, false);
+  return ran - (hung ? std::max(options.hung_after, options.silent_max) : milliseconds(0)) > options.rest;
 }
 
 // False: it is to stop.
@@ -166,14 +178,17 @@ bool WorkerKeeper::Pause(int failures) {
                 model_.name, failures, pause.count());
   }
   base::Lock lock(mu_);
+  rests_ = rests;
   rests_until_ = base::SystemClock().Mono() + pause;
   while (!stopping_ && base::SystemClock().Mono() < rests_until_) {
     stop_.wait_for(lock.native(), std::min<base::MonoTime::duration>(rests_until_ - base::SystemClock().Mono(), kLook));
   }
+  rests_ = false;
   return !stopping_;
 }
 
 absl::Status WorkerKeeper::Launch(std::int64_t number, bool& gone) {
+  const base::MonoTime began = base::SystemClock().Mono();
   TG_ASSIGN(WorkerProcess process, WorkerProcess::Spawn(host_.options.program, model_.name));
   auto worker = std::make_shared<Worker>();
   worker->number = number;
@@ -188,6 +203,7 @@ absl::Status WorkerKeeper::Launch(std::int64_t number, bool& gone) {
   TG_RETURN_IF_ERROR(IsTheSame(worker->started));
   base::Lock lock(mu_);
   if (stopping_) return base::Unavailable("the server is shutting down");
+  load_took_ = base::SystemClock().Mono() - began;
   worker_ = std::move(worker);
   return absl::OkStatus();
 }

@@ -55,6 +55,7 @@ class WorkerKeeper {
   absl::Status Load(Worker& worker, bool& gone) const;
   absl::Status IsTheSame(const v1::WorkerStarted& started);
   std::string AwaitEnd();
+  bool HadLived(base::MonoTime::duration ran);  // Of the process that ended, so long after it was loaded.
   bool Pause(int failures);
 
   const ModelOptions model_;
@@ -66,8 +67,11 @@ class WorkerKeeper {
   mutable base::Mutex mu_;
   std::condition_variable stop_;
   std::shared_ptr<Worker> worker_ GUARDED_BY(mu_);
-  pid_t pid_ GUARDED_BY(mu_) = 0;  // The process that runs, or ended and was not waited for: its number is nobody else's.
-  base::MonoTime rests_until_ GUARDED_BY(mu_){};
+  pid_t pid_ GUARDED_BY(mu_) = 0;                 // The process that runs, or ended and was not waited for: its number is nobody else's.
+  base::MonoTime rests_until_ GUARDED_BY(mu_){};  // Or paused, when it is started again.
+  base::MonoTime::duration load_took_ GUARDED_BY(mu_){};  // The last time.
+  bool rests_ GUARDED_BY(mu_) = false;
+  bool given_up_ GUARDED_BY(mu_) = false;  // The process, for its silence or for what it said.
   bool stopping_ GUARDED_BY(mu_) = false;
 };
 

@@ -15,8 +15,8 @@ struct WorkerOptions {
   std::chrono::milliseconds silent_max{10'000};  // For a sign of life, of which there are several a second while it works.
   std::chrono::milliseconds load_max{3'600'000};
   std::chrono::milliseconds restart_first{100};  // Wait before it is started again, doubled each time,
-  std::chrono::milliseconds rest{60'000};        // and this after five ends in a row, none of which it had lived so long before.
-  bool log_json = false;                         // Its diagnostics are JSON, as ours.
+  std::chrono::milliseconds rest{60'000};  // and this after five ends in a row, none of which it had lived so long before, once loaded.
+  bool log_json = false;                   // Its diagnostics are JSON, as ours.
 };
 
 }  // namespace tollgate::inference

@@ -199,6 +199,22 @@ TEST_CASE("A budget ends an upstream's answer at its exact token, and the upstre
   CHECK(Books(world.installation).Check() == "");
 }
 
+TEST_CASE("An instance whose servers are all away is not ready until one is back, and looks full to an endpoint picker meanwhile") {
+  const Installation installation;
+  const tollgate::test::TempDir folder;
+  std::atomic<int> health{200};
+  ScriptedUpstream server([&](ScriptedUpstream::Exchange& e) { e.Reply(e.request().path == "/health" ? health.load() : 503, ""); }, true);
+  const Gateway gateway{installation, World::OptionsOf(folder, server.url())};
+  CHECK(gateway.Metrics().find("tollgate_pool_ready{model=\"big\"} 1") != std::string::npos);
+  CHECK(gateway.Metrics().find("vllm:num_requests_waiting 0\n") != std::string::npos);
+  health = 503;
+  REQUIRE(Eventually([&] { return !gateway.Ready(); }));
+  CHECK(gateway.Metrics().find("tollgate_pool_ready{model=\"big\"} 0") != std::string::npos);
+  CHECK(gateway.Metrics().find("vllm:num_requests_waiting 0\n") == std::string::npos);
+  health = 200;
+  CHECK(Eventually([&] { return gateway.Ready(); }));
+}
+
 TEST_CASE("What clients send for the upstream is refused; another team's salt is another") {
   World world;
   const std::size_t before = world.server.requests().size();

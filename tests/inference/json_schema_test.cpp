@@ -57,6 +57,14 @@ TEST_CASE("Sound schemas become grammars, in the order in which their properties
   CHECK(ordered->find(R"("\"z\":" ws null ws)") < ordered->find(R"("\"a\":" ws null ws)"));
 }
 
+TEST_CASE("Numbers of an enum or a const are held to as people write them") {
+  const auto grammar = JsonSchemaGrammar(R"({"enum":[0.25,-99.5,1.50,1e3,0.7,{"x":[1.5,null,"a\"b",0.1]}]})");
+  REQUIRE(grammar.ok());
+  INFO(*grammar);
+  for (const char* text : {"\"0.25\"", "\"-99.5\"", "\"1.5\"", "\"1000\"", "\"0.7\"", R"("{\"x\":[1.5,null,\"a\\\"b\",0.1]}")"})
+    CHECK(grammar->find(text) != std::string::npos);
+}
+
 TEST_CASE("Bounds that many numbers share are written once") {
   const std::string number = R"({"type":"integer","minimum":-9007199254740991,"maximum":9007199254740991})";
   std::string schema;
@@ -102,6 +110,8 @@ TEST_CASE("What cannot be enforced is refused with its place") {
       {R"({"allOf":[{},{}]})", "write them as one"},
       {R"({"enum":[]})", "at least one value"},
       {R"({"enum":["a",1],"type":"string"})", "that \"type\" does not allow"},
+      {R"({"properties":{"id":{"const":12345678901234567890123}}})", "/properties/id: \"enum\" or \"const\" has a number beyond 64 bits"},
+      {R"({"enum":[{"a":[-9223372036854775809]}]})", "has a number beyond 64 bits"},
       {R"({"type":"object","required":["a"]})", "\"required\" names"},
       {R"({"type":"object","properties":{"a":{}},"required":["b"]})", "\"required\" names"},
       {R"({"type":"string","minLength":5,"maxLength":4})", "less than"},

@@ -17,7 +17,11 @@ namespace tollgate::inference::test {
 
 constexpr std::int32_t kTinyVocab = 384;
 constexpr std::int32_t kTinyImEnd = 260;
-constexpr std::int32_t kTinyControls = 358;  // The first of TinyVocabulary's own.
+constexpr std::int32_t kTinyThought = 262;  // The end of one: a token that users define.
+constexpr std::int32_t kTinySpace = 263;
+constexpr std::int32_t kTinyControls = 358;                                             // The first of TinyVocabulary's own.
+constexpr std::int32_t TinyToken(char c) { return kTinySpace + 1 + (c - '!'); }         // Of printable ASCII,
+constexpr std::int32_t TinyByte(unsigned char byte) { return 3 + std::int32_t{byte}; }  // and of all else.
 
 // What a vocabulary has beside the usual: control tokens (ChatML's are there), their type (3 control, 4 defined by users), the chat
 // template, and a space that the tokenizer puts before each text.

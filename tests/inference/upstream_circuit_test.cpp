@@ -1,4 +1,5 @@
-// An upstream's circuit, as answers that begin, that are broken off and that fail open and close it.
+// An upstream's circuit, as answers that begin, that are broken off and that fail open and close it; and whether a model of servers is
+// ready.
 #include <atomic>
 
 #include <catch2/catch_test_macros.hpp>
@@ -67,6 +68,23 @@ TEST_CASE("Answers that were broken off after they had begun count as good: fail
     CHECK(HearAll(*SubmitTo(*replica, std::move(request))).text == Said(0, 1));
   }
   CHECK(replica->stats().upstream.usable == 1);
+}
+
+TEST_CASE("A model is ready while one of its servers is, and not while none can be reached") {
+  std::atomic<int> health{200};
+  ScriptedUpstream server([&](Exchange& e) { e.request().path == "/health" ? e.Reply(health, "") : WordModel{}.Answer(e); }, true);
+  ModelOptions options = Upstream({server.url(), "http://127.0.0.1:1"});
+  options.upstream.health_interval = milliseconds(20);
+  const auto replica = StartUpstream(options);
+  for (const int now : {200, 503, 200}) {
+    health = now;
+    const auto give_up = std::chrono::steady_clock::now() + std::chrono::minutes(3);
+    while (replica->stats().upstream.usable != (now == 200 ? 1 : 0)) {
+      REQUIRE(std::chrono::steady_clock::now() < give_up);
+      std::this_thread::yield();
+    }
+    CHECK(replica->stats().ready == (now == 200));
+  }
 }
 
 }  // namespace

@@ -242,7 +242,9 @@ TEST_CASE("Several answers to one prompt are requests of their own, each with it
 
 TEST_CASE("What the engine cannot do is refused before it is queued") {
   ScriptedUpstream server([](Exchange&) {});
-  const auto replica = StartUpstream(Upstream({server.url()}));
+  ModelOptions options = Upstream({server.url()});
+  options.upstream.kind = UpstreamKind::kTensorRtLlm;
+  const auto replica = StartUpstream(options);
   SequenceRequest request = AskUpstream(*replica);
   request.logprobs = 1;
   CHECK(replica->Submit(request).status().code() == absl::StatusCode::kUnimplemented);

@@ -338,6 +338,7 @@ TEST_CASE("Attempts are bounded, and a fleet that is down refuses with a hint at
   CHECK(a.requests().size() + b.requests().size() + c.requests().size() + d.requests().size() == 2);
   for (int i = 0; i < 20 && replica->stats().upstream.usable > 0; ++i) HearAll(*SubmitTo(*replica, AskUpstream(*replica)));
   CHECK(replica->stats().upstream.usable == 0);
+  CHECK_FALSE(replica->stats().ready);
   const Heard heard = HearAll(*SubmitTo(*replica, AskUpstream(*replica)));
   CHECK(heard.end.status.code() == absl::StatusCode::kUnavailable);
   const auto detail = base::DetailOf(heard.end.status);

@@ -1,5 +1,6 @@
 // An upstream model's vocabulary from a GGUF file: the same tokens as the model itself would be given, counted without its weights.
 #include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
 
 #include <fmt/format.h>
 
@@ -19,6 +20,12 @@ ModelOptions OverHttp(ModelOptions model, const std::string& url) {
   model.upstream.endpoints = {url};
   model.upstream.model = "tiny";
   return model;
+}
+
+TinyModel Spaced(bool space_first) {
+  TinyVocabulary vocabulary;
+  vocabulary.space_first = space_first;
+  return TinyModel("llama", 1, 0.1F, vocabulary);
 }
 
 TEST_CASE("A prompt has the same tokens for an upstream as for the model in this process, control tokens in its text too") {
@@ -64,8 +71,9 @@ TEST_CASE("An upstream that gives text alone is answered for by the file's vocab
 }
 
 TEST_CASE("A server's answer is held against the grammar that it was sent, and what does not follow it ends before it leaves") {
+  const bool space_first = GENERATE(false, true);
   const tollgate::test::TempDir folder;
-  const ModelOptions model = TinyModel("llama").WriteTo(folder);
+  const ModelOptions model = Spaced(space_first).WriteTo(folder);
   struct Row {
     std::vector<std::string> events;
     const char* finish;
@@ -95,6 +103,61 @@ TEST_CASE("A server's answer is held against the grammar that it was sent, and w
   ModelOptions other = OverHttp(model, "http://127.0.0.1:1");
   other.upstream.kind = UpstreamKind::kTensorRtLlm;
   CHECK_FALSE(MakePool(other)->models()[0].grammars);
+}
+
+TEST_CASE("A form is held by the text that leaves, whatever tokens a server names beside it") {
+  const tollgate::test::TempDir folder;
+  const ModelOptions model = TinyModel("llama").WriteTo(folder);
+  const std::vector<std::int32_t> braces = {TinyToken('{'), TinyToken('}')};
+  for (const bool honest : {true, false}) {
+    ScriptedUpstream server([&](Exchange& e) {
+      e.Begin();
+      e.Write(Event(honest ? "{}" : "Sure", braces) + Event("", {kTinyImEnd}, "stop") + kDone);
+      e.End();
+    });
+    const auto pool = MakePool(OverHttp(model, server.url()));
+    SequenceRequest request = Ask(*pool, "hello");
+    request.json = true;
+    const Heard heard = HearAll(*Submit(*pool, request));
+    INFO(heard.end.status.ToString());
+    CHECK(heard.text == (honest ? "{}" : ""));
+    CHECK(heard.end.reason == (honest ? EndReason::kStop : EndReason::kEngineFailed));
+  }
+}
+
+TEST_CASE("Text is counted as it goes on, also by a vocabulary that puts a space before each, and what follows it is asked for behind it") {
+  const tollgate::test::TempDir folder;
+  const ModelOptions model = Spaced(true).WriteTo(folder);
+  const std::vector<std::string> events = {"1", "2", "\n", "a b", "</think>ok", "\xE4\xBD\xA0"};
+  const std::vector<std::int32_t> spelt = {TinyToken('1'), TinyToken('2'), TinyByte('\n'), TinyToken('a'), kTinySpace,     TinyToken('b'),
+                                           kTinyThought,   TinyToken('o'), TinyToken('k'), TinyByte(0xE4), TinyByte(0xBD), TinyByte(0xA0)};
+  ScriptedUpstream server([&](Exchange& e) {
+    const std::size_t prompt = Asked(e.request().body).prompt.size();
+    const bool first = Asked(e.request().body).max_tokens == static_cast<std::int64_t>(spelt.size());
+    e.Begin();
+    for (const std::string& text : first ? events : std::vector<std::string>{"!"}) e.Write(Event(text));
+    e.Write(Event("", {}, first ? "length" : "stop") + UsageEvent(static_cast<std::int64_t>(prompt), first ? 12 : 2) + kDone);
+    e.End();
+  });
+  ModelOptions there = OverHttp(model, server.url());
+  there.upstream.kind = UpstreamKind::kLlamaServer;
+  const auto pool = MakePool(there);
+  SequenceRequest request = Ask(*pool, "hello");
+  request.allowance = static_cast<std::int64_t>(spelt.size());
+  const auto stream = Submit(*pool, request);
+  Heard heard;
+  REQUIRE(Hear(*stream, heard) == Taken::kParked);
+  CHECK(stream->tokens_decoded() == 12);
+  stream->Allow(20, false);
+  REQUIRE(Hear(*stream, heard) == Taken::kEnd);
+  CHECK(heard.text == "12\na b</think>ok\xE4\xBD\xA0!");
+  CHECK(heard.end.tokens_decoded == 14);
+  CHECK_FALSE(heard.end.reported.differs);
+  const auto requests = server.requests();
+  REQUIRE(requests.size() == 2);
+  const std::vector<std::int32_t> prompt = Asked(requests[1].body).prompt;
+  REQUIRE(prompt.size() == request.prompt_tokens.size() + spelt.size());
+  CHECK(std::vector(prompt.end() - static_cast<std::ptrdiff_t>(spelt.size()), prompt.end()) == spelt);
 }
 
 TEST_CASE("Inputs have the same tokens, and vectors the same length, for an upstream as for the model in this process") {

@@ -57,6 +57,27 @@ TEST_CASE("A request carries token ids, the salt and the priority that are ours,
   CHECK_FALSE(BodyOf(UpstreamKind::kVllm, ask, false).contains("priority"));
 }
 
+TEST_CASE("Sampling that changes nothing is sent to each kind too: none of a server's own defaults acts") {
+  struct Row {
+    UpstreamKind kind;
+    int all_tokens;  // Its top_k.
+    const char* repeat;
+  };
+  for (const Row& row : {Row{UpstreamKind::kVllm, -1, "repetition_penalty"}, Row{UpstreamKind::kSglang, -1, "repetition_penalty"},
+                         Row{UpstreamKind::kTensorRtLlm, 0, "repetition_penalty"}, Row{UpstreamKind::kLlamaServer, 0, "repeat_penalty"}}) {
+    const json::object body = BodyOf(row.kind, {});
+    INFO(json::serialize(body));
+    const auto sent = [&](const char* name, double value) {
+      const json::value* field = body.if_contains(name);
+      return field != nullptr && field->to_number<double>() == value;
+    };
+    CHECK(sent("top_k", row.all_tokens));
+    CHECK(sent(row.repeat, 1));
+    for (const char* name : {"temperature", "top_p"}) CHECK(sent(name, 1));
+    for (const char* name : {"min_p", "presence_penalty", "frequency_penalty"}) CHECK(sent(name, 0));
+  }
+}
+
 TEST_CASE("Banned tokens go as a bias, before the caller's own") {
   const std::vector<std::int32_t> prompt = {1};
   const std::vector<std::int32_t> banned = {5, 6};

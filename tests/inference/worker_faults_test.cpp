@@ -160,5 +160,30 @@ TEST_CASE("After five ends in a row the process rests, new requests are told how
   CHECK(test::Answer(*pool, "hello", "other") == "hello");
 }
 
+// What its load and its last call took it had not lived: it would begin again for ever, and each time lose what it was asked.
+TEST_CASE("A process rests after five ends in a row also where it takes longer to load, or to be found hung, than it would have to live") {
+  const std::string fault = GENERATE("load-slow", "hangs");
+  INFO(fault);
+  PoolOptions options = ProcessOptions({"x/" + fault});
+  options.worker.restart_first = milliseconds(1);
+  options.worker.rest = milliseconds(500);
+  options.worker.hung_after = milliseconds(600);
+  const auto pool = ProcessPool(std::move(options));
+  int ends = 0;
+  while (ends < 15) {
+    const auto stream = pool->Submit(AskModel(*pool, "x/" + fault, "!pace_ms 1\n!tokens 1000"));
+    if (!stream.ok()) {
+      if (base::Message(stream.status()).find("in a row") != std::string::npos) break;
+      std::this_thread::yield();
+      continue;
+    }
+    ++ends;
+    if (const auto now = Processes("x/" + fault); fault == "load-slow" && now.size() == 1) ::kill(now.front(), SIGKILL);
+    CheckLost(HearAll(**stream));
+  }
+  CHECK(ends >= 5);
+  CHECK(ends < 15);
+}
+
 }  // namespace
 }  // namespace tollgate::inference

@@ -9,11 +9,13 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdlib>
 #include <fstream>
 #include <limits>
 #include <new>
 #include <string>
+#include <thread>
 #include <utility>
 
 #include <fmt/format.h>
@@ -32,6 +34,7 @@ bool ScriptMayAbort() { return true; }
 namespace {
 
 constexpr int kGoodSteps = 5;
+constexpr std::chrono::milliseconds kSlowLoad{600};
 
 [[noreturn]] void Hang() {
   for (;;) ::pause();
@@ -130,6 +133,7 @@ absl::StatusOr<std::unique_ptr<Engine>> Make(const ModelOptions& model, const En
   if (fault == "load-babbles") Babble();
   if (fault == "load-throws") throw std::bad_alloc();
   if (fault == "load-full") return Full();
+  if (fault == "load-slow") std::this_thread::sleep_for(kSlowLoad);
   if (fault == "tells") return Tell();
   if (fault == "memory") return base::ResourceExhausted(fmt::format("{} bytes are left", host.memory_bytes.value_or(-1)));
   if (fault == "memory-once") {  // The number is good for one process: the first leaves the file that its licence names.

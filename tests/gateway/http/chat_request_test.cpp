@@ -157,6 +157,21 @@ TEST_CASE("Tools, calls and their results arrive") {
   CHECK(ParseChatCompletion(With(R"("grammar":"root ::= \"a\"")"))->chat.output_form().grammar() == "root ::= \"a\"");
 }
 
+TEST_CASE("Numbers of tools' parameters and of a schema are those that were sent, digit by digit, and nothing else of them is") {
+  const std::string spelt =
+      R"({"default":0.7,"maximum":99.5,"enum":[1.50,1e3,-2.5E-07,0.30000000000000004],"const":12345678901234567890123,"é":[1,[],{}]})";
+  const std::string sent = R"({ "default" : 0.7, "maximum":99.5,"enum":[1.50, 1e3,-2.5E-07,0.30000000000000004],
+    "const":12345678901234567890123,"\u00e9":[1,[ ],{ }]})";
+  const auto request =
+      ParseChatCompletion(With(R"("temperature":0.25,"tools":[{"type":"function","function":{"name":"f","parameters":)" + sent +
+                               R"(}}],"response_format":{"type":"json_schema","json_schema":{"name":"s","schema":)" + sent + "}}"));
+  INFO(base::Message(request.status()));
+  REQUIRE(request.ok());
+  CHECK(request->chat.sampling().temperature() == 0.25);
+  CHECK(request->chat.tools(0).parameters() == spelt);
+  CHECK(request->chat.output_form().json_schema() == spelt);
+}
+
 TEST_CASE("What the SDKs made of a reply comes back with it, and changes nothing") {
   const std::string plain = R"([{"role":"assistant","content":"{\"a\":1}","tool_calls":[
       {"id":"c","type":"function","function":{"name":"f","arguments":"{\"q\":\"a\"}"}}]},{"role":"tool","tool_call_id":"c","content":"x"}])";

@@ -86,3 +86,14 @@ TEST_CASE("An endpoint picker sees the whole instance: queued, running and the p
   CHECK(text.find("\nvllm:num_requests_running 2\n") != std::string::npos);
   CHECK(text.find("\nvllm:kv_cache_usage_perc 0.25\n") != std::string::npos);
 }
+
+TEST_CASE("A model that cannot answer now is full to an endpoint picker, not idle") {
+  serve::Measurements now;
+  now.replicas.resize(2);
+  now.replicas[0] = {.slots = 4, .queue_max = 16, .running = 1, .waiting = 3, .kv_tokens_used = 100, .kv_tokens_total = 1000};
+  now.replicas[1] = {.slots = 8, .queue_max = 64, .kv_tokens_total = 1000, .ready = false};
+  const std::string text = serve::MetricsText(now);
+  CHECK(text.find("\nvllm:num_requests_waiting 75\n") != std::string::npos);
+  CHECK(text.find("\nvllm:num_requests_running 1\n") != std::string::npos);
+  CHECK(text.find("\nvllm:kv_cache_usage_perc 0.55\n") != std::string::npos);
+}
