@@ -87,7 +87,7 @@ void AddDetector(Families& out, const detectors::DetectorStats& d) {
   out.Counter("tollgate_detector_seconds_total", "Time from questions to their answers.", static_cast<double>(d.micros) / 1e6, detector);
   out.Gauge("tollgate_detector_running", "Questions under way.", static_cast<double>(d.running), detector);
   out.Gauge("tollgate_detector_resting",
-            "1 while it is left alone, by all tenants' questions or by one's, because it failed again and again.", d.open ? 1 : 0,
+            "1 while it is left alone, by all tenants' questions or by one's, because it failed again and again.", d.resting ? 1 : 0,
             detector);
 }
 
