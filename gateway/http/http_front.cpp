@@ -63,5 +63,6 @@ absl::StatusOr<std::unique_ptr<ProbesFront>> ProbesFront::Start(HttpOptions opti
 
 void ProbesFront::Shutdown(std::chrono::milliseconds deadline) { impl_->server->Shutdown(deadline); }
 std::uint16_t ProbesFront::port() const { return impl_->server->listener().port(); }
+const net::Listener& ProbesFront::listener() const { return impl_->server->listener(); }
 
 }  // namespace tollgate::http_front

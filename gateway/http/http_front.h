@@ -73,6 +73,7 @@ class ProbesFront {
   ~ProbesFront();
   void Shutdown(std::chrono::milliseconds deadline);
   std::uint16_t port() const;
+  const net::Listener& listener() const;
 
  private:
   struct Impl;

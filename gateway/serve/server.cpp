@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "base/diagnostics.h"
+#include "gateway/net/descriptors.h"
 #include "gateway/serve/parts.h"
 #include "gateway/serve/stop_signals.h"
 
@@ -57,6 +58,8 @@ struct Server::Impl {
   bool drained = false;
 };
 
+absl::Status GoOn() { return StopSignalPending() ? base::Cancelled("told to stop before it served") : absl::OkStatus(); }
+
 Server::Server(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 
 absl::StatusOr<std::unique_ptr<Server>> Server::Start(const tollgate::v1::Config& config, const ServerOptions& options) {
@@ -69,8 +72,10 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const tollgate::v1::Config
   parts.dev = options.dev;
   parts.build = options.build;
   parts.started = base::SystemClock().Wall();
+  parts.descriptors_max = net::RaiseDescriptorLimit();
   TG_RETURN_IF_ERROR(BuildData(parts));
   TG_RETURN_IF_ERROR(BuildEngine(parts));
+  TG_RETURN_IF_ERROR(GoOn());
   AwaitQuotas(*parts.quotas);
   TG_RETURN_IF_ERROR(BuildFronts(parts));
   const Ports ports = server->ports();
