@@ -138,7 +138,8 @@ absl::Status Opened::Start() {
     TG_RETURN_IF_ERROR(StartPartitions(*session));
     if (auto id = SystemIdentifier(*session); id.ok()) cluster = *id;
     if (!options_.keys_url.empty()) {
-      TG_ASSIGN(keys_, KeyWriter::Start(SessionOptions(options_, options_.keys_url, options_.keys_role, "tollgate journal keys"), queue_));
+      TG_ASSIGN(keys_, KeyWriter::Start(SessionOptions(options_, options_.keys_url, options_.keys_role, "tollgate journal keys"),
+                                        options_.claim / 4, queue_));
       if (!cluster.empty() && cluster == keys_->system_identifier()) {
         base::Warn("audit",
                    "records and keys lie in one Postgres cluster: its backups will outlive an erasure; give keys a cluster of its own in "

@@ -1,9 +1,11 @@
 // The keys of one batch of records are one commit here, made while the records are committed: alone each key would cost as much.
 // ON CONFLICT DO NOTHING makes repetition harmless, so what is in doubt is sent again. Keys whose callers have given up are dropped before
-// each attempt; a key that is stored without its record opens nothing and harms nothing. Tested by tests/audit/journal_faults_test.cpp.
+// each attempt; a key that is stored without its record opens nothing and harms nothing. The database is looked at by storing no key at
+// all: that takes the connection, the right and the lock that a key takes. Tested by tests/audit/journal_faults_test.cpp.
 #include "audit/key_writer.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "audit/binary_array.h"
 #include "audit/ownership.h"
@@ -13,11 +15,13 @@ namespace tollgate::audit {
 namespace {
 
 constexpr std::size_t kBatch = 512;
+constexpr std::chrono::milliseconds kLookWhileTroubled{500};  // At most: who waits to be served again waits for this.
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<KeyWriter>> KeyWriter::Start(base::PostgresOptions postgres, JournalQueue& queue) {
-  std::unique_ptr<KeyWriter> writer(new KeyWriter(std::move(postgres), queue));
+absl::StatusOr<std::unique_ptr<KeyWriter>> KeyWriter::Start(base::PostgresOptions postgres, std::chrono::milliseconds look_every,
+                                                            JournalQueue& queue) {
+  std::unique_ptr<KeyWriter> writer(new KeyWriter(std::move(postgres), look_every, queue));
   TG_ASSIGN(writer->session_, base::Session::Connect(writer->postgres_));
   TG_ASSIGN(const auto schema, writer->session_->Run("look for the keys schema", "SELECT to_regclass('keys.request') IS NOT NULL"));
   if (!schema.Bool(0, 0)) return base::FailedPrecondition("the keys database has no keys schema: run `tollgate migrate`");
@@ -61,39 +65,50 @@ void KeyWriter::Run() {
     std::vector<PendingPtr> group;
     {
       base::Lock lock(mu_);
-      changed_.wait(lock.native(), [this]() REQUIRES(mu_) { return stopping_ || !waiting_.empty(); });
+      changed_.wait_for(lock.native(), troubled_ ? std::min(look_every_, kLookWhileTroubled) : look_every_,
+                        [this]() REQUIRES(mu_) { return stopping_ || !waiting_.empty(); });
       if (stopping_) return;
       const auto end = waiting_.begin() + static_cast<std::ptrdiff_t>(std::min(waiting_.size(), kBatch));
       group.assign(waiting_.begin(), end);
       waiting_.erase(waiting_.begin(), end);
     }
-    Store(group);
+    group.empty() ? Look() : Store(group);
   }
+}
+
+void KeyWriter::Look() {
+  const absl::Status status = Insert({});
+  status.ok() ? Answered() : Troubled(status);
+}
+
+void KeyWriter::Troubled(const absl::Status& status) {
+  if (!std::exchange(troubled_, true)) base::Warn("audit", "the keys database: {}", base::Message(status));
+  queue_.SetTrouble(true, "the keys database: " + base::Message(status));
+}
+
+void KeyWriter::Answered() {
+  if (!std::exchange(troubled_, false)) return;
+  base::Info("audit", "the keys database answers again");
+  queue_.SetTrouble(true, "");
 }
 
 void KeyWriter::Store(std::vector<PendingPtr>& group) {
   std::chrono::milliseconds pause{50};
-  bool troubled = false;
   while (true) {
     queue_.DropUnwanted(group);
-    if (group.empty()) break;
+    if (group.empty()) return;  // It is no better for that: the next key tells, or the next look.
     const absl::Status status = Insert(group);
     const bool passing =
         absl::IsUnavailable(status) || absl::IsAborted(status) || absl::IsUnknown(status) || absl::IsDeadlineExceeded(status);
     if (status.ok() || !passing) {
       queue_.KeysStored(group, status.ok() ? status : Refusal(v1::RECORD_KIND_REQUEST, "the keys database refuses the request's key"));
-      if (!status.ok()) base::Error("audit", "keys were refused: {}", base::Message(status));
-      break;
+      if (status.ok()) return Answered();
+      return base::Error("audit", "keys were refused: {}", base::Message(status));
     }
-    if (!troubled) base::Warn("audit", "the keys database: {}", base::Message(status));
-    troubled = true;
-    queue_.SetTrouble(true, "the keys database: " + base::Message(status));
+    Troubled(status);
     if (!Pause(pause)) return;
     pause = std::min(2 * pause, std::chrono::milliseconds(1000));
   }
-  // With nothing stored it is not known to be well again; the next key tells.
-  if (troubled) base::Info("audit", "the keys database: no key waits any more");
-  queue_.SetTrouble(true, "");
 }
 
 absl::Status KeyWriter::Insert(const std::vector<PendingPtr>& group) {

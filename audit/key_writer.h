@@ -1,5 +1,6 @@
 // KeyWriter: stores the wrapped keys of requests in the keys database, in batches, beside the journal's own writing. Internal to audit/.
-// One thread and one connection. Storing is idempotent, so a broken connection is simply tried again.
+// One thread and one connection. Storing is idempotent, so a broken connection is simply tried again. Where nothing is to be stored the
+// database is asked all the same, so that whether the instance is ready does not wait for somebody to fail.
 #pragma once
 
 #include <condition_variable>
@@ -15,8 +16,9 @@ namespace tollgate::audit {
 
 class KeyWriter {
  public:
-  // Tells `queue` what was stored. UNAVAILABLE … as Session::Connect.
-  static absl::StatusOr<std::unique_ptr<KeyWriter>> Start(base::PostgresOptions postgres, JournalQueue& queue);
+  // Tells `queue` what was stored, and at least every `look_every` whether keys can be. UNAVAILABLE … as Session::Connect.
+  static absl::StatusOr<std::unique_ptr<KeyWriter>> Start(base::PostgresOptions postgres, std::chrono::milliseconds look_every,
+                                                          JournalQueue& queue);
   ~KeyWriter();
   void Stop();  // Drops what waits and what still comes, joins.
 
@@ -24,16 +26,22 @@ class KeyWriter {
   const std::string& system_identifier() const { return system_identifier_; }
 
  private:
-  KeyWriter(base::PostgresOptions postgres, JournalQueue& queue) : postgres_(std::move(postgres)), queue_(queue) {}
+  KeyWriter(base::PostgresOptions postgres, std::chrono::milliseconds look_every, JournalQueue& queue)
+      : postgres_(std::move(postgres)), look_every_(look_every), queue_(queue) {}
   void Run();
+  void Look();
+  void Troubled(const absl::Status& status);
+  void Answered();
   void Store(std::vector<PendingPtr>& group);
   absl::Status Insert(const std::vector<PendingPtr>& group);
   bool Pause(std::chrono::milliseconds time);  // False when stopping.
 
   const base::PostgresOptions postgres_;
+  const std::chrono::milliseconds look_every_;
   JournalQueue& queue_;
   std::string system_identifier_;
-  std::unique_ptr<base::Session> session_;  // The thread's.
+  std::unique_ptr<base::Session> session_;  // The thread's, as is
+  bool troubled_ = false;                   // that the database did not take the last keys, or answer when it was last looked at.
   base::Mutex mu_;
   std::condition_variable changed_;
   std::deque<PendingPtr> waiting_ GUARDED_BY(mu_);

@@ -37,6 +37,10 @@ int Serve(const cli::ServeCommand& command) {
   const auto config = config::Load(command.config_path);
   if (!config.ok()) return Fail(config.status());
   const auto server = serve::Server::Start(*config, {.dev = false, .build = TOLLGATE_VERSION});
+  if (absl::IsCancelled(server.status())) {
+    std::cerr << "tollgate: " << base::Message(server.status()) << "\n";
+    return cli::kDone;
+  }
   if (!server.ok()) return Fail(server.status());
   const absl::Status ended = (*server)->RunUntilSignal();
   (*server)->Drain();

@@ -64,8 +64,9 @@ void AddLocalCommands(CLI::App& app, Context& context) {
   serve->add_option("-c,--config", serve_options->config_path, "The configuration")->capture_default_str();
   serve->callback([&context, serve_options] { RunProgram(context, context.programs.serve, *serve_options); });
   Teach(*serve,
-        "Refuses to start, and says what to do, when the configuration, the database, a secret or a model is not as it must be.\nSIGTERM "
-        "drains it: running requests may finish, for drain_ms at most; a second one ends them at once, each with its record.",
+        "Refuses to start, and says what to do, when the configuration, the database, a secret or a model is not as it must be.\nSIGTERM, "
+        "SIGINT and SIGHUP stop it (nothing is read anew): for drain_wait_ms it is not ready, but takes requests; then running ones may "
+        "finish,\nfor drain_ms at most. A second SIGTERM ends them at once, each with its record.",
         {"tollgate migrate --config /etc/tollgate/tollgate.yaml", "tollgate serve --config /etc/tollgate/tollgate.yaml"});
 
   auto* migrate = app.add_subcommand("migrate", "Bring the databases up to this version; the first time also make the first owner's key");

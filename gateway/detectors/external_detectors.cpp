@@ -98,8 +98,11 @@ class Detector {
   }
 
   DetectorStats stats() const {
+    const auto now = steady_clock::now();
     base::Lock lock(mu_);
-    return stats_;
+    DetectorStats out = stats_;
+    out.resting = now < unreached_until_ || tenants_.resting(now);
+    return out;
   }
 
  private:
@@ -286,7 +289,7 @@ class Detector {
     std::size_t& own = running_of_[tenant];
     own += static_cast<std::size_t>(more);
     if (own == 0) running_of_.erase(tenant);
-    stats_.open = reach_.open() || tenants_.open();
+    unreached_until_ = reach_.rests_until();
   }
 
   void Finish(const Asked& asked, pipeline::QuestionAnswer answer) {
@@ -302,7 +305,7 @@ class Detector {
   const DetectorOptions options_;
   const std::unique_ptr<base::HttpClient> client_;  // Its thread's, but for Wake.
   pipeline::Breaker reach_;                         // Whether it can be reached. The thread's, as is all up to the lock.
-  pipeline::Breakers tenants_;                      // What it does with each tenant's questions.
+  pipeline::Breakers tenants_;                      // What it does with each tenant's questions; any thread's.
   std::map<std::int64_t, std::unique_ptr<Transfer>> running_;
   std::string last_tenant_;  // Whose question was begun last.
   mutable base::Mutex mu_;
@@ -310,7 +313,8 @@ class Detector {
   std::size_t waiting_count_ GUARDED_BY(mu_) = 0, waiting_bytes_ GUARDED_BY(mu_) = 0;
   std::map<std::string, std::size_t> running_of_ GUARDED_BY(mu_);  // By tenant; none is 0.
   DetectorStats stats_ GUARDED_BY(mu_);
-  std::jthread thread_;  // Last: it uses all of the above.
+  steady_clock::time_point unreached_until_ GUARDED_BY(mu_);  // What reach_ says, for others than the thread.
+  std::jthread thread_;                                       // Last: it uses all of the above.
 };
 
 }  // namespace

@@ -37,7 +37,7 @@ struct DetectorStats {
   std::string name;
   std::int64_t asked = 0, hits = 0, failures = 0, micros = 0;  // Since the start; micros from question to answer.
   std::int64_t running = 0;
-  bool open = false;  // It is being left alone, by one tenant's questions or by all.
+  bool resting = false;  // It is being left alone now, by one tenant's questions or by all.
 };
 
 class ExternalDetectors final : public pipeline::Answerers {

@@ -110,6 +110,7 @@ v1::Config Configure(const cli::DevCommand& command, const std::string& folder, 
   config.mutable_secrets()->set_root_key_file(folder + "/root_key");
   config.mutable_secrets()->set_pepper_file(folder + "/pepper");
   config.set_state_dir(folder + "/state");
+  config.set_drain_wait_ms(0);
   config.set_drain_ms(std::chrono::milliseconds(kDrain).count());
   config.mutable_grpc()->set_reflection(true);
   config.mutable_diagnostics()->set_level(command.verbose ? "info" : "error");

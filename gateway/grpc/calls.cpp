@@ -203,6 +203,7 @@ class StreamCall final : public ::grpc::ServerWriteReactor<::grpc::ByteBuffer>,
   ::grpc::ByteBuffer bytes_;              // The write in flight.
   std::function<void(bool)> write_done_;  // Set before StartWrite, taken by OnWriteDone.
   WriteLimit limit_{rpc_, shared_.timers, shared_.write_timeout};
+  const Inside::Stay open_{shared_.open};
   std::shared_ptr<StreamCall> self_;  // Until OnDone.
 };
 

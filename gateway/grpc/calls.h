@@ -21,7 +21,8 @@ struct CallContext {
   boost::asio::any_io_executor cpu;  // Where large messages are parsed.
   boost::asio::any_io_executor timers;
   std::chrono::milliseconds write_timeout;  // Of each piece of a stream, and of each answer.
-  Inside inside;                            // Counts the coroutines.
+  Inside inside;                            // Counts the coroutines,
+  Inside open;                              // and the calls, until gRPC has sent their ends.
 };
 
 // Each starts a call and returns its reactor, which deletes itself when gRPC is done with it.

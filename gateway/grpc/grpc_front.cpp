@@ -83,6 +83,7 @@ struct GrpcFront::Impl {
               std::move(cpu),
               io.context().get_executor(),
               std::chrono::milliseconds(options.write_timeout_ms),
+              {},
               {}},
         server(std::move(options), io) {
     server.AddService("tollgate.v1.Inference", &inference);
@@ -111,6 +112,7 @@ absl::StatusOr<std::unique_ptr<GrpcFront>> GrpcFront::Start(GrpcServerOptions op
 
 void GrpcFront::SetServing(bool serving) { impl_->server.SetServing(serving); }
 void GrpcFront::StopAccepting() { impl_->server.StopAccepting(); }
+bool GrpcFront::AwaitIdle(std::chrono::milliseconds within) { return impl_->calls.open.AwaitEmpty(within); }
 
 void GrpcFront::Shutdown(std::chrono::milliseconds deadline) {
   impl_->server.Shutdown(deadline);

@@ -29,6 +29,9 @@ class GrpcFront {
 
   void SetServing(bool serving);  // Health.
   void StopAccepting();           // The port closes; the rest goes on.
+  // Whether no call is left within that time; one is until its client has taken its end, or write_timeout_ms is over. Health's are not
+  // waited for.
+  bool AwaitIdle(std::chrono::milliseconds within);
   // As GrpcServer::Shutdown. When it returns, no coroutine of this front end is in `chat` any more.
   void Shutdown(std::chrono::milliseconds deadline);
 

@@ -1,6 +1,7 @@
 // Counts what is inside, and waits until nothing is. Thread-safe.
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 
@@ -10,6 +11,18 @@ namespace tollgate::grpc_front {
 
 class Inside {
  public:
+  // Inside from construction to destruction.
+  class Stay {
+   public:
+    explicit Stay(Inside& inside) : inside_(inside) { inside_.Enter(); }
+    ~Stay() { inside_.Leave(); }
+    Stay(const Stay&) = delete;
+    Stay& operator=(const Stay&) = delete;
+
+   private:
+    Inside& inside_;
+  };
+
   void Enter() {
     const base::Lock lock(mu_);
     ++inside_;
@@ -21,6 +34,11 @@ class Inside {
   void AwaitEmpty() {
     base::Lock lock(mu_);
     while (inside_ != 0) empty_.wait(lock.native());
+  }
+  // False: not within that time.
+  bool AwaitEmpty(std::chrono::milliseconds within) {
+    base::Lock lock(mu_);
+    return empty_.wait_for(lock.native(), within, [this]() REQUIRES(mu_) { return inside_ == 0; });
   }
 
  private:

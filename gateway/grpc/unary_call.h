@@ -76,8 +76,7 @@ void TakeClientId(const Request& request, pipeline::Caller& caller) {
 
 inline constexpr std::size_t kParseHereBytesMax = 64 * 1024;  // Larger messages are parsed off the I/O threads.
 
-// Parses a call's message; or why not. The key comes first: a stranger has nothing read, and learns nothing of what a message must look
-// like.
+// Parses a call's message; or why not. The key comes first: a stranger has nothing read, and learns nothing of its form.
 template <typename Message>
 async::Awaitable<std::optional<pipeline::Failure>> ReadMessage(CallContext& shared, const pipeline::Caller& caller,
                                                                const ::grpc::ByteBuffer& bytes, Message& message) {
@@ -144,6 +143,7 @@ class UnaryCall : public ::grpc::ServerUnaryReactor, public std::enable_shared_f
 
  private:
   WriteLimit limit_{rpc_, shared_.timers, shared_.write_timeout};
+  const Inside::Stay open_{shared_.open};
   std::shared_ptr<UnaryCall> self_;  // Until OnDone.
 };
 

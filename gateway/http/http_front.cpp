@@ -34,6 +34,7 @@ absl::StatusOr<std::unique_ptr<HttpFront>> HttpFront::Start(HttpOptions options,
 }
 
 void HttpFront::StopAccepting() { impl_->server->StopAccepting(); }
+bool HttpFront::AwaitIdle(std::chrono::milliseconds within) { return impl_->server->AwaitIdle(within); }
 void HttpFront::Shutdown(std::chrono::milliseconds deadline) { impl_->server->Shutdown(deadline); }
 std::uint16_t HttpFront::port() const { return impl_->server->listener().port(); }
 const net::Listener& HttpFront::listener() const { return impl_->server->listener(); }
@@ -63,5 +64,6 @@ absl::StatusOr<std::unique_ptr<ProbesFront>> ProbesFront::Start(HttpOptions opti
 
 void ProbesFront::Shutdown(std::chrono::milliseconds deadline) { impl_->server->Shutdown(deadline); }
 std::uint16_t ProbesFront::port() const { return impl_->server->listener().port(); }
+const net::Listener& ProbesFront::listener() const { return impl_->server->listener(); }
 
 }  // namespace tollgate::http_front

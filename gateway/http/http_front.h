@@ -52,6 +52,8 @@ class HttpFront {
 
   // The port closes, idle connections close, running requests go on; each answer from now on ends its connection.
   void StopAccepting();
+  // After StopAccepting: whether no connection is left within that time; one is until its client has taken its answer, or a limit is over.
+  bool AwaitIdle(std::chrono::milliseconds within);
   // StopAccepting, waits at most `deadline` for running requests, cancels those left, closes everything and waits until no coroutine of
   // this front end is in `chat` any more. Blocks; not from an I/O thread.
   void Shutdown(std::chrono::milliseconds deadline);
@@ -73,6 +75,7 @@ class ProbesFront {
   ~ProbesFront();
   void Shutdown(std::chrono::milliseconds deadline);
   std::uint16_t port() const;
+  const net::Listener& listener() const;
 
  private:
   struct Impl;

@@ -120,6 +120,8 @@ void HttpServer::StopAccepting() {
   impl_->table->ForEach([](Session& session) { session.Drain(); });
 }
 
+bool HttpServer::AwaitIdle(std::chrono::milliseconds within) { return impl_->AwaitEmpty(std::chrono::steady_clock::now() + within); }
+
 void HttpServer::Shutdown(std::chrono::milliseconds deadline) {
   StopAccepting();
   if (!impl_->AwaitEmpty(std::chrono::steady_clock::now() + deadline)) {

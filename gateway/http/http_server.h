@@ -20,7 +20,8 @@ class HttpServer {
   ~HttpServer();
 
   void StopAccepting();                               // Idle connections close; others end with their answer.
-  void Shutdown(std::chrono::milliseconds deadline);  // As HttpFront::Shutdown.
+  bool AwaitIdle(std::chrono::milliseconds within);   // As HttpFront's, as is
+  void Shutdown(std::chrono::milliseconds deadline);  // this.
   const net::Listener& listener() const;
   std::int64_t body_bytes() const;  // As HttpFront's.
 

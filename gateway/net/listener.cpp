@@ -61,6 +61,27 @@ int AcceptOne(int listen_fd, sockaddr_storage& peer) {
   return accept4(listen_fd, reinterpret_cast<sockaddr*>(&peer), &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
 }
 
+absl::Status CannotListen(const ListenerOptions& options, const Error& error) {
+  return base::FailedPrecondition(
+      fmt::format("listener {}: cannot listen on {}:{}: {}; stop the program that holds the port, or configure another", options.name,
+                  options.address, options.port, error.message()));
+}
+
+// Binds, without listening yet.
+absl::Status Take(const ListenerOptions& options, asio::ip::tcp::acceptor& acceptor) {
+  Error error;
+  const auto address = asio::ip::make_address(options.address, error);
+  if (error) {
+    return base::InvalidArgument(
+        fmt::format("listener {}: \"{}\" is not a numeric IPv4 or IPv6 address, for example 127.0.0.1", options.name, options.address));
+  }
+  const asio::ip::tcp::endpoint endpoint(address, options.port);
+  acceptor.open(endpoint.protocol(), error);
+  if (!error) acceptor.set_option(asio::socket_base::reuse_address(true), error);
+  if (!error) acceptor.bind(endpoint, error);
+  return error ? CannotListen(options, error) : absl::OkStatus();
+}
+
 int OpenSpare() { return open("/dev/null", O_RDONLY | O_CLOEXEC); }
 
 }  // namespace
@@ -100,24 +121,12 @@ struct Listener::Impl : std::enable_shared_from_this<Listener::Impl> {
 };
 
 absl::Status Listener::Impl::Bind() {
-  Error error;
-  const auto address = asio::ip::make_address(options.address, error);
-  if (error) {
-    return base::InvalidArgument(
-        fmt::format("listener {}: \"{}\" is not a numeric IPv4 or IPv6 address, for example 127.0.0.1", options.name, options.address));
-  }
-  const asio::ip::tcp::endpoint endpoint(address, options.port);
   const base::Lock lock(mu);
-  acceptor.open(endpoint.protocol(), error);
-  if (!error) acceptor.set_option(asio::socket_base::reuse_address(true), error);
-  if (!error) acceptor.bind(endpoint, error);
-  if (!error) acceptor.listen(options.backlog, error);
+  TG_RETURN_IF_ERROR(Take(options, acceptor));
+  Error error;
+  acceptor.listen(options.backlog, error);
   if (!error) acceptor.non_blocking(true, error);
-  if (error) {
-    return base::FailedPrecondition(
-        fmt::format("listener {}: cannot listen on {}:{}: {}; stop the program that holds the port, or configure another", options.name,
-                    options.address, options.port, error.message()));
-  }
+  if (error) return CannotListen(options, error);
   port = acceptor.local_endpoint(error).port();
   spare = OpenSpare();
   return absl::OkStatus();
@@ -203,6 +212,12 @@ void Listener::Impl::Refuse(int fd, std::string_view why) {
 
 Listener::Listener(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Listener::~Listener() { Stop(); }
+
+absl::Status Listener::CheckFree(const ListenerOptions& options) {
+  asio::io_context unused;
+  asio::ip::tcp::acceptor acceptor(unused);
+  return Take(options, acceptor);
+}
 
 absl::StatusOr<std::unique_ptr<Listener>> Listener::Bind(const ListenerOptions& options, IoThreads& io) {
   auto impl = std::make_shared<Impl>(options, io);

@@ -40,6 +40,8 @@ class Listener {
  public:
   using Handler = std::function<void(Accepted)>;
 
+  // What Bind would say now of address and port. Nobody can connect meanwhile.
+  static absl::Status CheckFree(const ListenerOptions& options);
   // Binds and listens; accepts nothing yet, clients wait in the backlog. Errors name address, port and remedy.
   static absl::StatusOr<std::unique_ptr<Listener>> Bind(const ListenerOptions& options, IoThreads& io);
   // Stop()s.

@@ -21,19 +21,23 @@ class Breaker {
   void Failed(Time now);
   void Abandoned();  // Its end says nothing of the server: another may try at once.
   bool open() const { return failures_ >= failures_max_; }
+  bool resting(Time now) const { return open() && now < rests_until_; }  // Nobody may try.
+  Time rests_until() const { return open() ? rests_until_ : Time{}; }
+  Time failed_at() const { return failed_at_; }
 
  private:
   const int failures_max_;  // In a row.
   const std::chrono::milliseconds rest_;
   int failures_ = 0;
   bool probing_ = false;
-  Time rests_until_{};
+  Time rests_until_{}, failed_at_{};
 };
 
 // A breaker for each key, as of a tenant or of a tenant and a model, so that no tenant's trouble is another's. Thread-safe.
 class Breakers {
  public:
-  static constexpr std::size_t kKeptMax = 10'000;  // More fail one by one, unspared.
+  static constexpr std::size_t kKeptMax = 10'000;            // More fail one by one, unspared.
+  static constexpr std::chrono::minutes kForgottenAfter{5};  // Without a failure, when its rest is over: others need the room.
 
   Breakers(int failures_max, std::chrono::milliseconds rest) : failures_max_(failures_max), rest_(rest) {}
 
@@ -42,16 +46,20 @@ class Breakers {
   void Succeeded(const std::string& key);
   void Failed(const std::string& key, Breaker::Time now);
   void Abandoned(const std::string& key);
-  bool open() const;  // One is.
+  bool open() const;                      // One is.
+  bool resting(Breaker::Time now) const;  // One is.
 
   int failures_max() const { return failures_max_; }
 
  private:
+  void ForgetLocked(Breaker::Time now) REQUIRES(mu_);
+
   const int failures_max_;
   const std::chrono::milliseconds rest_;
   mutable base::Mutex mu_;
   std::map<std::string, Breaker> breakers_ GUARDED_BY(mu_);  // Of those that failed lately.
   std::size_t open_ GUARDED_BY(mu_) = 0;
+  Breaker::Time forgot_ GUARDED_BY(mu_){};  // When those of long ago were last looked for.
 };
 
 // Of guard models, by tenant and model.

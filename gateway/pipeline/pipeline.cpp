@@ -1,8 +1,7 @@
-// What is around the requests: who is inside, how many may be, and how they are sent home.
+// What is around the requests: who is let in (inside.h), how they are counted and sent home.
 // Tested by tests/gateway/pipeline/pipeline_test.cpp.
 #include "gateway/pipeline/pipeline.h"
 
-#include <fmt/format.h>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/redirect_error.hpp>
@@ -10,18 +9,17 @@
 #include <boost/asio/strand.hpp>
 #include <boost/asio/use_future.hpp>
 #include <future>
-#include <list>
 
 #include "audit/keys.h"
 #include "base/encoding.h"
 #include "base/error_detail.h"
-#include "base/mutex.h"
 #include "gateway/async/run_on.h"
 #include "gateway/pipeline/admission.h"
 #include "gateway/pipeline/breaker.h"
 #include "gateway/pipeline/chat_request.h"
 #include "gateway/pipeline/count.h"
 #include "gateway/pipeline/embed_request.h"
+#include "gateway/pipeline/inside.h"
 #include "gateway/pipeline/route.h"
 #include "gateway/pipeline/shared.h"
 #include "gateway/pipeline/tool_prompt.h"
@@ -31,6 +29,14 @@
 namespace tollgate::pipeline {
 
 namespace v1 = tollgate::v1;
+
+namespace {
+
+Tenant TenantOf(const directory::Place& place) {
+  return {std::string(place.org->id.value.Bytes()), std::string(place.team->id.value.Bytes())};
+}
+
+}  // namespace
 
 struct Pipeline::Impl {
   explicit Impl(Collaborators c)
@@ -46,33 +52,12 @@ struct Pipeline::Impl {
   Shared shared{with, *refusals, with.breakers != nullptr ? *with.breakers : breakers};
   std::atomic<std::int64_t> requests{0}, answered{0}, failed{0}, continued{0}, overhead_us{0};
 
-  mutable base::Mutex mu;
-  bool closed GUARDED_BY(mu) = false;
-  std::list<std::function<void()>> running GUARDED_BY(mu);  // A wake-up for each request inside.
-  std::function<void()> when_empty GUARDED_BY(mu);
+  Inside inside{with.options.running_max};
 
-  using Place = std::list<std::function<void()>>::iterator;
-
-  absl::StatusOr<Place> Enter(std::function<void()> wake) {
-    base::Lock lock(mu);
-    if (closed) return ShuttingDown();
-    if (static_cast<std::int64_t>(running.size()) >= with.options.running_max) {
-      return base::WithDetail(
-          base::Unavailable(
-              fmt::format("{} requests are under way, which is the most this instance takes; try again in a second", running.size())),
-          {.reason = "OVERLOADED", .retry_after_ms = 1000});
-    }
-    return running.insert(running.end(), std::move(wake));
-  }
-
-  void Leave(Place place) {
-    std::function<void()> empty;
-    {
-      base::Lock lock(mu);
-      running.erase(place);
-      if (closed && running.empty()) empty = std::exchange(when_empty, nullptr);
-    }
-    if (empty) empty();
+  // Nobody, of a caller who is not known: the request will say so.
+  Tenant Whose(const Caller& caller) const {
+    const auto principal = Authenticate(with, caller);
+    return principal.ok() ? TenantOf(principal->place) : Tenant();
   }
 
   // Lets a request in, runs it, and counts how it went. `make` gives the work for an event that wakes it, `take` the answer of the work and
@@ -82,7 +67,7 @@ struct Pipeline::Impl {
     requests += 1;
     const auto executor = co_await boost::asio::this_coro::executor;
     async::Event event(executor);
-    auto place = Enter(event.Notifier());
+    auto place = inside.Enter(Whose(caller), event.Notifier());
     if (!place.ok()) {
       failed += 1;
       co_return Refuse(caller, place.status(), {});
@@ -108,7 +93,7 @@ struct Pipeline::Impl {
     Outcome<Answer> answer =
         reply != nullptr ? Outcome<Answer>(take(*work, *reply)) : Outcome<Answer>(std::get<Failure>(std::move(outcome)));
     work.reset();
-    Leave(*place);
+    inside.Leave(*place);
     co_return answer;
   }
 
@@ -127,12 +112,12 @@ struct Pipeline::Impl {
   async::Awaitable<AllHeard> AskAbout(TextAsk ask, std::shared_ptr<Cancellation> cancellation) {
     const auto executor = co_await boost::asio::this_coro::executor;
     async::Event event(executor);
-    auto place = Enter(event.Notifier());
+    auto place = inside.Enter(TenantOf(ask.who.place), event.Notifier());
     if (!place.ok()) co_return place.status();
     cancellation->OnCancel(event.Notifier());
     AllHeard heard = co_await AskAboutText(shared, ask, *cancellation, event);
     cancellation->OnCancel(nullptr);
-    Leave(*place);
+    inside.Leave(*place);
     co_return heard;
   }
 
@@ -155,10 +140,7 @@ Pipeline::~Pipeline() {
 
 Outcome<Tenant> Pipeline::Admit(const Caller& caller) {
   const auto principal = Authenticate(impl_->with, caller);
-  if (principal.ok()) {
-    const directory::Place& place = principal->place;
-    return Tenant{std::string(place.org->id.value.Bytes()), std::string(place.team->id.value.Bytes())};
-  }
+  if (principal.ok()) return TenantOf(principal->place);
   impl_->requests += 1;
   impl_->failed += 1;
   return impl_->Refuse(caller, principal.status(), {});
@@ -206,10 +188,10 @@ async::Awaitable<Outcome<v1::CountTokensReply>> Pipeline::CountTokens(const Call
   if (!admission.ok()) co_return impl.Refuse(caller, admission.status(), principal->place);
   absl::Status counted = co_await CountRequest(impl.with, *admission);
   if (!counted.ok()) co_return impl.Refuse(caller, std::move(counted), principal->place);
-  auto place = impl.Enter([] {});
+  auto place = impl.inside.Enter(TenantOf(principal->place), [] {});
   if (!place.ok()) co_return impl.Refuse(caller, place.status(), principal->place);
   auto prompt = co_await CountPrompt(impl.with, *principal, caller.request_id, request, route->model);
-  impl.Leave(*place);
+  impl.inside.Leave(*place);
   if (!prompt.ok()) co_return impl.Refuse(caller, prompt.status(), principal->place);
   v1::CountTokensReply reply;
   reply.set_tokens(prompt->tokens);
@@ -252,28 +234,14 @@ absl::StatusOr<std::vector<policy::Heard>> Pipeline::AskAbout(TextAsk ask, const
   return heard.get();
 }
 
-void Pipeline::StopAdmission(std::function<void()> when_empty) {
-  {
-    base::Lock lock(impl_->mu);
-    impl_->closed = true;
-    if (!impl_->running.empty()) {
-      impl_->when_empty = std::move(when_empty);
-      return;
-    }
-  }
-  when_empty();
-}
+void Pipeline::StopAdmission(std::function<void()> when_empty) { impl_->inside.Close(std::move(when_empty)); }
 
 void Pipeline::EndAll() {
   impl_->shared.shutting_down = true;
-  base::Lock lock(impl_->mu);
-  for (const auto& wake : impl_->running) wake();
+  impl_->inside.WakeAll();
 }
 
-std::int64_t Pipeline::running() const {
-  base::Lock lock(impl_->mu);
-  return static_cast<std::int64_t>(impl_->running.size());
-}
+std::int64_t Pipeline::running() const { return impl_->inside.size(); }
 
 void Pipeline::FlushRefusals() { impl_->refusals->Flush(true); }
 

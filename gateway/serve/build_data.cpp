@@ -101,6 +101,7 @@ absl::Status BuildData(Parts& parts) {
   const v1::Config& config = parts.config;
   TG_ASSIGN(InstallationSecrets secrets, ReadSecrets(config.secrets(), parts.dev));
   parts.secrets = std::make_unique<InstallationSecrets>(std::move(secrets));
+  TG_RETURN_IF_ERROR(CheckPorts(config));
   TG_RETURN_IF_ERROR(CheckDatabases(config));
   directory::DirectoryOptions directory{.postgres = PostgresFor(config, "tollgate_directory"),
                                         .mac_key = parts.secrets->directory_mac_key,

@@ -109,12 +109,13 @@ absl::Status BuildEngine(Parts& parts) {
   if (config.pool().isolation() == "process") pool.isolation = inference::Isolation::kProcess;
   pool.worker.hung_after = milliseconds(config.pool().hung_after_ms());
   pool.worker.log_json = config.diagnostics().json();
+  TG_ASSIGN(parts.pool, inference::Pool::Create(std::move(pool)));
   for (const v1::Config::Model& m : config.pool().models()) {
+    TG_RETURN_IF_ERROR(GoOn());
     TG_ASSIGN(inference::ModelOptions model, ModelFrom(m, parts.secrets->upstream_salt_key));
     model.device_sampling = DeviceSamplingOf(config.pool().device_sampling());
-    pool.models.push_back(std::move(model));
+    TG_RETURN_IF_ERROR(parts.pool->Load(std::move(model)));
   }
-  TG_ASSIGN(parts.pool, inference::Pool::Create(std::move(pool)));
   ModelKeeperOptions keeper{.models_dir = config.pool().models_dir(),
                             .device_sampling = DeviceSamplingOf(config.pool().device_sampling()),
                             .drain = milliseconds(config.drain_ms())};

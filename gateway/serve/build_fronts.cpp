@@ -1,9 +1,12 @@
 // What listens, and what it tells of the rest. Tested by tests/e2e, which start the program.
 #include <algorithm>
+#include <utility>
 
 #include <fmt/format.h>
 
 #include "base/clock.h"
+#include "base/diagnostics.h"
+#include "gateway/net/descriptors.h"
 #include "gateway/serve/metrics.h"
 #include "gateway/serve/parts.h"
 #include "tollgate/v1/system.pb.h"
@@ -14,9 +17,10 @@ namespace v1 = tollgate::v1;
 
 namespace {
 
-net::ListenerOptions ListenerFrom(const char* name, const v1::Config::Listener& l) {
+net::ListenerOptions ListenerFrom(const char* name, const v1::Config::Listener& l, int reserved) {
   net::ListenerOptions options;
   options.name = name;
+  options.descriptors_reserved = reserved;
   options.address = l.address();
   options.port = static_cast<std::uint16_t>(l.port());
   options.connections_max = l.connections_max();
@@ -24,9 +28,9 @@ net::ListenerOptions ListenerFrom(const char* name, const v1::Config::Listener& 
   return options;
 }
 
-grpc_front::GrpcServerOptions GrpcFrom(const char* name, const v1::Config& config, const v1::Config::Listener& l) {
+grpc_front::GrpcServerOptions GrpcFrom(const char* name, const v1::Config& config, const v1::Config::Listener& l, int reserved) {
   grpc_front::GrpcServerOptions options;
-  options.listener = ListenerFrom(name, l);
+  options.listener = ListenerFrom(name, l, reserved);
   options.reflection = config.grpc().reflection();
   options.message_bytes_max = static_cast<int>(config.requests().body_bytes_max());
   options.concurrent_streams_max = config.grpc().streams_per_connection_max();
@@ -35,10 +39,10 @@ grpc_front::GrpcServerOptions GrpcFrom(const char* name, const v1::Config& confi
   return options;
 }
 
-http_front::HttpOptions HttpFrom(const char* name, const v1::Config& config, const v1::Config::Listener& l) {
+http_front::HttpOptions HttpFrom(const char* name, const v1::Config& config, const v1::Config::Listener& l, int reserved) {
   const auto& h = config.http();
   http_front::HttpOptions options;
-  options.listener = ListenerFrom(name, l);
+  options.listener = ListenerFrom(name, l, reserved);
   options.body_bytes_max = config.requests().body_bytes_max();
   options.memory_bytes_max = h.memory_bytes_max();
   options.header_timeout_ms = static_cast<int>(h.header_timeout_ms());
@@ -56,33 +60,64 @@ std::string WhyNoneReady(const std::vector<inference::ReplicaStats>& replicas) {
   return "pool: no model can answer: their processes are being started again, or their servers cannot be reached";
 }
 
+// Without enough of them newcomers are closed long before connections_max is reached.
+void CheckDescriptors(const v1::Config& config, std::int64_t limit) {
+  const auto& l = config.listeners();
+  std::int64_t wanted = net::kReservedByApi + 2 * config.postgres().sessions();
+  for (const v1::Config::Listener* listener : {&l.grpc(), &l.http(), &l.admin_grpc(), &l.probes()}) {
+    if (listener->enabled()) wanted += listener->connections_max();
+  }
+  for (const v1::Config::Model& model : config.pool().models()) wanted += model.engine() == "openai" ? model.slots() : 0;
+  if (wanted <= limit) return;
+  base::Warn(
+      "serve",
+      "this process may have {} descriptors, but connections_max and what it opens itself can come to {}: newcomers are closed before "
+      "that; raise its limit (LimitNOFILE, ulimit -Hn), or lower connections_max",
+      limit, wanted);
+}
+
 }  // namespace
 
+absl::Status CheckPorts(const v1::Config& config) {
+  const auto& l = config.listeners();
+  for (const auto& [name, listener] :
+       {std::pair("grpc", &l.grpc()), {"http", &l.http()}, {"admin", &l.admin_grpc()}, {"probes", &l.probes()}}) {
+    if (listener->enabled()) TG_RETURN_IF_ERROR(net::Listener::CheckFree(ListenerFrom(name, *listener, 0)));
+  }
+  return absl::OkStatus();
+}
+
+// Probes last: what they tell looks at the others.
 absl::Status BuildFronts(Parts& parts) {
-  const auto& l = parts.config.listeners();
+  const v1::Config& config = parts.config;
+  const auto& l = config.listeners();
+  CheckDescriptors(config, parts.descriptors_max);
   const http_front::Probes probes{[&parts] { return NotReady(parts); }, [&parts] { return Metrics(parts); }};
   if (l.admin_grpc().enabled()) {
-    parts.admin_server = std::make_unique<grpc_front::GrpcServer>(GrpcFrom("admin", parts.config, l.admin_grpc()), *parts.io);
+    parts.admin_server =
+        std::make_unique<grpc_front::GrpcServer>(GrpcFrom("admin", config, l.admin_grpc(), net::kReservedByAdmin), *parts.io);
     for (const auto& [name, service] : parts.admin->services()) parts.admin_server->AddService(name, service);
     TG_RETURN_IF_ERROR(parts.admin_server->Start());
   }
-  if (l.probes().enabled()) {
-    TG_ASSIGN(parts.probes, http_front::ProbesFront::Start(HttpFrom("probes", parts.config, l.probes()), *parts.io, probes));
-  }
   if (l.grpc().enabled()) {
-    TG_ASSIGN(parts.grpc, grpc_front::GrpcFront::Start(GrpcFrom("grpc", parts.config, l.grpc()), *parts.io, parts.cpu->get_executor(),
-                                                       *parts.pipeline));
+    TG_ASSIGN(parts.grpc, grpc_front::GrpcFront::Start(GrpcFrom("grpc", config, l.grpc(), net::kReservedByApi), *parts.io,
+                                                       parts.cpu->get_executor(), *parts.pipeline));
   }
   if (l.http().enabled()) {
-    TG_ASSIGN(parts.http, http_front::HttpFront::Start(HttpFrom("http", parts.config, l.http()), *parts.io, parts.cpu->get_executor(),
-                                                       *parts.pipeline, probes));
+    TG_ASSIGN(parts.http, http_front::HttpFront::Start(HttpFrom("http", config, l.http(), net::kReservedByApi), *parts.io,
+                                                       parts.cpu->get_executor(), *parts.pipeline, probes));
   }
+  if (l.probes().enabled()) {
+    TG_ASSIGN(parts.probes,
+              http_front::ProbesFront::Start(HttpFrom("probes", config, l.probes(), net::kReservedByProbes), *parts.io, probes));
+  }
+  parts.listening = true;
   return absl::OkStatus();
 }
 
 std::vector<std::string> NotReady(const Parts& parts) {
   std::vector<std::string> reasons;
-  if (parts.draining) reasons.push_back("instance: it is being stopped, and takes no new requests");
+  if (parts.draining) reasons.push_back("instance: it is being stopped");
   const audit::Health journal = parts.journal->health();
   if (journal.state != audit::Health::State::kGood) reasons.push_back("journal: " + journal.reason);
   if (auto snapshot = parts.directory->InForce(); !snapshot.ok()) reasons.push_back("directory: " + base::Message(snapshot.status()));
@@ -107,8 +142,14 @@ std::string Metrics(const Parts& parts) {
   now.directory_age_ms = parts.directory->age().count();
   if (auto snapshot = parts.directory->InForce(); snapshot.ok()) now.directory_version = (*snapshot)->version();
   now.replicas = parts.pool->stats();
-  if (parts.grpc) now.connections_grpc = parts.grpc->listener().open();
-  if (parts.http) now.connections_http = parts.http->listener().open();
+  if (!parts.listening) return MetricsText(now);
+  const auto add = [&now](const char* surface, const net::Listener& listener) {
+    now.connections.push_back({surface, listener.open(), listener.refused()});
+  };
+  if (parts.grpc) add("grpc", parts.grpc->listener());
+  if (parts.http) add("http", parts.http->listener());
+  if (parts.admin_server) add("admin", parts.admin_server->listener());
+  if (parts.probes) add("probes", parts.probes->listener());
   if (parts.http) now.http_body_bytes = parts.http->body_bytes();
   return MetricsText(now);
 }

@@ -88,7 +88,7 @@ void AddDetector(Families& out, const detectors::DetectorStats& d) {
   out.Counter("tollgate_detector_seconds_total", "Time from questions to their answers.", static_cast<double>(d.micros) / 1e6, detector);
   out.Gauge("tollgate_detector_running", "Questions under way.", static_cast<double>(d.running), detector);
   out.Gauge("tollgate_detector_resting",
-            "1 while it is left alone, by all tenants' questions or by one's, because it failed again and again.", d.open ? 1 : 0,
+            "1 while it is left alone, by all tenants' questions or by one's, because it failed again and again.", d.resting ? 1 : 0,
             detector);
 }
 
@@ -205,8 +205,11 @@ std::string MetricsText(const Measurements& now) {
               static_cast<double>(now.requests.overhead_us) / 1e6);
   out.Gauge("tollgate_directory_age_seconds", "Since the directory was last confirmed.", static_cast<double>(now.directory_age_ms) / 1e3);
   out.Gauge("tollgate_directory_version", "Version of the directory in force.", static_cast<double>(now.directory_version));
-  out.Gauge("tollgate_connections", "Open connections.", static_cast<double>(now.connections_grpc), {{"surface", "grpc"}});
-  out.Gauge("tollgate_connections", "Open connections.", static_cast<double>(now.connections_http), {{"surface", "http"}});
+  for (const Connections& its : now.connections) {
+    out.Gauge("tollgate_connections", "Open connections.", static_cast<double>(its.open), {{"surface", its.surface}});
+    out.Counter("tollgate_connections_refused_total", "Connections closed at once for a limit, or for want of descriptors.",
+                static_cast<double>(its.refused), {{"surface", its.surface}});
+  }
   out.Gauge("tollgate_http_body_bytes", "Bodies that are being read, of http.memory_bytes_max.", static_cast<double>(now.http_body_bytes));
   AddShadow(out, "input", now.requests.shadow_input);
   AddShadow(out, "output", now.requests.shadow_output);

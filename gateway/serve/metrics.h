@@ -11,6 +11,11 @@
 
 namespace tollgate::serve {
 
+struct Connections {
+  std::string surface;  // "grpc", "http", "admin", "probes".
+  std::int64_t open = 0, refused = 0;
+};
+
 // One moment of everything that is measured.
 struct Measurements {
   std::string build;
@@ -22,8 +27,7 @@ struct Measurements {
   std::int64_t directory_version = 0;
   std::vector<inference::ReplicaStats> replicas;
   std::vector<detectors::DetectorStats> detectors;
-  std::int64_t connections_grpc = 0;
-  std::int64_t connections_http = 0;
+  std::vector<Connections> connections;  // Of each listener.
   std::int64_t http_body_bytes = 0;
 };
 

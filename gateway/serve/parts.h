@@ -35,7 +35,9 @@ struct Parts {
   bool dev = false;
   std::string build;
   base::WallTime started;
-  std::atomic<bool> draining = false;  // It is being stopped.
+  std::atomic<bool> draining = false;   // It is being stopped.
+  std::atomic<bool> listening = false;  // All that listens is there: metrics may look at it.
+  std::int64_t descriptors_max = 0;     // That this process may have.
   std::unique_ptr<InstallationSecrets> secrets;
   std::unique_ptr<audit::Keys> keys;
   std::unique_ptr<audit::PostgresJournal> journal;
@@ -66,6 +68,12 @@ inline constexpr std::chrono::milliseconds kReportTimeout{60'000};
 
 // The database session settings for one role.
 base::PostgresOptions PostgresFor(const tollgate::v1::Config& config, const std::string& role);
+
+// CANCELLED when a stop signal waits to be taken: looked at between the steps of a start, which may take minutes.
+absl::Status GoOn();
+
+// Whether each listener's port is free, before what takes long.
+absl::Status CheckPorts(const tollgate::v1::Config& config);
 
 // Each builds its share of `parts`, in this order; an error names the remedy.
 absl::Status BuildData(Parts& parts);    // Secrets, directory, keys, journal, quotas, gates.

@@ -5,10 +5,12 @@
 #include <fmt/format.h>
 #include <signal.h>
 
+#include <algorithm>
 #include <future>
 #include <thread>
 
 #include "base/diagnostics.h"
+#include "gateway/net/descriptors.h"
 #include "gateway/serve/parts.h"
 #include "gateway/serve/stop_signals.h"
 
@@ -21,7 +23,7 @@ using std::chrono::steady_clock;
 
 constexpr milliseconds kLookInterval{500};       // How often RunUntilSignal looks at the journal, and whether all is ready.
 constexpr milliseconds kEndPatience{5000};       // For requests that were told to end.
-constexpr milliseconds kSignalInterval{100};     // How often a drain looks for a second signal.
+constexpr milliseconds kSignalInterval{100};     // How often a stop looks for a second signal.
 constexpr milliseconds kQuotasPatience{5000};    // For the database's clock, which names the windows of quotas.
 constexpr milliseconds kChangesPatience{10000};  // For the directory to take up what this process changed.
 
@@ -41,13 +43,76 @@ void AwaitQuotas(metering::Quotas& quotas) {
   while (!quotas.Ready() && steady_clock::now() < give_up) std::this_thread::sleep_for(milliseconds(5));
 }
 
-// Whether all requests ended before the deadline, and before a second signal said that nobody wants to wait.
-bool AwaitEmpty(const std::future<void>& emptied, steady_clock::time_point deadline) {
-  while (steady_clock::now() < deadline) {
-    if (emptied.wait_for(kSignalInterval) == std::future_status::ready) return true;
-    if (TakeStopSignal(milliseconds(0))) return false;
+bool IsLost(const Parts& parts) { return parts.journal && parts.journal->health().state == audit::Health::State::kLost; }
+
+// How long a stop waits for others: until a deadline, but no longer than nobody has sent another signal, nor when nothing can be recorded
+// any more.
+class Patience {
+ public:
+  explicit Patience(const Parts& parts) : parts_(parts) {}
+
+  // Whether `done`, which is given some time to find out, came true.
+  template <typename Done>
+  bool Await(steady_clock::time_point deadline, Done done) {
+    for (;;) {
+      const auto left = std::chrono::ceil<milliseconds>(deadline - steady_clock::now());
+      if (left <= milliseconds(0) || Over()) return done(milliseconds(0));
+      if (done(std::min(left, kSignalInterval))) return true;
+    }
   }
-  return emptied.wait_for(milliseconds(0)) == std::future_status::ready;
+
+ private:
+  bool Over() { return over_ = over_ || TakeFurtherSignal() || IsLost(parts_); }
+
+  const Parts& parts_;
+  bool over_ = false;
+};
+
+// Those who send requests here, going by /readyz and by gRPC's health, may learn that they shall not, before a port closes.
+void AwaitBalancers(const Parts& parts, Patience& patience) {
+  const milliseconds wait(parts.config.drain_wait_ms());
+  if (wait == milliseconds(0) || !parts.listening || IsLost(parts)) return;
+  base::Info("serve", "stopping: /readyz says so; requests are taken for another {} ms; a second signal ends this, and what is under way",
+             wait.count());
+  patience.Await(steady_clock::now() + wait, [](milliseconds within) {
+    std::this_thread::sleep_for(within);
+    return false;
+  });
+}
+
+void EndRequests(pipeline::Pipeline& pipeline, Patience& patience, steady_clock::time_point deadline, std::int64_t drain_ms) {
+  auto empty = std::make_shared<std::promise<void>>();
+  auto emptied = empty->get_future();
+  pipeline.StopAdmission([empty] { empty->set_value(); });
+  base::Info("serve", "draining: requests under way: {}; they may go on for {} ms; a second signal ends them at once", pipeline.running(),
+             drain_ms);
+  const auto ended = [&emptied](milliseconds within) { return emptied.wait_for(within) == std::future_status::ready; };
+  if (patience.Await(deadline, ended)) return;
+  base::Info("serve", "ending requests before they were done: {}", pipeline.running());
+  pipeline.EndAll();
+  emptied.wait_for(kEndPatience);
+}
+
+// Ports, requests, and their last bytes.
+void StopTraffic(Parts& parts) {
+  Patience patience(parts);
+  parts.draining = true;
+  if (parts.grpc) parts.grpc->SetServing(false);
+  AwaitBalancers(parts, patience);
+  const std::int64_t drain_ms = parts.config.drain_ms();
+  const auto deadline = steady_clock::now() + milliseconds(drain_ms);
+  if (parts.admin) parts.admin->Stop();
+  if (parts.models) parts.models->Stop();
+  if (parts.grpc) parts.grpc->StopAccepting();
+  if (parts.http) parts.http->StopAccepting();
+  if (parts.pipeline) EndRequests(*parts.pipeline, patience, deadline, drain_ms);
+  if (parts.http) patience.Await(deadline, [&](milliseconds within) { return parts.http->AwaitIdle(within); });
+  if (parts.grpc) patience.Await(deadline, [&](milliseconds within) { return parts.grpc->AwaitIdle(within); });
+  if (parts.grpc) parts.grpc->Shutdown(kLookInterval);
+  if (parts.http) parts.http->Shutdown(kLookInterval);
+  if (parts.pipeline) parts.pipeline->FlushRefusals();  // Those of the last callers too.
+  if (parts.admin_server) parts.admin_server->Shutdown(kLookInterval);
+  if (parts.probes) parts.probes->Shutdown(kLookInterval);
 }
 
 }  // namespace
@@ -56,6 +121,8 @@ struct Server::Impl {
   Parts parts;
   bool drained = false;
 };
+
+absl::Status GoOn() { return StopSignalPending() ? base::Cancelled("told to stop before it served") : absl::OkStatus(); }
 
 Server::Server(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 
@@ -69,8 +136,10 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const tollgate::v1::Config
   parts.dev = options.dev;
   parts.build = options.build;
   parts.started = base::SystemClock().Wall();
+  parts.descriptors_max = net::RaiseDescriptorLimit();
   TG_RETURN_IF_ERROR(BuildData(parts));
   TG_RETURN_IF_ERROR(BuildEngine(parts));
+  TG_RETURN_IF_ERROR(GoOn());
   AwaitQuotas(*parts.quotas);
   TG_RETURN_IF_ERROR(BuildFronts(parts));
   const Ports ports = server->ports();
@@ -94,30 +163,7 @@ absl::Status Server::AwaitChanges() { return impl_->parts.directory->WaitFor(imp
 void Server::Drain() {
   if (std::exchange(impl_->drained, true)) return;
   Parts& parts = impl_->parts;
-  const auto deadline = steady_clock::now() + milliseconds(parts.config.drain_ms());
-  parts.draining = true;
-  if (parts.admin) parts.admin->Stop();
-  if (parts.models) parts.models->Stop();
-  if (parts.grpc) parts.grpc->SetServing(false);
-  if (parts.grpc) parts.grpc->StopAccepting();
-  if (parts.http) parts.http->StopAccepting();
-  if (parts.pipeline) {
-    auto empty = std::make_shared<std::promise<void>>();
-    auto emptied = empty->get_future();
-    parts.pipeline->StopAdmission([empty] { empty->set_value(); });
-    base::Info("serve", "draining: requests under way: {}; they may go on for {} ms; a second signal ends them at once",
-               parts.pipeline->running(), parts.config.drain_ms());
-    if (!AwaitEmpty(emptied, deadline)) {
-      base::Info("serve", "ending requests before they were done: {}", parts.pipeline->running());
-      parts.pipeline->EndAll();
-      emptied.wait_for(kEndPatience);
-    }
-    parts.pipeline->FlushRefusals();
-  }
-  if (parts.grpc) parts.grpc->Shutdown(kLookInterval);
-  if (parts.http) parts.http->Shutdown(kLookInterval);
-  if (parts.admin_server) parts.admin_server->Shutdown(kLookInterval);
-  if (parts.probes) parts.probes->Shutdown(kLookInterval);
+  StopTraffic(parts);
   if (parts.io) parts.io->Stop();
   if (parts.cpu) parts.cpu->join();
   if (parts.pool) parts.pool->Drain(steady_clock::now());
@@ -133,9 +179,9 @@ absl::Status Server::RunUntilSignal() {
   for (;;) {
     if (parts.grpc && NotReady(parts).empty() != serving) parts.grpc->SetServing(serving = !serving);
     if (TakeStopSignal(kLookInterval)) return absl::OkStatus();
-    const audit::Health health = parts.journal->health();
-    if (health.state == audit::Health::State::kLost) {
-      return base::Aborted(fmt::format("this instance can record nothing any more ({}): it ends, and can be started again", health.reason));
+    if (IsLost(parts)) {
+      return base::Aborted(
+          fmt::format("this instance can record nothing any more ({}): it ends, and can be started again", parts.journal->health().reason));
     }
   }
 }

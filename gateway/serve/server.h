@@ -42,12 +42,13 @@ class Server {
   // Waits until what was changed so is in force here. DEADLINE_EXCEEDED after ten seconds.
   absl::Status AwaitChanges();
 
-  // Not ready → no new requests → running streams finish, or end with a record at the deadline or at a further stop signal → journal empty
-  // → everything joined. Says when it begins and when it is done.
+  // Not ready, and requests are taken for drain_wait_ms → no new requests → running streams finish, or end with a record at the deadline →
+  // what is left of the time for replies on their way → journal empty → everything joined. A further stop signal ends every wait, and so
+  // does a log that was lost. Says when it begins and when it is done.
   void Drain();
 
   // Meanwhile gRPC's health on the API's port says what /readyz does, at most half a second later.
-  // Returns when Drain was asked for by SIGTERM/SIGINT (installed by RunUntilSignal) or the server cannot go on (its log was taken by
+  // Returns when Drain was asked for by a stop signal (stop_signals.h) or the server cannot go on (its log was taken by
   // another owner): then the status says so.
   absl::Status RunUntilSignal();
 

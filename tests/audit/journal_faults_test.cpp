@@ -75,6 +75,15 @@ class Clients {
   std::vector<std::thread> threads_;
 };
 
+bool AwaitHealth(const PostgresJournal& journal, Health::State state, std::chrono::milliseconds patience = std::chrono::seconds(30)) {
+  const auto until = std::chrono::steady_clock::now() + patience;
+  while (journal.health().state != state) {
+    if (std::chrono::steady_clock::now() > until) return false;
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  return true;
+}
+
 void AwaitAcknowledged(Clients& clients, std::int64_t more) {
   const std::int64_t goal = clients.acknowledged() + more;
   const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(60);
@@ -185,7 +194,9 @@ TEST_CASE_METHOD(AuditFixture, "A REQUEST that is written after its caller was r
 }
 
 TEST_CASE_METHOD(AuditFixture, "While the keys database does not answer, requests are refused and closed, and other records go on") {
-  auto journal = Open();
+  JournalOptions options = Options();
+  options.statement_timeout = std::chrono::milliseconds(500);
+  auto journal = Open(options);
   auto keys_sql = cluster.Connect(keys_url);
   const auto request = base::RequestId::New();
   REQUIRE(keys_sql
@@ -197,12 +208,29 @@ TEST_CASE_METHOD(AuditFixture, "While the keys database does not answer, request
                                 const Result refused = Append(*journal, std::move(entry), std::chrono::milliseconds(200));
                                 CHECK(absl::IsUnavailable(refused.status()));
                                 CHECK(base::Message(refused.status()).find("keys database") != std::string::npos);
+                                CHECK(AwaitHealth(*journal, Health::State::kRefusing));
+                                CHECK_FALSE(AwaitHealth(*journal, Health::State::kGood, std::chrono::seconds(2)));
                                 CHECK(Append(*journal, Make(v1::RECORD_KIND_ADMIN, {})).ok());
                                 return absl::OkStatus();
                               })
               .ok());
+  CHECK(AwaitHealth(*journal, Health::State::kGood));
   Await("SELECT count(*) FROM audit.record WHERE kind = 5", 1);
   CHECK(Int(kUnterminated) == 0);
+}
+
+TEST_CASE_METHOD(AuditFixture, "A keys database that goes while nobody asks is told before anybody does, and told again when it is back") {
+  auto journal = Open();
+  auto keys_sql = cluster.Connect(keys_url);
+  const std::string name = keys_sql->Run("name", "SELECT current_database()")->Text(0, 0);
+  keys_sql.reset();
+  CHECK(journal->health().state == Health::State::kGood);
+  Do("ALTER DATABASE " + name + " ALLOW_CONNECTIONS false");
+  Do("SELECT pg_terminate_backend(pid, 30000) FROM pg_stat_activity WHERE datname = '" + name + "'");
+  CHECK(AwaitHealth(*journal, Health::State::kRefusing));
+  CHECK(journal->health().reason.find("keys database") != std::string::npos);
+  Do("ALTER DATABASE " + name + " ALLOW_CONNECTIONS true");
+  CHECK(AwaitHealth(*journal, Health::State::kGood));
 }
 
 TEST_CASE_METHOD(AuditFixture, "A keys database that was read-only for a while takes keys again, unaided") {

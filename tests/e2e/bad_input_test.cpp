@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <functional>
 #include <random>
+#include <regex>
 
 #include <fmt/format.h>
 
@@ -283,7 +284,7 @@ TEST_CASE("Descriptors run out, and service comes back by itself") {
   const int pid = world.gateway.process().pid();
   const auto used =
       std::distance(std::filesystem::directory_iterator(fmt::format("/proc/{}/fd", pid)), std::filesystem::directory_iterator());
-  const auto most = static_cast<rlim_t>(used + 100);  // Some of them are kept for files and databases.
+  const auto most = static_cast<rlim_t>(used + 200);  // Some of them are kept for files and databases.
   const rlimit few{most, most};
   REQUIRE(::prlimit(pid, RLIMIT_NOFILE, &few, nullptr) == 0);
   for (int round = 0; round < 3; ++round) {
@@ -292,6 +293,14 @@ TEST_CASE("Descriptors run out, and service comes back by itself") {
       crowd.push_back(std::make_unique<HttpConnection>(i % 2 == 0 ? world.ports.http : world.ports.grpc, milliseconds(500)));
     for (const auto& connection : crowd) connection->Send("GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n");
     CHECK(world.gateway.process().Running());
+    // Who looks into it, and who stops something, gets in meanwhile.
+    CHECK(Get(world.gateway.probes_port(), "/healthz").status == 200);
+    CHECK(world.gateway.Ready());
+    const Finished stops = RunTollgate(
+        {"--admin", fmt::format("127.0.0.1:{}", world.gateway.admin_port()), "--key", world.installation.owner_key(), "stop", "list"});
+    INFO(stops.err);
+    CHECK(stops.code == 0);
+    CHECK(std::regex_search(world.gateway.Metrics(), std::regex(R"(tollgate_connections_refused_total\{surface="http"\} [1-9])")));
     crowd.clear();
     Answer http, grpc;
     const bool back = Eventually([&] {

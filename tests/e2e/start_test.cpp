@@ -5,6 +5,7 @@
 #include <catch2/catch_test_macros.hpp>
 #include <functional>
 #include <future>
+#include <optional>
 
 #include <fmt/format.h>
 
@@ -13,6 +14,8 @@
 #include "tests/e2e/support/ask.h"
 #include "tests/e2e/support/books.h"
 #include "tests/e2e/support/gateway.h"
+#include "tests/e2e/support/http_client.h"
+#include "tests/e2e/support/table_lock.h"
 
 namespace {
 
@@ -192,6 +195,71 @@ TEST_CASE("Starting, serving and stopping ask Postgres for nothing that they may
   const std::string log = installation.cluster().Log().substr(before);
   INFO(log);
   CHECK(log.find("ERROR") == std::string::npos);
+}
+
+TEST_CASE("A port that is taken is told before a model is read, and a signal to stop between the steps of a start") {
+  Installation installation;
+  Gateway gateway(installation);
+  const Refused taken = Start(installation, {.state = "b",
+                                             .model_name = "broken",
+                                             .model_file = installation.Configure({.state = "c"}),  // No model.
+                                             .extra = {{"listeners.http", fmt::format("{{ port: {} }}", gateway.http_port())}}});
+  INFO(taken.says);
+  CHECK(taken.code == 1);
+  CHECK(taken.says.find(fmt::format("listener http: cannot listen on 127.0.0.1:{}", gateway.http_port())) != std::string::npos);
+
+  std::optional<TableLock> lock(std::in_place, installation, "audit.log_head");
+  const auto starting = Gateway::Launch(installation, {.state = "b"});
+  REQUIRE(starting->WaitForErr("records and keys lie in one Postgres cluster", milliseconds(30'000)));
+  REQUIRE(lock->Bites());
+  starting->Signal(SIGTERM);
+  lock.reset();
+  CHECK(starting->Wait(milliseconds(30'000)) == 0);
+  INFO(starting->Err());
+  CHECK(starting->Err().find("told to stop before it served") != std::string::npos);
+  CHECK(starting->Err().find("ready: grpc") == std::string::npos);
+}
+
+TEST_CASE("Told to stop, by a terminal that closes too, it is not ready and serves on until balancers may know, or for a second signal") {
+  Installation installation;
+  Gateway gateway(installation, {.extra = {{"drain_wait_ms", "600000"}}});
+  Admin admin(gateway, installation.owner_key());
+  const std::string key = MakeCompany(admin).key;
+  const auto answered = [&](Surface surface) { return Ask(PortsOf(gateway), surface, {.key = key, .prompt = "hello"}).text == "hello"; };
+  REQUIRE(Eventually([&] { return answered(Surface::kHttpPlain); }));
+  gateway.process().Signal(SIGHUP);
+  CHECK(gateway.process().WaitForErr("stopping: /readyz says so", milliseconds(20'000)));
+  CHECK(gateway.Readiness() == 503);
+  CHECK_FALSE(gateway.Serving());
+  for (const Surface surface : kSurfaces) CHECK(answered(surface));
+  gateway.process().Signal(SIGTERM);
+  CHECK(gateway.process().Wait(milliseconds(60'000)) == 0);
+  CHECK(gateway.process().Err().find("drained: every request has ended") != std::string::npos);
+  Books books(installation);
+  CHECK(books.Open() == 0);
+  CHECK(books.Check() == "");
+}
+
+TEST_CASE("A reply that is on its way when the instance is told to stop arrives whole, however slowly it is read") {
+  Installation installation;
+  Gateway gateway(installation, {.extra = {{"drain_ms", "600000"}}});
+  Admin admin(gateway, installation.owner_key());
+  const std::string key = MakeCompany(admin).key;
+  REQUIRE(Eventually([&] { return Ask(PortsOf(gateway), Surface::kHttpPlain, {.key = key, .prompt = "hello"}).done; }));
+  Books books(installation);
+  const std::int64_t before = books.Requests();
+  HttpConnection reader(gateway.http_port(), milliseconds(60'000), 4096);
+  // More than the kernel keeps for somebody who does not read.
+  reader.Send(PostChat({.key = key, .prompt = "!tokens 4700", .more_fields = R"(,"logprobs":true,"top_logprobs":20)"}));
+  REQUIRE(Eventually([&] { return books.Requests() == before + 1 && books.Open() == 0; }, milliseconds(60'000)));
+  gateway.process().Signal(SIGTERM);
+  CHECK(gateway.process().WaitForErr("draining: requests under way: 0", milliseconds(20'000)));
+  CHECK_FALSE(gateway.process().Wait(milliseconds(1500)).has_value());  // It waits for the reader.
+  const HttpReply reply = reader.Read();
+  INFO("of " << reply.headers.at("content-length") << " bytes " << reply.body.size() << " came");
+  CHECK(reply.status == 200);
+  CHECK(reply.complete);
+  CHECK(gateway.process().Wait(milliseconds(60'000)) == 0);
 }
 
 TEST_CASE("SIGTERM is answered: how many requests are under way, and when all is done; a second one does not wait for them") {

@@ -119,8 +119,11 @@ std::string Installation::Configure(const InstanceOptions& options) const {
   for (const char* listener : {"grpc", "http", "admin_grpc", "probes"}) sections["listeners"][listener] = "{ port: 0 }";
   sections["postgres"] = {{"url", cluster().UrlAs(main_url_, kServe)}, {"keys_url", cluster().UrlAs(keys_url_, kServe)}};
   sections["secrets"] = {{"root_key_file", Made().secrets.File("root_key")}, {"pepper_file", Made().secrets.File("pepper")}};
-  sections[""] = {
-      {"state_dir", dir_.File("state_" + options.state)}, {"directory_poll_ms", "50"}, {"segment_ms", "20"}, {"drain_ms", "8000"}};
+  sections[""] = {{"state_dir", dir_.File("state_" + options.state)},
+                  {"directory_poll_ms", "50"},
+                  {"segment_ms", "20"},
+                  {"drain_ms", "8000"},
+                  {"drain_wait_ms", "0"}};
   for (const auto& [field, value] : options.extra) {
     const auto dot = field.rfind('.');
     sections[dot == std::string::npos ? "" : field.substr(0, dot)][field.substr(dot == std::string::npos ? 0 : dot + 1)] = value;

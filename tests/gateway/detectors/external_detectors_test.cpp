@@ -3,6 +3,7 @@
 #include <catch2/matchers/catch_matchers_string.hpp>
 
 #include <future>
+#include <thread>
 
 #include "gateway/detectors/external_detectors.h"
 #include "gateway/pipeline/breaker.h"
@@ -158,7 +159,7 @@ TEST_CASE("One that fails again and again is left alone for a while") {
   Ask(*detectors, "2").get();
   CHECK_THAT(Ask(*detectors, "3").get().answer.failure, ContainsSubstring("failed 2 times in a row"));
   CHECK(server.requests().size() == 2);
-  CHECK(detectors->stats()[0].open);
+  CHECK(detectors->stats()[0].resting);
 }
 
 TEST_CASE("What a detector fails at for one tenant is that tenant's; that it cannot be reached is everybody's") {
@@ -184,7 +185,7 @@ TEST_CASE("What a detector fails at for one tenant is that tenant's; that it can
     CHECK_THAT(Ask(*detectors, "x", "toxicity", hour, odd).get().answer.failure, ContainsSubstring("left alone"));
     CHECK(Ask(*detectors, "x", "toxicity", hour, "other").get().answer.failure.empty());
   }
-  CHECK(detectors->stats()[0].open);
+  CHECK(detectors->stats()[0].resting);
 
   server.Refuse();
   const auto unreachable = Make(server, once);
@@ -207,9 +208,7 @@ TEST_CASE("One with a short deadline may try whether a detector is back") {
   });
   CHECK_THAT(Ask(*detectors, "crash").get().answer.failure, ContainsSubstring("503"));
   CHECK_THAT(Ask(*detectors, "hang", "toxicity", milliseconds(300)).get().answer.failure, ContainsSubstring("did not answer in time"));
-  CHECK(detectors->stats()[0].open);
   CHECK(Ask(*detectors, "x", "toxicity", std::chrono::seconds(60)).get().answer.failure.empty());
-  CHECK_FALSE(detectors->stats()[0].open);
 }
 
 TEST_CASE("Of breakers, so many are kept; who fails beyond them is not spared") {
@@ -221,6 +220,38 @@ TEST_CASE("Of breakers, so many are kept; who fails beyond them is not spared") 
   CHECK(breakers.May("more", now));
   for (std::size_t i = 0; i < pipeline::Breakers::kKeptMax; ++i) breakers.Succeeded(std::to_string(i));
   CHECK_FALSE(breakers.open());
+}
+
+TEST_CASE("A breaker rests while nobody may try, and is forgotten when its key has long not failed") {
+  const auto t0 = pipeline::Breaker::Time{} + std::chrono::hours(1);
+  pipeline::Breakers breakers(1, milliseconds(100));
+  breakers.Failed("gone", t0);
+  CHECK(breakers.resting(t0 + milliseconds(99)));
+  CHECK_FALSE(breakers.resting(t0 + milliseconds(100)));  // Without anybody asking.
+  CHECK(breakers.open());
+  for (std::size_t i = 1; i < pipeline::Breakers::kKeptMax; ++i) breakers.Failed(std::to_string(i), t0);
+  const auto later = t0 + pipeline::Breakers::kForgottenAfter;
+  breakers.Failed("more", later);
+  CHECK_FALSE(breakers.May("more", later));  // There is room for it.
+  breakers.Succeeded("more");
+  CHECK_FALSE(breakers.open());
+}
+
+TEST_CASE("A detector that was left alone is not told as resting when its rest is over, whoever asks it or does not") {
+  test::ScriptedUpstream server([](test::ScriptedUpstream::Exchange& exchange) { exchange.Reply(503, ""); });
+  const auto detectors = Make(server, [](DetectorOptions& o) {
+    o.failures_max = 1;
+    o.rest = milliseconds(100);
+  });
+  Ask(*detectors, "x").get();
+  const auto give_up = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+  while (detectors->stats()[0].resting && std::chrono::steady_clock::now() < give_up) std::this_thread::yield();
+  CHECK_FALSE(detectors->stats()[0].resting);
+
+  server.Refuse();
+  Ask(*detectors, "x", "toxicity", milliseconds(std::chrono::hours(1)), "other").get();
+  while (detectors->stats()[0].resting && std::chrono::steady_clock::now() < give_up) std::this_thread::yield();
+  CHECK_FALSE(detectors->stats()[0].resting);
 }
 
 TEST_CASE("A caller's short deadline, or an odd text, is no failure of the detector's own") {
@@ -241,7 +272,7 @@ TEST_CASE("A caller's short deadline, or an odd text, is no failure of the detec
     CHECK_THAT(Ask(*detectors, "odd").get().answer.failure, ContainsSubstring("status 400"));
   }
   CHECK(Ask(*detectors, "x").get().answer.failure.empty());
-  CHECK_FALSE(detectors->stats()[0].open);
+  CHECK_FALSE(detectors->stats()[0].resting);
 }
 
 TEST_CASE("Tenants' questions are taken in turn, and one with half of the places leaves the last quarter to others") {

@@ -210,7 +210,7 @@ TEST_CASE("A gRPC detector that keeps failing is left alone; what is out when th
   for (int i = 0; i < 3; ++i) CHECK_THAT(Ask(*detectors, "xx").get().answer.failure, ContainsSubstring("cannot be reached"));
   CHECK_THAT(Ask(*detectors, "xx").get().answer.failure, ContainsSubstring("left alone"));
   CHECK(asked == 3);
-  CHECK(detectors->stats()[0].open);
+  CHECK(detectors->stats()[0].resting);
 
   std::promise<void> go;
   const auto gone = go.get_future().share();

@@ -9,6 +9,7 @@
 #include <mutex>
 #include <vector>
 
+#include "gateway/net/descriptors.h"
 #include "gateway/net/io_threads.h"
 #include "tests/gateway/http/raw_client.h"
 
@@ -161,4 +162,49 @@ TEST_CASE("The last descriptors are left to the rest of the program") {
   RawClient client(listener->port());
   CHECK(client.AtEnd());
   CHECK(listener->refused() == 1);
+}
+
+TEST_CASE("When descriptors run short the API's listener is closed to newcomers first, then the administrators', then the probes'") {
+  net::IoThreads io(1);
+  Taker taker;
+  std::vector<std::unique_ptr<net::Listener>> listeners;
+  for (const int reserved : {net::kReservedByApi, net::kReservedByAdmin, net::kReservedByProbes}) {
+    listeners.push_back(Bind({.name = "test", .descriptors_reserved = reserved}, io));
+    listeners.back()->Start(taker.Handler());
+  }
+  rlimit before{};
+  REQUIRE(getrlimit(RLIMIT_NOFILE, &before) == 0);
+  const int next = open("/dev/null", O_RDONLY);
+  close(next);
+  for (int open_to = 0; open_to < 3; ++open_to) {
+    const int left = open_to == 0 ? net::kReservedByProbes + 8 : open_to == 1 ? net::kReservedByAdmin + 8 : net::kReservedByApi + 8;
+    const rlimit low{static_cast<rlim_t>(next + left), before.rlim_max};
+    REQUIRE(setrlimit(RLIMIT_NOFILE, &low) == 0);
+    for (int i = 0; i < 3; ++i) {
+      INFO("left " << left << ", listener " << i);
+      const auto refused = listeners[static_cast<std::size_t>(i)]->refused();
+      RawClient client(listeners[static_cast<std::size_t>(i)]->port());
+      if (i < 2 - open_to) {
+        CHECK(client.AtEnd());
+        CHECK(listeners[static_cast<std::size_t>(i)]->refused() == refused + 1);
+      } else {
+        CHECK(taker.AwaitTaken(1));
+        taker.CloseAll();
+      }
+    }
+  }
+  CHECK(setrlimit(RLIMIT_NOFILE, &before) == 0);
+}
+
+TEST_CASE("The process takes as many descriptors as it may, not as few as it was given at first") {
+  rlimit before{};
+  REQUIRE(getrlimit(RLIMIT_NOFILE, &before) == 0);
+  const rlimit low{256, before.rlim_max};
+  REQUIRE(setrlimit(RLIMIT_NOFILE, &low) == 0);
+  const auto limit = static_cast<rlim_t>(net::RaiseDescriptorLimit());
+  rlimit raised{};
+  REQUIRE(getrlimit(RLIMIT_NOFILE, &raised) == 0);
+  CHECK(raised.rlim_cur == before.rlim_max);
+  CHECK((limit == before.rlim_max || before.rlim_max > static_cast<rlim_t>(INT64_MAX)));
+  CHECK(setrlimit(RLIMIT_NOFILE, &before) == 0);
 }

@@ -1,4 +1,5 @@
 #include <catch2/catch_test_macros.hpp>
+#include <future>
 
 #include "base/error_detail.h"
 #include "gateway/pipeline/refusals.h"
@@ -46,6 +47,40 @@ TEST_CASE("More requests than the instance takes are refused with a hint") {
   cancellation->Cancel();
   running.get();
   CHECK(std::holds_alternative<Reply>(world.Chat(world.Ask("hello"))));
+}
+
+TEST_CASE("A team has as many of the places as it leaves to others, and an org three times that") {
+  test::World world;
+  world.options.running_max = 4;
+  world.LoadModel("busy", 4, 8);
+  const std::string a = world.key_text, b = world.AddTeam("b"), c = world.AddTeam("c");
+  const auto ask = [&](const std::string& key, const char* text, const char* model = "script", test::World::Cancel stop = nullptr) {
+    pipeline::Caller caller = world.NewCaller();
+    caller.bearer = key;
+    return world.ChatAs(caller, world.Ask(text, model), nullptr, std::move(stop));
+  };
+  std::vector<std::future<pipeline::Outcome<Reply>>> running;
+  std::vector<std::shared_ptr<pipeline::Cancellation>> stops;
+  const auto hang = [&](const std::string& key) {
+    const auto stop = stops.emplace_back(std::make_shared<pipeline::Cancellation>());
+    running.push_back(std::async(std::launch::async, [&ask, key, stop] { return ask(key, "!hang", "busy", stop); }));
+    while (world.journal.size() < running.size()) std::this_thread::yield();
+  };
+  const auto refused_for = [](const pipeline::Outcome<Reply>& outcome, const char* whose) {
+    const Failure* failure = std::get_if<Failure>(&outcome);
+    return failure != nullptr && ReasonOf(outcome) == "OVERLOADED" && base::Message(failure->status).find(whose) != std::string::npos;
+  };
+  world.pipe();
+  hang(a);
+  hang(a);
+  CHECK(refused_for(ask(a, "hello"), "of your team"));
+  hang(b);                                             // Another team's comes in as ever.
+  CHECK(refused_for(ask(c, "hello"), "of your org"));  // The last place is another org's.
+  for (const auto& stop : stops) stop->Cancel();
+  for (auto& one : running) one.get();
+  CHECK(std::holds_alternative<Reply>(ask(c, "hello")));
+  CHECK(world.pipe().running() == 0);
+  world.CheckBooks();
 }
 
 TEST_CASE("A front end learns before it reads a request whether its caller may ask, and the refusal counts") {

@@ -32,12 +32,16 @@ TEST_CASE("Metrics are Prometheus text, one family a name, in base units") {
   now.replicas[0].model = "a";
   now.replicas[1].model = "b";
   now.replicas[1].output_tokens = 77;
+  now.connections = {{"http", 7, 2}, {"admin", 1, 0}};
   const std::string text = serve::MetricsText(now);
   CHECK(text.find("tollgate_build_info{build=\"0.1.0\"} 1") != std::string::npos);
   CHECK(text.find("tollgate_ready 1") != std::string::npos);
   CHECK(text.find("tollgate_requests_total 5") != std::string::npos);
   CHECK(text.find("tollgate_overhead_seconds_total 1.5") != std::string::npos);
   CHECK(text.find("tollgate_pool_output_tokens_total{model=\"b\"} 77") != std::string::npos);
+  CHECK(text.find("tollgate_connections{surface=\"http\"} 7") != std::string::npos);
+  CHECK(text.find("tollgate_connections_refused_total{surface=\"http\"} 2") != std::string::npos);
+  CHECK(text.find("tollgate_connections{surface=\"admin\"} 1") != std::string::npos);
   const std::string type = "# TYPE tollgate_pool_slots gauge";
   const auto first = text.find(type);
   REQUIRE(first != std::string::npos);
@@ -49,6 +53,7 @@ TEST_CASE("docs/metrics.md names every metric with its type, and none that is no
   now.replicas.resize(1);
   now.replicas[0].upstream.endpoints = 1;
   now.detectors.resize(1);
+  now.connections.resize(1);
   std::istringstream shown(serve::MetricsText(now));
   std::ifstream page(TOLLGATE_SOURCE_DIR "/docs/metrics.md");
   REQUIRE(page.good());
