@@ -69,6 +69,7 @@ OpenRequest OpenOf(std::int32_t log_id, const Seen& seen, const std::map<std::in
   if (seen.segment_index >= 0) {
     const auto& segment = messages.at(seen.segment_index).segment_body();
     out.output_tokens = segment.output_tokens();
+    out.cached_input_tokens = segment.cached_input_tokens();
     out.guard_usage.assign(segment.guard_usage().begin(), segment.guard_usage().end());
     out.delivered_bytes = segment.offset() + segment.size();
   }
@@ -141,6 +142,7 @@ v1::Record RecoveredAbort(const OpenRequest& open, std::int64_t wall_us) {
   end.set_total_us(std::max<std::int64_t>(0, wall_us - request.wall_us()));
   if (open.segments > 0) {
     end.mutable_tokens()->set_input(request.request().input_tokens());
+    end.mutable_tokens()->set_cached_input(std::clamp<std::int64_t>(open.cached_input_tokens, 0, end.tokens().input()));
     end.mutable_tokens()->set_output(open.output_tokens);
     end.mutable_tokens()->set_delivered(open.output_tokens);
   } else {
