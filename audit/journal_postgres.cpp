@@ -77,6 +77,7 @@ class Opened final : public PostgresJournal {
 };
 
 absl::Status Opened::StartPartitions(base::Session& session) {
+  if (const auto wanted = LocksWanted(session); wanted.ok()) WarnOfLocks(*wanted);
   auto made = MakePartitions(session);
   bool enough = true;
   if (!made.ok()) {
