@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "audit/days.h"
+#include "audit/keys_binding.h"
 #include "audit/open_requests.h"
 #include "audit/ownership.h"
 #include "audit/reader.h"
@@ -51,6 +52,7 @@ TEST_CASE_METHOD(DaysBed, "Open requests are found without asking for partitions
   }
   const Head head{position.log_id, 0, 0, Int("SELECT next_index FROM audit.log_head")};
   const auto session = As("tollgate_writer");
+  const auto keys = cluster.Connect(keys_url);
   WithoutDay(60, [&] {
     for (int i = 0; i < kTimes; ++i) {
       const auto open = FindOpenRequests(*session, head, 0, [] { return absl::OkStatus(); });
@@ -59,6 +61,7 @@ TEST_CASE_METHOD(DaysBed, "Open requests are found without asking for partitions
       REQUIRE(open->size() == 1);
       CHECK((*open)[0].output_tokens == 3);
       REQUIRE(ReadOpenRequest(*session, position, request.value).ok());
+      REQUIRE(CheckNewestKeys(*session, *keys, position.log_id).ok());
     }
   });
 }
