@@ -10,6 +10,7 @@
 #include "audit/adopter.h"
 #include "audit/journal_queue.h"
 #include "audit/key_writer.h"
+#include "audit/keys_binding.h"
 #include "audit/ownership.h"
 #include "audit/record_writer.h"
 #include "audit/state_dir.h"
@@ -77,6 +78,7 @@ class Opened final : public PostgresJournal {
 };
 
 absl::Status Opened::StartPartitions(base::Session& session) {
+  if (const auto wanted = LocksWanted(session); wanted.ok()) WarnOfLocks(*wanted);
   auto made = MakePartitions(session);
   bool enough = true;
   if (!made.ok()) {
@@ -138,8 +140,10 @@ absl::Status Opened::Start() {
     TG_RETURN_IF_ERROR(StartPartitions(*session));
     if (auto id = SystemIdentifier(*session); id.ok()) cluster = *id;
     if (!options_.keys_url.empty()) {
-      TG_ASSIGN(keys_, KeyWriter::Start(SessionOptions(options_, options_.keys_url, options_.keys_role, "tollgate journal keys"),
-                                        options_.claim / 4, queue_));
+      const auto keys = SessionOptions(options_, options_.keys_url, options_.keys_role, "tollgate journal keys");
+      TG_ASSIGN(keys_, KeyWriter::Start(keys, options_.claim / 4, queue_));
+      TG_ASSIGN(const auto look, base::Session::Connect(keys));
+      TG_RETURN_IF_ERROR(CheckNewestKeys(*session, *look, state_->log_id().value_or(0)));
       if (!cluster.empty() && cluster == keys_->system_identifier()) {
         base::Warn("audit",
                    "records and keys lie in one Postgres cluster: its backups will outlive an erasure; give keys a cluster of its own in "

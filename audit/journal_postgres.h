@@ -70,8 +70,8 @@ class PostgresJournal : public Journal {
  public:
   // FAILED_PRECONDITION: another process holds the state directory; the role may change records; a setting loses commits; the
   // schema is missing (run `tollgate migrate`); this host's clock and Postgres's are minutes apart; `adopt` without settle. DATA_LOSS: the
-  // database has fewer records than were acknowledged: it was rolled back. UNAVAILABLE: Postgres cannot be reached. Blocks; seconds at most
-  // beside the recovery itself.
+  // database has fewer records than were acknowledged, or the keys database lacks a key of one: it was rolled back. UNAVAILABLE: Postgres
+  // cannot be reached. Blocks; seconds at most beside the recovery itself.
   static absl::StatusOr<std::unique_ptr<PostgresJournal>> Open(JournalOptions options);
 
   // Appends STOP once nothing is queued or open, lets the log go, joins. What is still queued after `stop_timeout` is answered

@@ -13,6 +13,7 @@
 #include "audit/seal.h"
 #include "base/clock.h"
 #include "base/crypto.h"
+#include "base/postgres.h"
 #include "base/status.h"
 #include "base/uuid.h"
 
@@ -96,12 +97,27 @@ absl::StatusOr<std::shared_ptr<const RequestKey>> MakeKeyAndWait(Keys& keys, bas
 struct PostgresKeysOptions {
   std::string url;  // The keys database.
   std::string role = "tollgate_keys";
+  // The main database, whose records these keys open. Empty: nobody asks whether they belong together; for tests.
+  std::string main_url;
+  std::string main_role = "tollgate_writer";
   std::chrono::milliseconds statement_timeout{3000};
   std::size_t cached_teams_max = 100'000;
   const base::Clock* clock = nullptr;  // Names the day; null = SystemClock().
 };
 
-// Connects and checks that the root key is the one this database's keys were made under (FAILED_PRECONDITION if not).
+// Connects and checks the keys database; one that is new is noted as this root key's and the main database's installation's.
+// FAILED_PRECONDITION: its keys were made under another root key, or are another installation's; or there are none, and records have
+// content.
 absl::StatusOr<std::unique_ptr<Keys>> OpenPostgresKeys(const RootKey& root, PostgresKeysOptions options);
+
+struct LostKeys {
+  base::PostgresOptions main, keys;  // With the roles tollgate_writer and tollgate_keys.
+  std::string reason;
+  std::function<absl::Status()> record;  // Puts it on record; nothing was changed if that fails.
+};
+
+// Goes on without keys that are lost for good: OpenPostgresKeys then takes the empty keys database, and Journal::Open one that lacks keys
+// of records from before. FAILED_PRECONDITION, with nothing on record: another root key or installation. Blocks.
+absl::Status AcceptLostKeys(const RootKey& root, const LostKeys& lost);
 
 }  // namespace tollgate::audit

@@ -14,6 +14,7 @@
 #include "audit/kept_values.h"
 #include "audit/key_chain.h"
 #include "audit/keys.h"
+#include "audit/keys_binding.h"
 #include "audit/wrap.h"
 #include "base/mutex.h"
 #include "base/postgres_pool.h"
@@ -56,7 +57,9 @@ class PostgresKeys final : public Keys {
         value_sessions_(PoolOptions(options_, 1)),
         sessions_(PoolOptions(options_, 2)) {}
 
-  absl::Status CheckRoot();
+  absl::Status Check(base::Session* main) {
+    return sessions_.RunAndWait([&](base::Session& session) { return CheckKeys(session, root_, main); });
+  }
   void NewRequestKey(base::TeamId team, base::RequestId request, std::chrono::steady_clock::time_point deadline, Done done) override;
   absl::StatusOr<std::shared_ptr<const RequestKey>> Find(base::TeamId team, base::RequestId request) override;
   void KeepValues(base::TeamId team, const std::string& subject, std::vector<SealedValue> values,
@@ -97,25 +100,6 @@ class PostgresKeys final : public Keys {
   base::SessionPool value_sessions_;
   base::SessionPool sessions_;  // These last: their threads use all of the above.
 };
-
-absl::Status PostgresKeys::CheckRoot() {
-  return sessions_.RunAndWait([this](base::Session& session) -> absl::Status {
-    TG_ASSIGN(const auto known, session.Run("read root keys", "SELECT id, check_value FROM keys.root"));
-    if (known.empty()) {
-      const std::string check = Wrap(root_.secret(), "TGKR", std::string(kKeyBytes, '\0'));
-      return session
-          .Run("note the root key", "INSERT INTO keys.root (id, check_value) VALUES ($1, $2) ON CONFLICT DO NOTHING",
-               {root_.id(), base::Blob{check}})
-          .status();
-    }
-    for (std::size_t i = 0; i < known.size(); ++i) {
-      if (known.Text(i, 0) == root_.id() && Unwrap(root_.secret(), "TGKR", known.Bytes(i, 1)).ok()) return absl::OkStatus();
-    }
-    return base::FailedPrecondition(
-        fmt::format("the root key {} is not the one that this keys database was made under ({}): give the right file as keys.root_key_file",
-                    root_.id(), known.Text(0, 0)));
-  });
-}
 
 void PostgresKeys::NewRequestKey(base::TeamId team, base::RequestId request, std::chrono::steady_clock::time_point deadline, Done done) {
   const std::int64_t day = DayOf(clock_.Wall());
@@ -363,8 +347,16 @@ absl::StatusOr<Keys::Erased> PostgresKeys::EraseValues(base::TeamId team, Values
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Keys>> OpenPostgresKeys(const RootKey& root, PostgresKeysOptions options) {
+  std::unique_ptr<base::Session> main;
+  if (!options.main_url.empty()) {
+    base::PostgresOptions postgres;
+    postgres.url = options.main_url;
+    postgres.role = options.main_role;
+    postgres.application_name = "tollgate keys";
+    TG_ASSIGN(main, base::Session::Connect(postgres));
+  }
   auto keys = std::make_unique<PostgresKeys>(root, std::move(options));
-  TG_RETURN_IF_ERROR(base::Annotate(keys->CheckRoot(), "the keys database"));
+  TG_RETURN_IF_ERROR(base::Annotate(keys->Check(main.get()), "the keys database"));
   return keys;
 }
 

@@ -1,5 +1,6 @@
 // The head keeps `open_from`, the lowest index that an open request can have, so that only the log's young end is read: first kinds and
-// request ids in chunks, then the messages of the requests that are still open and of their last segments.
+// request ids in chunks, then the messages of the requests that are still open and of their last segments. Both ask the partitions of few
+// days (days.h): a log is dense, so that a chunk that is whole needs no other, and it says of which days its records are.
 // A takeover may die at any point and be done again by somebody else: what it has closed is terminal and is not found again.
 // Tested by tests/audit/recovery_test.cpp.
 #include "audit/open_requests.h"
@@ -10,6 +11,8 @@
 
 #include <fmt/format.h>
 
+#include "audit/days.h"
+#include "audit/key_chain.h"
 #include "audit/record_columns.h"
 #include "base/diagnostics.h"
 
@@ -25,35 +28,65 @@ struct Seen {
   std::int64_t segment_index = -1;
   std::int64_t segments = 0;
   std::int64_t attempt = 1;
+  std::string first_day, last_day;  // Of the REQUEST and the last SEGMENT.
 };
+
+constexpr const char* kColumnsSeen = "leaf_index, kind, request_id, attempt, day";
+
+// Whether a record stands at each index from `at` to before `end`.
+bool Covers(const base::Rows& rows, std::int64_t at, std::int64_t end) {
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    if (rows.Int(i, 0) > at) return false;
+    if (rows.Int(i, 0) == at) ++at;
+  }
+  return at >= end;
+}
 
 void Note(const base::Rows& rows, std::map<std::string, Seen>& open) {
   for (std::size_t i = 0; i < rows.size(); ++i) {
     const auto kind = static_cast<v1::RecordKind>(rows.Int(i, 1));
+    if (kind < v1::RECORD_KIND_REQUEST || kind > v1::RECORD_KIND_ABORT) continue;
     const std::string& request = rows.Text(i, 2);
     if (kind == v1::RECORD_KIND_REQUEST) {
-      open[request] = Seen{rows.Int(i, 0), -1, 0, std::max<std::int64_t>(1, rows.Int(i, 3))};
+      open[request] = Seen{rows.Int(i, 0), -1, 0, std::max<std::int64_t>(1, rows.Int(i, 3)), rows.Text(i, 4), rows.Text(i, 4)};
     } else if (IsTerminal(kind)) {
       open.erase(request);
     } else if (const auto found = open.find(request); found != open.end()) {
       found->second.segment_index = rows.Int(i, 0);
+      found->second.first_day = std::min(found->second.first_day, rows.Text(i, 4));
+      found->second.last_day = std::max(found->second.last_day, rows.Text(i, 4));
       ++found->second.segments;
       found->second.attempt = std::max(found->second.attempt, rows.Int(i, 3));
     }
   }
 }
 
-absl::StatusOr<std::map<std::int64_t, v1::Record>> Messages(base::Session& session, std::int32_t log_id,
-                                                            const std::vector<std::int64_t>& indices) {
+// What to read of a log, and of which days it is.
+struct Wanted {
+  std::int32_t log_id = 0;
+  std::vector<std::int64_t> indices;
+  std::string first_day = "infinity", last_day;
+};
+
+absl::StatusOr<std::map<std::int64_t, v1::Record>> Messages(base::Session& session, const Wanted& wanted) {
   static const std::string kSql = fmt::format(
-      "SELECT leaf_index, message, {} FROM audit.record WHERE log_id = $1::int2 AND leaf_index = ANY($2::int8[])", kColumnNames);
+      "SELECT leaf_index, message, {} FROM audit.record WHERE log_id = $1::int2 AND leaf_index = ANY($2::int8[]) "
+      "AND day BETWEEN $3::date AND $4::date",
+      kColumnNames);
+  const std::vector<std::int64_t>& indices = wanted.indices;
   std::map<std::int64_t, v1::Record> out;
   for (std::size_t at = 0; at < indices.size(); at += 1000) {
-    std::vector<base::Value> wanted(indices.begin() + static_cast<std::ptrdiff_t>(at),
-                                    indices.begin() + static_cast<std::ptrdiff_t>(std::min(indices.size(), at + 1000)));
-    TG_ASSIGN(const auto rows, session.Run("read open requests", kSql, {std::int64_t{log_id}, base::ArrayOf(wanted)}));
+    std::vector<base::Value> some(indices.begin() + static_cast<std::ptrdiff_t>(at),
+                                  indices.begin() + static_cast<std::ptrdiff_t>(std::min(indices.size(), at + 1000)));
+    base::Rows rows;
+    TG_RETURN_IF_ERROR(session.InTransaction("read open requests", [&](base::Session& in) -> absl::Status {
+      TG_RETURN_IF_ERROR(PlanForValues(in));
+      TG_ASSIGN(rows,
+                in.Run("read open requests", kSql, {std::int64_t{wanted.log_id}, base::ArrayOf(some), wanted.first_day, wanted.last_day}));
+      return absl::OkStatus();
+    }));
     for (std::size_t i = 0; i < rows.size(); ++i) {
-      const std::string which = fmt::format("record {}/{}", log_id, rows.Int(i, 0));
+      const std::string which = fmt::format("record {}/{}", wanted.log_id, rows.Int(i, 0));
       out[rows.Int(i, 0)] = RecordOrColumns(ColumnsOf(rows, i, 2), rows.Bytes(i, 1), which);
     }
   }
@@ -69,6 +102,7 @@ OpenRequest OpenOf(std::int32_t log_id, const Seen& seen, const std::map<std::in
   if (seen.segment_index >= 0) {
     const auto& segment = messages.at(seen.segment_index).segment_body();
     out.output_tokens = segment.output_tokens();
+    out.cached_input_tokens = segment.cached_input_tokens();
     out.guard_usage.assign(segment.guard_usage().begin(), segment.guard_usage().end());
     out.delivered_bytes = segment.offset() + segment.size();
   }
@@ -77,12 +111,14 @@ OpenRequest OpenOf(std::int32_t log_id, const Seen& seen, const std::map<std::in
 
 absl::StatusOr<std::vector<OpenRequest>> WithMessages(base::Session& session, std::int32_t log_id,
                                                       const std::map<std::string, Seen>& open) {
-  std::vector<std::int64_t> indices;
+  Wanted wanted{.log_id = log_id};
   for (const auto& [request, seen] : open) {
-    indices.push_back(seen.request_index);
-    if (seen.segment_index >= 0) indices.push_back(seen.segment_index);
+    wanted.indices.push_back(seen.request_index);
+    if (seen.segment_index >= 0) wanted.indices.push_back(seen.segment_index);
+    wanted.first_day = std::min(wanted.first_day, seen.first_day);  // Digits come before letters.
+    wanted.last_day = std::max(wanted.last_day, seen.last_day);
   }
-  TG_ASSIGN(const auto messages, Messages(session, log_id, indices));
+  TG_ASSIGN(const auto messages, Messages(session, wanted));
   std::vector<OpenRequest> out;
   for (const auto& [request, seen] : open) {
     if (!messages.contains(seen.request_index) || (seen.segment_index >= 0 && !messages.contains(seen.segment_index))) {
@@ -141,6 +177,7 @@ v1::Record RecoveredAbort(const OpenRequest& open, std::int64_t wall_us) {
   end.set_total_us(std::max<std::int64_t>(0, wall_us - request.wall_us()));
   if (open.segments > 0) {
     end.mutable_tokens()->set_input(request.request().input_tokens());
+    end.mutable_tokens()->set_cached_input(std::clamp<std::int64_t>(open.cached_input_tokens, 0, end.tokens().input()));
     end.mutable_tokens()->set_output(open.output_tokens);
     end.mutable_tokens()->set_delivered(open.output_tokens);
   } else {
@@ -154,14 +191,22 @@ v1::Record RecoveredAbort(const OpenRequest& open, std::int64_t wall_us) {
 
 absl::StatusOr<std::vector<OpenRequest>> FindOpenRequests(base::Session& session, const Head& head, std::int64_t open_from,
                                                           const std::function<absl::Status()>& keep_alive) {
-  static const std::string kSql =
-      "SELECT leaf_index, kind, request_id, attempt FROM audit.record WHERE log_id = $1::int2 AND leaf_index >= $2::int8 AND leaf_index < "
-      "$3::int8 "
-      "AND kind IN (1, 2, 3, 4, 5) ORDER BY leaf_index";
+  static const std::string kSql = fmt::format(
+      "SELECT {} FROM audit.record WHERE log_id = $1::int2 AND leaf_index >= $2::int8 AND leaf_index < $3::int8 "
+      "AND day >= $4::date ORDER BY leaf_index",
+      kColumnsSeen);
   std::map<std::string, Seen> open;
+  if (open_from >= head.next_index) return std::vector<OpenRequest>();
+  TG_ASSIGN(const std::int64_t now, PostgresTime(session));
   for (std::int64_t at = open_from; at < head.next_index; at += kChunk) {
     const std::int64_t end = std::min(head.next_index, at + kChunk);
-    TG_ASSIGN(const auto rows, session.Run("look for open requests", kSql, {std::int64_t{head.log_id}, at, end}));
+    base::Rows rows;
+    TG_RETURN_IF_ERROR(session.InTransaction("look for open requests", [&](base::Session& in) -> absl::Status {
+      TG_RETURN_IF_ERROR(PlanForValues(in));
+      TG_ASSIGN(rows, RunLatestFirst(in, "look for open requests", kSql, {std::int64_t{head.log_id}, at, end}, DayOf(base::FromMicros(now)),
+                                     [&](const base::Rows& found) { return Covers(found, at, end); }));
+      return absl::OkStatus();
+    }));
     Note(rows, open);
     TG_RETURN_IF_ERROR(keep_alive());
   }
@@ -171,11 +216,17 @@ absl::StatusOr<std::vector<OpenRequest>> FindOpenRequests(base::Session& session
 }
 
 absl::StatusOr<OpenRequest> ReadOpenRequest(base::Session& session, Position position, const base::Uuid& request) {
-  static const std::string kSql =
-      "SELECT leaf_index, kind, request_id, attempt FROM audit.record WHERE request_id = $1::uuid AND log_id = $2::int2 AND leaf_index >= "
-      "$3::int8 AND kind IN (1, 2, 3, 4, 5) ORDER BY leaf_index";
-  TG_ASSIGN(const auto rows,
-            session.Run("read an open request", kSql, {request.ToString(), std::int64_t{position.log_id}, position.index}));
+  static const std::string kSql = fmt::format(
+      "SELECT {} FROM audit.record WHERE request_id = $1::uuid AND log_id = $2::int2 AND leaf_index >= $3::int8 "
+      "AND kind IN (1, 2, 3, 4, 5) AND day >= $4::date ORDER BY leaf_index",
+      kColumnsSeen);
+  base::Rows rows;
+  TG_RETURN_IF_ERROR(session.InTransaction("read an open request", [&](base::Session& in) -> absl::Status {
+    TG_RETURN_IF_ERROR(PlanForValues(in));
+    TG_ASSIGN(rows,
+              RunSinceMade(in, "read an open request", kSql, {request.ToString(), std::int64_t{position.log_id}, position.index}, request));
+    return absl::OkStatus();
+  }));
   std::map<std::string, Seen> open;
   Note(rows, open);
   TG_ASSIGN(auto out, WithMessages(session, position.log_id, open));

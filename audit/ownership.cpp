@@ -3,6 +3,8 @@
 // must never meet an epoch that it had before. Lapses are judged by Postgres's clock alone. Tested by tests/audit/ownership_test.cpp.
 #include "audit/ownership.h"
 
+#include <algorithm>
+
 #include <fmt/format.h>
 
 #include "audit/clock_check.h"
@@ -177,6 +179,28 @@ void WarnOfStrays(const Partitions& partitions) {
       "records of days that nobody foresaw lie in the default partition, where a wrong clock put them, and {} of the days to come have "
       "no partition because of them: have the owner of the tables run SELECT audit.move_strays() at a quiet hour",
       partitions.left_out);
+}
+
+absl::StatusOr<std::int64_t> LocksWanted(base::Session& session) {
+  constexpr std::int64_t kLocksOfADay = 4;  // The partition, its key, two indexes.
+  constexpr std::int64_t kSearches = 8;     // At once, each of all days.
+  constexpr std::int64_t kDaysAhead = 366;  // What is set anew, with a restart of Postgres, should do for a year.
+  static const std::string kSql =
+      "SELECT (SELECT count(*) FROM pg_inherits WHERE inhparent = 'audit.record'::regclass), "
+      "current_setting('max_locks_per_transaction')::int8, "
+      "current_setting('max_connections')::int8 + current_setting('max_prepared_transactions')::int8";
+  TG_ASSIGN(const auto rows, session.Run("count partitions", kSql));
+  const std::int64_t days = rows.Int(0, 0), sessions = std::max<std::int64_t>(1, rows.Int(0, 2));
+  if (days * kLocksOfADay * kSearches <= rows.Int(0, 1) * sessions) return 0;
+  return ((days + kDaysAhead) * kLocksOfADay * kSearches + sessions - 1) / sessions;
+}
+
+void WarnOfLocks(std::int64_t wanted) {
+  if (wanted == 0) return;
+  base::Warn("audit",
+             "searches of all days need more locks than this Postgres server has room for when several run at once: set "
+             "max_locks_per_transaction to {} or more, and restart it when that suits",
+             wanted);
 }
 
 absl::StatusOr<std::int64_t> PostgresTime(base::Session& session) {

@@ -71,6 +71,10 @@ struct Partitions {
 // `patience` of waiting for readers.
 absl::StatusOr<Partitions> MakePartitions(base::Session& session, std::chrono::milliseconds patience = std::chrono::milliseconds(50));
 void WarnOfStrays(const Partitions& partitions);  // If there are any.
+// The setting `max_locks_per_transaction` that this server needs: a search of all days locks every partition with its indexes, and some run
+// at once. 0: the one that it has is enough.
+absl::StatusOr<std::int64_t> LocksWanted(base::Session& session);
+void WarnOfLocks(std::int64_t wanted);  // If it is not 0.
 // Whether today and tomorrow (UTC) have theirs.
 absl::StatusOr<bool> HasPartitions(base::Session& session);
 absl::StatusOr<std::string> SystemIdentifier(base::Session& session);

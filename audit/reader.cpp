@@ -1,5 +1,6 @@
 // Each call is one transaction: what the viewer may see is set with SET LOCAL, and the policies of audit.record do the rest. Pages go by
-// (wall time, log, index), which a cursor names. Without a lower bound the newest partitions are tried first.
+// (wall time, log, index), which a cursor names. Without a lower bound the newest partitions are tried first; of a request those from its
+// id's time on (days.h).
 // Tested by tests/audit/reader_test.cpp.
 #include "audit/reader.h"
 
@@ -8,6 +9,7 @@
 
 #include <fmt/format.h>
 
+#include "audit/days.h"
 #include "audit/key_chain.h"
 #include "audit/reader_rows.h"
 #include "audit/record_columns.h"
@@ -111,13 +113,18 @@ absl::StatusOr<base::Rows> Query(base::Session& session, const ListFilter& filte
   const std::string tail =
       fmt::format(" ORDER BY wall_us >> 24 {0}, wall_us {0}, log_id {0}, leaf_index {0} LIMIT {1}", order, filter.limit + 1);
   const std::string select = fmt::format("SELECT {} FROM audit.record{}", kColumns, where.sql());
-  if (!filter.oldest_first && !filter.from && !filter.request && filter.cursor.empty() && !filter.to) {
-    const std::string recent =
-        fmt::format("{}{} day >= (now() AT TIME ZONE 'UTC')::date - 1", select, where.sql().empty() ? " WHERE" : " AND");
-    TG_ASSIGN(auto rows, session.Run("list records", recent + tail, where.params()));
-    if (rows.size() > static_cast<std::size_t>(filter.limit)) return rows;
+  const std::string since =
+      fmt::format("{}{} day >= ${}::date{}", select, where.sql().empty() ? " WHERE" : " AND", where.params().size() + 1, tail);
+  if (filter.request) return RunSinceMade(session, "list records", since, where.params(), filter.request->value);
+  if (filter.oldest_first || filter.from) return session.Run("list records", select + tail, where.params());
+  base::WallTime latest = base::SystemClock().Wall();
+  if (filter.to) latest = std::min(latest, *filter.to);
+  if (!filter.cursor.empty()) {
+    TG_ASSIGN(const Cursor cursor, ParseCursor(filter.cursor));
+    latest = std::min(latest, base::FromMicros(cursor.wall_us));
   }
-  return session.Run("list records", select + tail, where.params());
+  return RunLatestFirst(session, "list records", since, where.params(), DayOf(latest),
+                        [&](const base::Rows& found) { return found.size() > static_cast<std::size_t>(filter.limit); });
 }
 
 absl::Status CheckLimit(const ListFilter& filter) {
@@ -129,7 +136,8 @@ absl::Status CheckLimit(const ListFilter& filter) {
 
 absl::Status See(base::Session& session, const Viewer& viewer) {
   static const std::string kSql =
-      "SELECT set_config('tollgate.all', $1, true), set_config('tollgate.org', $2, true), set_config('tollgate.team', $3, true)";
+      "SELECT set_config('tollgate.all', $1, true), set_config('tollgate.org', $2, true), set_config('tollgate.team', $3, true), "
+      "set_config('plan_cache_mode', 'force_custom_plan', true)";
   const std::string id = viewer.id.ToString();
   return session
       .Run("set what the viewer sees", kSql,
@@ -184,12 +192,12 @@ absl::StatusOr<Page> Reader::List(const Viewer& viewer, const ListFilter& filter
 
 absl::StatusOr<std::vector<Row>> Reader::Show(const Viewer& viewer, base::RequestId request) {
   static const std::string kSql =
-      fmt::format("SELECT {} FROM audit.record WHERE request_id = $1::uuid ORDER BY log_id, leaf_index", kColumns);
+      fmt::format("SELECT {} FROM audit.record WHERE request_id = $1::uuid AND day >= $2::date ORDER BY log_id, leaf_index", kColumns);
   std::vector<Row> out;
   TG_RETURN_IF_ERROR(sessions_.RunAndWait([&](base::Session& pooled) {
     return pooled.InTransaction("show a request", [&](base::Session& session) -> absl::Status {
       TG_RETURN_IF_ERROR(See(session, viewer));
-      TG_ASSIGN(const auto rows, session.Run("show a request", kSql, {request.ToString()}));
+      TG_ASSIGN(const auto rows, RunSinceMade(session, "show a request", kSql, {request.ToString()}, request.value));
       out.clear();
       for (std::size_t i = 0; i < rows.size(); ++i) {
         Row row = RowOf(rows, i);

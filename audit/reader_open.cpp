@@ -9,6 +9,7 @@
 
 #include <fmt/format.h>
 
+#include "audit/days.h"
 #include "audit/key_chain.h"
 #include "audit/reader.h"
 #include "audit/reader_rows.h"
@@ -56,14 +57,6 @@ absl::Status Append(Journal& journal, v1::Record view) {
   Entry entry;
   entry.record = std::move(view);
   return AppendAndWait(journal, std::move(entry), std::chrono::steady_clock::now() + kViewTime).status();
-}
-
-// What an UUID of version 7 says of the time it was made at; nothing of another.
-std::optional<base::WallTime> MadeAt(const base::Uuid& id) {
-  if (id.raw()[6] >> 4 != 7) return std::nullopt;
-  std::int64_t millis = 0;
-  for (std::size_t i = 0; i < 6; ++i) millis = millis << 8 | id.raw()[i];
-  return base::FromMicros(millis * 1000);
 }
 
 // The sealed contents that belong to a row: its own, and of what stands before it the segments'.
@@ -200,24 +193,26 @@ absl::StatusOr<v1::SealedContent> Reader::OpenContent(const Viewer& viewer, Posi
   if (keys_ == nullptr || journal_ == nullptr)
     return base::FailedPrecondition("content cannot be opened here: there are no keys or no journal");
   static const std::string kSql = fmt::format(
-      "SELECT message, content, leaf_hash, {} FROM audit.record WHERE log_id = $1::int2 AND leaf_index = $2::int8 ORDER BY day LIMIT 1",
+      "SELECT message, content, leaf_hash, {} FROM audit.record WHERE log_id = $1::int2 AND leaf_index = $2::int8 AND day >= $3::date "
+      "ORDER BY day LIMIT 1",
       kColumnNames);
   static const std::string kFirst = fmt::format(
       "SELECT message, content, leaf_hash, log_id, leaf_index, {} FROM audit.record WHERE request_id = $1::uuid AND kind IN (1, 2, 7) "
-      "ORDER BY wall_us, kind LIMIT 1",
+      "AND day >= $2::date ORDER BY wall_us, kind LIMIT 1",
       kColumnNames);
   v1::Record record, first;
   std::string stored;
   TG_RETURN_IF_ERROR(sessions_.RunAndWait([&](base::Session& pooled) {
     return pooled.InTransaction("read a record", [&](base::Session& session) -> absl::Status {
       TG_RETURN_IF_ERROR(See(session, viewer));
-      TG_ASSIGN(const auto rows, session.Run("read a record", kSql, {std::int64_t{position.log_id}, position.index}));
+      TG_ASSIGN(const auto rows, RunLatestFirst(session, "read a record", kSql, {std::int64_t{position.log_id}, position.index},
+                                                DayOf(base::SystemClock().Wall()), [](const base::Rows& found) { return !found.empty(); }));
       if (rows.empty()) return base::NotFound(fmt::format("there is no record {} that you may see", position.ToString()));
       if (rows.IsNull(0, 1)) return base::NotFound(fmt::format("record {} has no content", position.ToString()));
       stored = rows.Bytes(0, 1);
       TG_ASSIGN(record, FittingRecord(rows, 0, position, stored, 3));
       TG_ASSIGN(const base::Uuid request, base::Uuid::FromBytes(record.request_id()));
-      TG_ASSIGN(const auto opening, session.Run("read a request's first record", kFirst, {request.ToString()}));
+      TG_ASSIGN(const auto opening, RunSinceMade(session, "read a request's first record", kFirst, {request.ToString()}, request));
       if (opening.empty())
         return base::DataLoss(fmt::format("the first record of {}'s request is missing: run `tollgate audit verify`", position.ToString()));
       const Position at{static_cast<std::int32_t>(opening.Int(0, 3)), opening.Int(0, 4)};

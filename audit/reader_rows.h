@@ -10,7 +10,7 @@
 
 namespace tollgate::audit {
 
-// Limits what this transaction's statements see.
+// Limits what this transaction's statements see, and has them planned for their values (days.h).
 absl::Status See(base::Session& session, const Viewer& viewer);
 
 // `columns`, then those that records are found by (audit/record_columns.h), then how many rows the page would have if its contents were

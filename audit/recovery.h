@@ -23,6 +23,7 @@ struct OpenRequest {
   std::uint32_t attempt = 1;                     // Highest attempt on record.
   std::int64_t segments = 0;                     // SEGMENTs on record.
   std::int64_t output_tokens = 0;                // By the last durable SEGMENT.
+  std::int64_t cached_input_tokens = 0;          // The same.
   std::vector<v1::GuardUsage> guard_usage = {};  // By the last durable SEGMENT.
   std::int64_t delivered_bytes = 0;              // Offset + size of the last durable SEGMENT: an upper bound of what went out.
   // False: the REQUEST's bytes are no record, `request` has the ids alone, and it is closed without companions.

@@ -20,7 +20,7 @@ struct VerifyOptions {
   std::int64_t size = -1;  // Verify the first `size` records; -1 = as many as the head says.
   std::int64_t rows_per_query = 2000;
   std::int64_t bytes_per_query = 8 << 20;  // Of messages and contents as stored; one record is read however long it is.
-  std::int64_t rows_per_look = 1'000'000;  // Places of records, without their bytes, where logs without a head are looked for.
+  std::int64_t rows_per_look = 1'000'000;  // Places of records, without their bytes, by one statement.
   std::function<void(std::int64_t done, std::int64_t of)> progress;  // May be empty.
   std::function<absl::Status()> keep_going;                          // Asked after each chunk; an error ends it with that. May be empty.
 };

@@ -20,6 +20,7 @@
 #include "gateway/fetch/fetch.h"
 #include "gateway/migrate/first_owner.h"
 #include "gateway/migrate/logins.h"
+#include "gateway/migrate/lost_keys.h"
 #include "gateway/migrate/migrator.h"
 #include "gateway/serve/secrets.h"
 #include "gateway/serve/server.h"
@@ -107,6 +108,15 @@ absl::Status MigrateAll(const v1::Config& config, const cli::MigrateCommand& com
   for (const Migrated* one : {&main, &keys}) TG_RETURN_IF_ERROR(MigrateOne(config, *one));
   TG_ASSIGN(const serve::InstallationSecrets secrets, serve::ReadSecrets(config.secrets(), false));
   const std::string user = cli::UserName();
+  if (command.lost_keys) {
+    TG_RETURN_IF_ERROR(migrate::GoOnWithoutKeys(secrets.root, {.postgres_url = main.owner_url,
+                                                               .keys_url = keys.owner_url,
+                                                               .state_dir = config.state_dir() + "/migrate",
+                                                               .actor = "cli:" + user,
+                                                               .reason = *command.lost_keys,
+                                                               .build = TOLLGATE_VERSION}));
+    std::cerr << "it is on record that content keys are lost\n";
+  }
   TG_ASSIGN(const auto key, migrate::MakeFirstOwner({.postgres_url = main.owner_url,
                                                      .keys_url = keys.owner_url,
                                                      .state_dir = config.state_dir() + "/migrate",

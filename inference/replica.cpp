@@ -217,6 +217,7 @@ void Replica::Open(std::unique_ptr<Sequence> sequence) {
   stats_.prefix_hits += opened->cached_tokens > 0 ? 1 : 0;
   seated.end.cached_input_tokens = opened->cached_tokens;
   seated.end.input_tokens_evaluated = opened->cached_tokens;
+  seated.stream->Cached(opened->cached_tokens);
   seated.published = opened->published_tokens;
   seated.prompt_left = seated.end.input_tokens - opened->cached_tokens - opened->published_tokens;
   TellPrompt(queue_, slots_, seated);
@@ -274,6 +275,7 @@ bool Replica::Shares(Sequence& sequence) {
       if (known <= sequence.end.cached_input_tokens + sequence.published || known >= sequence.end.input_tokens) return false;
       stats_.cached_tokens += known - sequence.end.cached_input_tokens;
       sequence.end.cached_input_tokens = sequence.end.input_tokens_evaluated = known;
+      sequence.stream->Cached(known);
       sequence.published = 0;
       sequence.prompt_left = sequence.end.input_tokens - known;
       return false;

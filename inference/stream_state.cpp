@@ -205,6 +205,7 @@ bool TokenStream::Rewind(std::int64_t output_tokens, std::vector<std::int32_t> b
 }
 std::int64_t TokenStream::tokens_decoded() const { return state_->tokens_decoded(); }
 std::int64_t TokenStream::input_tokens_begun() const { return state_->input_tokens_begun(); }
+std::int64_t TokenStream::cached_input_tokens() const { return state_->cached_input_tokens(); }
 const StreamEnd& TokenStream::end() const { return state_->end(); }
 
 }  // namespace tollgate::inference

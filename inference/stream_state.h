@@ -69,6 +69,7 @@ class StreamState {
   void Forget();  // The consumer is gone: cancel, drop the callback.
   std::int64_t tokens_decoded() const { return decoded_now_.load(std::memory_order_relaxed); }
   std::int64_t input_tokens_begun() const { return begun_.load(std::memory_order_acquire); }
+  std::int64_t cached_input_tokens() const { return cached_.load(std::memory_order_acquire); }
   const StreamEnd& end() const;
 
   // The replica's side.
@@ -84,6 +85,8 @@ class StreamState {
   void BeginInputs(std::int64_t tokens) {
     begun_.store(tokens, std::memory_order_release);
   }  // Of a job that embeds: with those done before.
+  // How much of the prompt came from the cache; before the first token is pushed.
+  void Cached(std::int64_t tokens) { cached_.store(tokens, std::memory_order_release); }
   bool cancelled() const { return cancelled_.load(std::memory_order_acquire); }
   EndReason cancel_reason() const { return cancel_reason_.load(std::memory_order_acquire); }
 
@@ -103,6 +106,7 @@ class StreamState {
   std::atomic<EndReason> cancel_reason_{EndReason::kCancelled};
   std::atomic<std::int64_t> decoded_now_{0};
   std::atomic<std::int64_t> begun_{0};
+  std::atomic<std::int64_t> cached_{0};
 
   mutable base::Mutex mu_;
   std::string text_ GUARDED_BY(mu_);                 // Not yet taken.

@@ -110,6 +110,9 @@ class TokenStream {
   // Of a job that embeds: input tokens of the steps that are done or run, any of which a hung engine may have worked through.
   std::int64_t input_tokens_begun() const;
 
+  // StreamEnd::cached_input_tokens, once a token was decoded.
+  std::int64_t cached_input_tokens() const;
+
   // REQUIRES: Take has given kEnd.
   const StreamEnd& end() const;
 

@@ -78,6 +78,8 @@ void AddLocalCommands(CLI::App& app, Context& context) {
   auto* keys_url = migrate->add_option("--keys-url", migrate_options->keys_url_file, "The same for postgres.keys_url");
   url->needs(keys_url);
   keys_url->needs(url);
+  migrate->add_option("--lost-keys", migrate_options->lost_keys,
+                      "The content keys are lost for good: go on without, on record with this reason (docs/upgrade.md)");
   migrate->callback([&context, migrate_options] { RunProgram(context, context.programs.migrate, *migrate_options); });
   Teach(*migrate,
         "Goes forward only, under a lock; safe to run twice and from several machines. The first key's text goes to standard output, "

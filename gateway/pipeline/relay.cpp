@@ -267,6 +267,7 @@ async::Awaitable<std::optional<Ending>> Relay::Release() {
   }
   body->set_size(std::accumulate(sizes.begin(), sizes.end(), std::int64_t{0}));
   body->set_output_tokens(decoded);
+  body->set_cached_input_tokens(CachedSoFar());
   for (v1::GuardUsage& usage : context_.guards.usage()) *body->add_guard_usage() = std::move(usage);
   absl::StatusOr<audit::Position> position = co_await SealAndAppend(context_.with, context_.key, std::move(entry), content);
   if (!position.ok()) co_return Broken("JOURNAL_FAILED", position.status());

@@ -102,6 +102,7 @@ class Relay {
   Ending Together() const;
   std::chrono::steady_clock::time_point NextWake() const;
   const inference::StreamEnd* FirstEnd(const Choice& choice) const;
+  std::int64_t CachedSoFar() const;
 
   async::Awaitable<absl::Status> Write(std::vector<OutputPiece> out, const std::vector<std::int64_t>& sizes,
                                        const std::vector<std::int64_t>& frontiers);

@@ -121,6 +121,18 @@ v1::TokenCounts Relay::Tokens() const {
   return tokens;
 }
 
+// Of Tokens, while tokens still come.
+std::int64_t Relay::CachedSoFar() const {
+  std::optional<std::int64_t> cached;
+  for (const auto& choice : choices_) {
+    const inference::StreamEnd* end = FirstEnd(*choice);
+    if (end == nullptr ? choice->decoded == 0 : end->input_tokens_evaluated == 0) continue;
+    const std::int64_t its = end == nullptr ? choice->tokens->cached_input_tokens() : end->cached_input_tokens;
+    cached = std::min(cached.value_or(its), its);
+  }
+  return cached.value_or(0);
+}
+
 v1::Verdict Relay::Verdict() const {
   v1::Verdict all = choices_.front()->output->Verdict();
   for (std::size_t i = 1; i < choices_.size(); ++i) MergeVerdict(choices_[i]->output->Verdict(), static_cast<int>(i), "", all);

@@ -110,6 +110,8 @@ absl::Status BuildData(Parts& parts) {
   TG_ASSIGN(parts.directory, directory::PostgresDirectory::Open(std::move(directory), base::SystemClock()));
   TG_RETURN_IF_ERROR(WarnOfClosedGrants(*parts.directory));
   audit::PostgresKeysOptions keys{.url = config.postgres().keys_url(),
+                                  .main_url = config.postgres().url(),
+                                  .main_role = config.postgres().role(),
                                   .statement_timeout = milliseconds(config.postgres().statement_timeout_ms())};
   TG_ASSIGN(parts.keys, audit::OpenPostgresKeys(parts.secrets->root, std::move(keys)));
   TG_RETURN_IF_ERROR(OpenJournal(parts));

@@ -124,6 +124,24 @@ TEST_CASE_METHOD(AuditFixture, "No partition is made beside a default partition 
   CHECK(Int("SELECT left_out FROM audit.make_partitions_beside(20, 10000)") == 0);
 }
 
+TEST_CASE_METHOD(AuditFixture,
+                 "Who may make partitions makes a month of them at most, and none beside a long default partition, whatever it asks for") {
+  const auto session = As("tollgate_writer");
+  const std::string count = "SELECT count(*) FROM pg_inherits WHERE inhparent = 'audit.record'::regclass";
+  Do("INSERT INTO audit.record (log_id, leaf_index, wall_us, day, attempt, segment, kind, leaf_hash, message) "
+     "SELECT 1, i, 0, (now() AT TIME ZONE 'UTC')::date + 300, 0, 0, 10, '', repeat('x', 7000)::bytea FROM generate_series(1, 2600) i");
+  const std::int64_t before = Int(count);
+  REQUIRE(session->Run("make", "SELECT audit.make_partitions_beside(100000, 9223372036854775807)").ok());
+  CHECK(Int(count) == before);
+  REQUIRE(session->Run("make", "SELECT audit.make_partitions_beside(100000, NULL)").ok());
+  CHECK(Int(count) == before);
+  CHECK(Int("SELECT audit.move_strays()") == 2600);
+  const std::int64_t moved = Int(count);
+  REQUIRE(session->Run("make", "SELECT audit.make_partitions_beside(100000, 16777216)").ok());
+  REQUIRE(session->Run("make", "SELECT audit.make_partitions(100000)").ok());
+  CHECK(Int(count) == moved + 31 - 7);
+}
+
 TEST_CASE_METHOD(AuditFixture, "The owner, and nobody else, moves strays to partitions of their days; they verify and stay as ever") {
   auto session = As("tollgate_writer");
   const Claim claim = *TakeFree(*session, base::InstanceId::New(), kClaim);

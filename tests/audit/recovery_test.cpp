@@ -108,6 +108,25 @@ TEST_CASE_METHOD(
   CHECK(journal->stats().recovered_requests == 2);
 }
 
+TEST_CASE_METHOD(Dead, "What of a prompt came from the cache is settled as such, and never as more than the prompt") {
+  const auto cached = base::RequestId::New(), before = base::RequestId::New(), more = base::RequestId::New(),
+             silent = base::RequestId::New();
+  std::vector<Entry> written;
+  for (const auto& request : {cached, before, more, silent}) written.push_back(Make(v1::RECORD_KIND_REQUEST, request));
+  written.push_back(Segment(cached, 1, 4));
+  written.back().record.mutable_segment_body()->set_cached_input_tokens(9);
+  written.push_back(Segment(before, 1, 4));  // As they were made before this was kept.
+  written.push_back(Segment(more, 1, 4));
+  written.back().record.mutable_segment_body()->set_cached_input_tokens(12);
+  Wrote(std::move(written));
+  const auto journal = Adopt();
+  CHECK(AbortOf(cached).end().tokens().input() == 11);
+  CHECK(AbortOf(cached).end().tokens().cached_input() == 9);
+  CHECK(AbortOf(before).end().tokens().cached_input() == 0);
+  CHECK(AbortOf(more).end().tokens().cached_input() == 11);
+  CHECK(AbortOf(silent).end().tokens().cached_input() == 0);
+}
+
 TEST_CASE_METHOD(Dead, "While what the dead held comes home, however long it takes, the claim is renewed") {
   std::vector<Entry> written;
   written.push_back(Make(v1::RECORD_KIND_REQUEST, base::RequestId::New()));

@@ -1,4 +1,5 @@
 #include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
 
 #include <algorithm>
 
@@ -78,6 +79,43 @@ TEST_CASE_METHOD(Bed, "An untouched log verifies, and its root is the tree's ove
   CHECK(Verify(options).problem == "the log has no such record yet");
   CHECK(*ListLogs(sql()) == std::vector<std::int32_t>{log});
   CHECK(absl::IsNotFound(VerifyLog(sql(), 99).status()));
+}
+
+TEST_CASE_METHOD(Bed, "Pages ask the partitions of their records' days alone; a record of any day that stands between them is found") {
+  Do("DO $$ DECLARE d date; BEGIN FOR i IN 61 .. 80 LOOP d := (now() AT TIME ZONE 'UTC')::date - i; "
+     "PERFORM audit.make_partition(format('record_%s', to_char(d, 'YYYYMMDD')), format('FOR VALUES FROM (%L) TO (%L)', d, d + 1)); "
+     "END LOOP; END $$");
+  SECTION("somebody has an old one to itself while pages are read") {
+    const std::string old = Text("SELECT 'audit.record_' || to_char((now() AT TIME ZONE 'UTC')::date - 80, 'YYYYMMDD')");
+    const auto holder = cluster.Connect(url);
+    REQUIRE(holder
+                ->InTransaction("hold",
+                                [&](base::Session& in) -> absl::Status {
+                                  std::int64_t read = 0;
+                                  VerifyOptions options;
+                                  options.progress = [&](std::int64_t done, std::int64_t) { read = done; };
+                                  options.keep_going = [&]() -> absl::Status {
+                                    if (read == kSize) return in.Run("let it go", "ROLLBACK TO SAVEPOINT free").status();
+                                    if (read > 5) return absl::OkStatus();
+                                    TG_RETURN_IF_ERROR(in.Run("remember", "SAVEPOINT free").status());
+                                    return in.Run("hold", "LOCK TABLE " + old + " IN ACCESS EXCLUSIVE MODE").status();
+                                  };
+                                  CHECK(Verify(options).good);
+                                  return absl::OkStatus();
+                                })
+                .ok());
+  }
+  SECTION("twice, one of them on a day long ago, or on one that nobody foresaw, and in each stretch of the index") {
+    const std::string day = GENERATE("day - 70", "day - 500", "day + 500");
+    const std::int64_t index = GENERATE(0, 4, 5, 11);
+    CAPTURE(day, index);
+    Tamper(Copy(static_cast<int>(index), "leaf_index", day));
+    VerifyOptions options;
+    options.rows_per_look = GENERATE(1, 5, 100);
+    const auto report = Verify(options);
+    CHECK_FALSE(report.good);
+    CHECK(report.bad_index == index);
+  }
 }
 
 TEST_CASE_METHOD(Bed, "Every kind of tampering is found at its first index") {

@@ -44,6 +44,11 @@ struct Saving {
     const v1::EndBody end = world.journal.Of(v1::RECORD_KIND_FINAL).back().record.end();
     CHECK(end.tokens().input() == usage.input());
     CHECK(end.tokens().cached_input() == usage.cached_input());
+    for (const auto& segment : world.journal.Of(v1::RECORD_KIND_SEGMENT)) {  // What a crash would be settled at.
+      if (segment.record.request_id() != world.journal.Of(v1::RECORD_KIND_FINAL).back().record.request_id()) continue;
+      CHECK(segment.record.segment_body().cached_input_tokens() == usage.cached_input());
+      ++segments;
+    }
     CHECK((usage.cached_input() == 0 || usage.cached_input() >= kLeast));
     CHECK(usage.output() >= 1);
     CHECK(end.amount_nanos() == 4 * (usage.input() - usage.cached_input()) + usage.cached_input() + 2 * usage.output());
@@ -52,6 +57,7 @@ struct Saving {
 
   test::TempDir folder;
   test::World world;
+  int segments = 0;
 };
 
 }  // namespace
@@ -67,5 +73,6 @@ TEST_CASE("The second request with a team's long system prompt tells the tokens 
     CHECK(second.cached_input() < second.input());
     CHECK(saving.Say("And now?", other, stream).cached_input() == 0);
     CHECK(saving.Say("Hello.", other, stream).cached_input() == second.cached_input());
+    CHECK((saving.segments > 0) == stream);
   }
 }

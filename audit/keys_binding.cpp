@@ -1,0 +1,128 @@
+// The installation's id stands in both databases. A keys database that was put back to an older state still has it, so a key is asked for
+// that must be there: a request whose SEGMENT or FINAL is on record went on because its REQUEST and its key were both stored. (A REQUEST
+// alone may be durable without: its instance died between the two commits.) What erases a key empties its row and leaves it.
+// Tested by tests/audit/keys_binding_test.cpp.
+#include "audit/keys_binding.h"
+
+#include <fmt/format.h>
+
+#include "audit/days.h"
+#include "audit/wrap.h"
+
+namespace tollgate::audit {
+namespace {
+
+constexpr std::int64_t kEnd = 20'000;            // Records at a log's end that are looked at.
+constexpr std::int64_t kClocksUs = 300'000'000;  // An instance's clock may be so far ahead of Postgres's (clock_check.h).
+
+constexpr std::int64_t kLogsMax = 8;
+
+const std::string kNewest =
+    "SELECT request_id::text, wall_us FROM audit.record WHERE log_id = $1::int2 AND leaf_index >= $2::int8 AND day >= $3::date "
+    "AND kind IN (3, 4) AND content IS NOT NULL ORDER BY leaf_index DESC LIMIT 1";
+const std::string kFind =
+    "SELECT EXISTS (SELECT FROM keys.request WHERE request_id = $1::uuid) OR EXISTS (SELECT FROM keys.loss "
+    "WHERE (extract(epoch FROM accepted_at) * 1000000)::int8 + $3::int8 >= $2::int8)";
+
+constexpr const char* kLost =
+    "restore it from its newest backup; or, if those keys are lost, so that what was recorded under them can never be read again and "
+    "persons get other pseudonyms, go on without by `tollgate migrate --lost-keys REASON`, which is on record";
+
+absl::Status CheckRoot(base::Session& keys, const RootKey& root, base::Session* main) {
+  TG_ASSIGN(const auto known, keys.Run("read root keys", "SELECT id, check_value FROM keys.root"));
+  for (std::size_t i = 0; i < known.size(); ++i) {
+    if (known.Text(i, 0) == root.id() && Unwrap(root.secret(), "TGKR", known.Bytes(i, 1)).ok()) return absl::OkStatus();
+  }
+  if (!known.empty()) {
+    return base::FailedPrecondition(
+        fmt::format("the root key {} is not the one that this keys database was made under ({}): give the right file as keys.root_key_file",
+                    root.id(), known.Text(0, 0)));
+  }
+  if (main != nullptr) {
+    TG_ASSIGN(const auto sealed, main->Run("look for contents", "SELECT EXISTS (SELECT FROM audit.record WHERE content IS NOT NULL)"));
+    if (sealed.Bool(0, 0)) {
+      return base::FailedPrecondition(fmt::format(
+          "it is empty, but records hold contents that were sealed under keys: give the right postgres.keys_url, or {}", kLost));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status NoteRoot(base::Session& keys, const RootKey& root) {
+  const std::string check = Wrap(root.secret(), "TGKR", std::string(kKeyBytes, '\0'));
+  return keys
+      .Run("note the root key",
+           "INSERT INTO keys.root (id, check_value) SELECT $1, $2 WHERE NOT EXISTS (SELECT FROM keys.root) ON CONFLICT DO NOTHING",
+           {root.id(), base::Blob{check}})
+      .status();
+}
+
+absl::StatusOr<std::string> InstallationOf(base::Session& main) {
+  TG_ASSIGN(const auto rows, main.Run("read the installation", "SELECT id::text FROM audit.installation"));
+  if (rows.empty()) return base::FailedPrecondition("the main database names no installation: run `tollgate migrate`");
+  return rows.Text(0, 0);
+}
+
+absl::Status CheckInstallation(base::Session& keys, const std::string& id) {
+  TG_ASSIGN(const auto rows, keys.Run("read whose keys these are", "SELECT id::text FROM keys.installation"));
+  if (rows.empty() || rows.Text(0, 0) == id) return absl::OkStatus();
+  return base::FailedPrecondition(fmt::format(
+      "its keys are those of installation {}, and the records are of {}: give the postgres.keys_url that belongs to postgres.url",
+      rows.Text(0, 0), id));
+}
+
+absl::Status NoteInstallation(base::Session& keys, const std::string& id) {
+  TG_RETURN_IF_ERROR(
+      keys.Run("note whose keys these are", "INSERT INTO keys.installation (id) VALUES ($1::uuid) ON CONFLICT DO NOTHING", {id}).status());
+  return CheckInstallation(keys, id);  // Another may have been quicker.
+}
+
+}  // namespace
+
+absl::Status CheckKeys(base::Session& keys, const RootKey& root, base::Session* main) {
+  std::string id;
+  if (main != nullptr) {
+    TG_ASSIGN(id, InstallationOf(*main));
+    TG_RETURN_IF_ERROR(CheckInstallation(keys, id));
+  }
+  TG_RETURN_IF_ERROR(CheckRoot(keys, root, main));
+  TG_RETURN_IF_ERROR(NoteRoot(keys, root));
+  if (main == nullptr) return absl::OkStatus();
+  return NoteInstallation(keys, id);
+}
+
+absl::Status CheckNewestKeys(base::Session& main, base::Session& keys, std::int32_t own) {
+  static const std::string kLogs =
+      "SELECT log_id, next_index, ((expires_at AT TIME ZONE 'UTC')::date - 7)::text FROM audit.log_head "
+      "ORDER BY log_id <> $1::int2, expires_at DESC LIMIT $2::int8";
+  TG_ASSIGN(const auto logs, main.Run("look where logs end", kLogs, {std::int64_t{own}, kLogsMax}));
+  for (std::size_t i = 0; i < logs.size(); ++i) {
+    base::Rows newest;
+    TG_RETURN_IF_ERROR(main.InTransaction("find the newest content", [&](base::Session& in) -> absl::Status {
+      TG_RETURN_IF_ERROR(PlanForValues(in));
+      TG_ASSIGN(newest, in.Run("find the newest content", kNewest, {logs.Int(i, 0), logs.Int(i, 1) - kEnd, logs.Text(i, 2)}));
+      return absl::OkStatus();
+    }));
+    if (newest.empty()) continue;
+    TG_ASSIGN(const auto found, keys.Run("look for the newest content's key", kFind, {newest.Text(0, 0), newest.Int(0, 1), kClocksUs}));
+    if (found.Bool(0, 0)) continue;
+    return base::DataLoss(
+        fmt::format("the keys database lacks the key of request {}, which was stored: it was rolled back, or is another one; {}",
+                    newest.Text(0, 0), kLost));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status AcceptLostKeys(const RootKey& root, const LostKeys& lost) {
+  TG_ASSIGN(const auto main, base::Session::Connect(lost.main));
+  TG_ASSIGN(const auto keys, base::Session::Connect(lost.keys));
+  TG_ASSIGN(const std::string id, InstallationOf(*main));
+  TG_RETURN_IF_ERROR(CheckInstallation(*keys, id));
+  TG_RETURN_IF_ERROR(CheckRoot(*keys, root, nullptr));
+  if (lost.record) TG_RETURN_IF_ERROR(lost.record());
+  TG_RETURN_IF_ERROR(keys->Run("note that keys are lost", "INSERT INTO keys.loss (reason) VALUES ($1)", {lost.reason}).status());
+  TG_RETURN_IF_ERROR(NoteRoot(*keys, root));
+  return NoteInstallation(*keys, id);
+}
+
+}  // namespace tollgate::audit
