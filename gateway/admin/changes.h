@@ -5,7 +5,6 @@
 // second (DirectoryOptions::poll_interval). A change that would change nothing makes no record.
 //
 // Calls block (a few milliseconds; at most `deadline`): use threads that may. Thread-safe.
-//
 // Errors: INVALID_ARGUMENT a bad name or value · NOT_FOUND · ALREADY_EXISTS · FAILED_PRECONDITION not migrated, or makes no sense now ·
 // DATA_LOSS a row that was changed outside Tollgate is in the way · UNAVAILABLE Postgres or the journal cannot: nothing changed.
 #pragma once
@@ -84,6 +83,7 @@ struct StopTarget {
   enum class Kind { kEverything, kModel, kScope } kind = Kind::kScope;
   std::string model;
   ScopeNames scope;
+  bool configured = false;  // tollgate.yaml names a model so: an alias of that name is not all that there is.
 };
 
 // Whether an org can have these policies (name → text) in force at once. INVALID_ARGUMENT as PolicySet::Compile.
