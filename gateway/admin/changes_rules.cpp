@@ -13,7 +13,6 @@
 #include "gateway/directory/aliases.h"
 #include "gateway/directory/names.h"
 #include "metering/books.h"
-#include "policy/policy_set.h"
 
 namespace tollgate::admin {
 
@@ -84,12 +83,6 @@ absl::StatusOr<Cleared> Changes::ClearGrants(const Actor& actor, const ScopeName
     return absl::OkStatus();
   }));
   return cleared;
-}
-
-absl::Status CompileTogether(const std::map<std::string, std::string>& texts) {
-  std::vector<policy::PolicySource> sources;
-  for (const auto& [name, yaml] : texts) sources.push_back({name, yaml});
-  return base::Annotate(policy::PolicySet::Compile(sources).status(), "the org's policies in force together");
 }
 
 namespace {
