@@ -98,12 +98,15 @@ void AppendSystem(Inspection& inspection) {
 
 class CompiledPolicies final : public PolicySet, public std::enable_shared_from_this<CompiledPolicies> {
  public:
-  static absl::StatusOr<std::shared_ptr<const CompiledPolicies>> Make(std::span<const PolicySource> sources, RunTests tests) {
+  static absl::StatusOr<std::shared_ptr<const CompiledPolicies>> Make(std::span<const PolicySource> sources, RunTests tests,
+                                                                      const std::function<absl::Status()>& keep_going) {
+    const auto may_go_on = [&keep_going] { return keep_going ? keep_going() : absl::OkStatus(); };
     auto out = std::make_shared<CompiledPolicies>();
     out->digest_ = DigestOf(sources);
     std::set<std::string> ids;
     Faults faults;
     for (const PolicySource& source : sources) {
+      TG_RETURN_IF_ERROR(may_go_on());
       const std::size_t first = out->rules_.size();
       ReadPolicy(source, out->rules_, faults);
       for (std::size_t i = first; i < out->rules_.size(); ++i) {
@@ -122,9 +125,11 @@ class CompiledPolicies final : public PolicySet, public std::enable_shared_from_
       if (rule.retries > 0) out->retries_[rule.id] = rule.retries;
       out->tools_.insert(rule.sight.tools.begin(), rule.sight.tools.end());
     }
+    TG_RETURN_IF_ERROR(may_go_on());
     TG_ASSIGN(out->input_, Program::Build(out->rules_, false));
+    TG_RETURN_IF_ERROR(may_go_on());
     TG_ASSIGN(out->output_, Program::Build(out->rules_, true));
-    if (tests == RunTests::kYes) TG_RETURN_IF_ERROR(RunRuleTests(*out, out->rules_));
+    if (tests == RunTests::kYes) TG_RETURN_IF_ERROR(RunRuleTests(*out, out->rules_, {.keep_going = keep_going}));
     return std::shared_ptr<const CompiledPolicies>(std::move(out));
   }
 
@@ -302,8 +307,9 @@ class CompiledPolicies final : public PolicySet, public std::enable_shared_from_
 
 }  // namespace
 
-absl::StatusOr<std::shared_ptr<const PolicySet>> PolicySet::Compile(std::span<const PolicySource> sources, RunTests tests) {
-  TG_ASSIGN(auto out, CompiledPolicies::Make(sources, tests));
+absl::StatusOr<std::shared_ptr<const PolicySet>> PolicySet::Compile(std::span<const PolicySource> sources, RunTests tests,
+                                                                    const std::function<absl::Status()>& keep_going) {
+  TG_ASSIGN(auto out, CompiledPolicies::Make(sources, tests, keep_going));
   return std::shared_ptr<const PolicySet>(std::move(out));
 }
 

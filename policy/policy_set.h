@@ -7,6 +7,7 @@
 // the text whatever it holds.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -99,8 +100,11 @@ class PolicySet {
   // Compiles all sources into one set and runs the tests that they carry. INVALID_ARGUMENT names the place and the remedy:
   // "acme.yaml:12:7: unknown field 'detct'; did you mean 'detect'?", a line for each rule, or else each test, that is wrong, 20 at most and
   // "... and 3 more". No sources: a set that allows everything.
-  // `tests` kNo leaves their tests out: for a draft, which may fail them and may not act.
-  static absl::StatusOr<std::shared_ptr<const PolicySet>> Compile(std::span<const PolicySource> sources, RunTests tests = RunTests::kYes);
+  // Tests have bounds together, in number, bytes and time (policy_tests.h). `tests` kNo leaves them out: for a draft, which may fail them
+  // and may not act, and for what passed them before. `keep_going`, where there is one, is asked now and then: what it refuses with ends
+  // the work.
+  static absl::StatusOr<std::shared_ptr<const PolicySet>> Compile(std::span<const PolicySource> sources, RunTests tests = RunTests::kYes,
+                                                                  const std::function<absl::Status()>& keep_going = nullptr);
 
   virtual ~PolicySet() = default;
 

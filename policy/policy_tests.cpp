@@ -1,11 +1,13 @@
 // A test meets the set as a request of the rule's own scope would: the first name of each list in its `where`, at a moment of its hours or
 // the test's own. On output it is also run byte by byte through a stream, so that no policy goes in force whose stream and whole text
-// disagree on its own examples.
+// disagree on its own examples. Number and bytes are counted before the first test runs; the time is looked at between tests and, in a
+// stream, every few hundred characters.
 //
 // Tested by tests/policy/rule_tests_test.cpp.
 #include "policy/policy_tests.h"
 
 #include <algorithm>
+#include <chrono>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -29,7 +31,42 @@ std::string Judged(const RuleTest& test) { return test.channel.part == Part::kTo
 
 std::string First(const std::vector<std::string>& names) { return names.empty() ? "" : names.front(); }
 
-absl::StatusOr<Outcome> Run(const PolicySet& policies, const Subject& subject, const RuleTest& test) {
+// Whether the tests may go on.
+class Patience {
+ public:
+  explicit Patience(const TestBounds& bounds) : bounds_(bounds), until_(std::chrono::steady_clock::now() + bounds.time) {}
+
+  absl::Status Check() const {
+    if (bounds_.keep_going) TG_RETURN_IF_ERROR(bounds_.keep_going());
+    if (std::chrono::steady_clock::now() < until_) return absl::OkStatus();
+    return base::InvalidArgument(fmt::format(
+        "the tests of these policies together take more than {} ms here; give rules fewer and shorter ones", bounds_.time.count()));
+  }
+
+ private:
+  const TestBounds& bounds_;
+  const std::chrono::steady_clock::time_point until_;
+};
+
+absl::Status CheckAmount(std::span<const Rule> rules, const TestBounds& bounds) {
+  std::size_t tests = 0, bytes = 0;
+  for (const Rule& rule : rules) {
+    tests += rule.tests.size();
+    for (const RuleTest& test : rule.tests) bytes += test.text.size();
+  }
+  if (tests > bounds.tests)
+    return base::InvalidArgument(
+        fmt::format("these policies have {} tests together, and may have {}; give rules fewer", tests, bounds.tests));
+  if (bytes > bounds.bytes)
+    return base::InvalidArgument(
+        fmt::format("the tests of these policies have {} bytes of text together, and may have {}; give rules shorter ones, or fewer", bytes,
+                    bounds.bytes));
+  return absl::OkStatus();
+}
+
+constexpr std::size_t kPushesUnasked = 256;
+
+absl::StatusOr<Outcome> Run(const PolicySet& policies, const Subject& subject, const RuleTest& test, const Patience& patience) {
   if (!test.output) {
     Message message{test.role, "", {}, false, test.channel};
     if (test.channel.part == Part::kToolCall) {
@@ -49,7 +86,9 @@ absl::StatusOr<Outcome> Run(const PolicySet& policies, const Subject& subject, c
     return Outcome{std::move(whole.text), std::move(whole.verdict)};  // It does not leave in pieces.
   const auto stream = policies.OpenOutput(subject, test.channel);
   std::string streamed;
+  std::size_t pushes = 0;
   for (std::size_t at = 0; at < test.text.size();) {
+    if (++pushes % kPushesUnasked == 0) TG_RETURN_IF_ERROR(patience.Check());
     std::size_t length = 1;
     while (at + length < test.text.size() && (static_cast<unsigned char>(test.text[at + length]) & 0xC0) == 0x80) ++length;
     TG_ASSIGN(const std::string out, stream->Push(std::string_view(test.text).substr(at, length)));
@@ -107,20 +146,24 @@ std::string Wrong(const Outcome& outcome, const RuleTest& test) {
 
 }  // namespace
 
-absl::Status RunRuleTests(const PolicySet& policies, std::span<const Rule> rules) {
+absl::Status RunRuleTests(const PolicySet& policies, std::span<const Rule> rules, const TestBounds& bounds) {
+  TG_RETURN_IF_ERROR(CheckAmount(rules, bounds));
+  const Patience patience(bounds);
   Faults faults;
   for (const Rule& rule : rules) {
     Subject subject{First(rule.scope.orgs), First(rule.scope.teams), First(rule.scope.projects), First(rule.scope.keys),
                     First(rule.scope.models)};
     subject.end_user = First(rule.scope.end_users);
     for (const RuleTest& test : rule.tests) {
+      TG_RETURN_IF_ERROR(patience.Check());
       subject.unix_seconds = test.at != 0 ? test.at : rule.scope.time ? rule.scope.time->Example() : 0;
       subject.prompt_tokens = EstimateTokens(test.text);  // Nobody counts here, and what is not counted would hit.
       const auto fail = [&](std::string_view what) {
         faults.Add(PolicyError(rule.policy, test.line, test.column,
                                fmt::format("a test of rule '{}' fails: {}; mend the rule or the test", rule.id, what)));
       };
-      auto outcome = Run(policies, subject, test);
+      auto outcome = Run(policies, subject, test, patience);
+      if (!outcome.ok()) TG_RETURN_IF_ERROR(patience.Check());  // Not the test's fault.
       const std::string wrong = outcome.ok() ? Wrong(*outcome, test) : std::string(base::Message(outcome.status()));
       if (!wrong.empty()) fail(wrong);
     }

@@ -5,9 +5,8 @@
 // second (DirectoryOptions::poll_interval). A change that would change nothing makes no record.
 //
 // Calls block (a few milliseconds; at most `deadline`): use threads that may. Thread-safe.
-//
 // Errors: INVALID_ARGUMENT a bad name or value · NOT_FOUND · ALREADY_EXISTS · FAILED_PRECONDITION not migrated, or makes no sense now ·
-// DATA_LOSS a row that was changed outside Tollgate is in the way · UNAVAILABLE Postgres or the journal cannot: nothing changed.
+// DATA_LOSS a row was changed outside Tollgate · UNAVAILABLE Postgres or the journal cannot: nothing changed.
 #pragma once
 
 #include <chrono>
@@ -33,7 +32,8 @@ struct ChangesOptions {
   base::PostgresOptions postgres;                       // `role` is normally "tollgate_directory".
   std::string mac_key;                                  // audit::RootKey::Derive("directory-mac").
   std::string pepper;                                   // The same that Identity has.
-  std::chrono::milliseconds deadline{5000};             // For one change, its record included.
+  std::chrono::milliseconds deadline{5000};             // For one change, its record included; policies are compiled before.
+  std::int64_t policy_bytes_max = 256 << 20;            // Of one org's stored policies, for whose permission ends at the org.
   std::function<void(std::int64_t version)> on_change;  // After each commit; for PostgresDirectory::Poke. May be empty.
 };
 
@@ -84,10 +84,11 @@ struct StopTarget {
   enum class Kind { kEverything, kModel, kScope } kind = Kind::kScope;
   std::string model;
   ScopeNames scope;
+  bool configured = false;  // tollgate.yaml names a model so: an alias of that name is not all that there is.
 };
 
-// Whether an org can have these policies (name → text) in force at once. INVALID_ARGUMENT as PolicySet::Compile.
-absl::Status CompileTogether(const std::map<std::string, std::string>& texts);
+// Whether an org can have these policies (name → text) in force at once. Errors and `keep_going` as PolicySet::Compile.
+absl::Status CompileTogether(const std::map<std::string, std::string>& texts, const std::function<absl::Status()>& keep_going = nullptr);
 struct SignersChange;  // bundles.h
 class Changes {
  public:
@@ -109,8 +110,7 @@ class Changes {
   // Stores a version unless `yaml` is the newest one's. INVALID_ARGUMENT is the compiler's, name:line:column; a draft's tests may fail.
   absl::StatusOr<Changed> PutPolicy(const Actor& actor, const std::string& org, const std::string& name, const std::string& yaml,
                                     bool draft = false);
-  // The next three give the binding's row; version 0 is none, and an org has one trial. INVALID_ARGUMENT: the org's policies would not
-  // compile together, or a test fails.
+  // The next three give the binding's row; version 0 is none, and an org has one trial. INVALID_ARGUMENT: as CompileTogether.
   // FAILED_PRECONDITION, reason SECOND_PERSON_NEEDED: the org wants somebody else than the version's author; bundles.h has others.
   absl::StatusOr<Changed> ActivatePolicy(const Actor& actor, const std::string& org, const std::string& name, std::int64_t version);
   absl::StatusOr<Changed> TryPolicy(const Actor& actor, const std::string& org, const std::string& name, const Trial& trial);

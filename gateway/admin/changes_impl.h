@@ -10,10 +10,14 @@
 
 namespace tollgate::admin {
 
+class Together;  // together.h
+
 struct Changes::Impl {
   Impl(ChangesOptions options, audit::Journal& journal, const base::Clock& clock) : changer(std::move(options), journal, clock) {}
 
   absl::StatusOr<Changed> One(const Actor& actor, const std::function<absl::Status(Transaction&, Changed&)>& body);
+  // The same, for what must compile with the org's other policies: `body` asks `Together`, and is run again when that is known.
+  absl::StatusOr<Changed> WithPolicies(const Actor& actor, const std::function<absl::Status(Transaction&, Changed&, Together&)>& body);
   absl::Status MakeOrg(Transaction& t, const std::string& org, directory::Row& row);
   absl::Status MakeTeam(Transaction& t, const directory::Row& org, const std::string& team, directory::Row& row);
   absl::Status MakeProject(Transaction& t, const directory::Row& team, const std::string& project, directory::Row& row);

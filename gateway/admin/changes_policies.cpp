@@ -1,8 +1,7 @@
 // The part of Changes that takes a policy's version from draft to retired. Every step that lets a version act compiles it with the org's
-// other policies in force, whose tests then run on all of them together. Tested by tests/gateway/admin/lifecycle_test.cpp and
+// other policies in force (together.h), whose tests then run on all of them together. Tested by tests/gateway/admin/lifecycle_test.cpp and
 // tests/gateway/admin/changes_test.cpp.
 #include <algorithm>
-#include <map>
 #include <optional>
 
 #include <fmt/format.h>
@@ -13,6 +12,7 @@
 #include "gateway/admin/bundles.h"
 #include "gateway/admin/changes_impl.h"
 #include "gateway/admin/text.h"
+#include "gateway/admin/together.h"
 #include "gateway/directory/names.h"
 #include "policy/policy_set.h"
 
@@ -22,30 +22,6 @@ using directory::Row;
 using directory::Table;
 
 namespace {
-
-// Texts of the org's policies in force, by name.
-absl::StatusOr<std::map<std::string, std::string>> PoliciesInForce(Transaction& t, const std::string& org_id) {
-  std::map<std::string, std::string> texts;
-  TG_ASSIGN(const auto bindings, t.FindAll(Table::kPolicyBinding, "org = $1::uuid AND policy_version > 0", {org_id}));
-  for (const Row& binding : bindings) {
-    const std::string& name = binding.Text("name");
-    TG_ASSIGN(const auto row, t.Find(Table::kPolicy, "org = $1::uuid AND name = $2::text AND policy_version = $3::int8",
-                                     {org_id, name, binding.Int("policy_version")}));
-    if (!row.has_value()) return base::DataLoss(fmt::format("policy '{}' is in force and not stored; restore it from a backup", name));
-    texts[name] = row->Text("yaml");
-  }
-  return texts;
-}
-
-// All policies of an org are compiled together: one that is good alone may not go with the others, and another's tests may lean on one that
-// is taken out (`yaml` nullopt). Where the present ones do not compile, any may be taken out.
-absl::Status CheckTogether(Transaction& t, const std::string& org_id, const std::string& name, const std::optional<std::string>& yaml) {
-  TG_ASSIGN(auto texts, PoliciesInForce(t, org_id));
-  if (!yaml.has_value() && !CompileTogether(texts).ok()) return absl::OkStatus();
-  texts.erase(name);
-  if (yaml.has_value()) texts[name] = *yaml;
-  return CompileTogether(texts);
-}
 
 // What a step works on.
 struct Found {
@@ -94,25 +70,73 @@ absl::Status NeedSecondPerson(Transaction& t, const Found& found, const Row& ver
                                    org.Text("name"), person.name, version.Int("policy_version"), version.Text("name")));
 }
 
-// The greatest number that the policy's stored bundles hold against older ones.
-absl::StatusOr<std::int64_t> NewestBundle(Transaction& t, const FoundScope& in, const std::string& name) {
-  TG_ASSIGN(const auto versions, t.FindAll(Table::kPolicy, "org = $1::uuid AND name = $2::text", {in.org.ToString(), name}));
+// The greatest number, of `least` and more, that the policy's stored bundles hold against older ones; 0: none does. Versions from before
+// the number had a column are read for it.
+absl::StatusOr<std::int64_t> NewestBundle(Transaction& t, const FoundScope& in, const std::string& name, std::int64_t least) {
+  TG_ASSIGN(const auto versions, t.FindAll(Table::kPolicy,
+                                           "org = $1::uuid AND name = $2::text AND (bundle >= $3::int8 OR (bundle IS NULL AND "
+                                           "position('# bundle: ' IN yaml) > 0))",
+                                           {in.org.ToString(), name, least}));
   std::int64_t newest = 0;
   for (const Row& row : versions) newest = std::max(newest, NumberHeldBy(in.row, row));
-  return newest;
+  return newest >= least ? newest : 0;
 }
 
 // Whether the org lets this text act. Where it wants signatures, an older bundle acts only as what a rollback goes back to.
 absl::Status MayAct(Transaction& t, const Found& found, const std::string& name, const std::string& yaml) {
   TG_RETURN_IF_ERROR(CheckSigned(found.in.row, name, yaml).status());
   if (!WantsSigned(found.in.row)) return absl::OkStatus();
-  TG_ASSIGN(const std::int64_t newest, NewestBundle(t, found.in, name));
-  if (BundleVersionOf(yaml) >= newest) return absl::OkStatus();
+  TG_ASSIGN(const std::int64_t newest, NewestBundle(t, found.in, name, BundleVersionOf(yaml) + 1));
+  if (newest == 0) return absl::OkStatus();
   return base::WithDetail(
       base::FailedPrecondition(fmt::format("bundle {} of policy {} is older than {}, which is stored; to undo the last step: "
                                            "tollgate policy rollback {}",
                                            BundleVersionOf(yaml), name, newest, name)),
       {.reason = "POLICY_BUNDLE_OLD", .may_retry = false});
+}
+
+constexpr const char* kNewestVersion =
+    "org = $1::uuid AND name = $2::text AND policy_version = (SELECT max(policy_version) FROM directory.policy WHERE org = $1::uuid AND "
+    "name = $2::text)";
+
+// Every version stays in the memory of every instance, and goes with every backup.
+absl::Status CheckRoom(Transaction& t, const FoundScope& in, std::size_t bytes, std::int64_t bytes_max) {
+  if (t.actor().installation) return absl::OkStatus();
+  static const std::string kSum = "SELECT coalesce(sum(octet_length(yaml)), 0)::int8 FROM directory.policy WHERE org = $1::uuid";
+  TG_ASSIGN(const base::Rows stored, t.session().Run("count an org's policies", kSum, {in.org.ToString()}));
+  if (stored.Int(0, 0) + static_cast<std::int64_t>(bytes) <= bytes_max) return absl::OkStatus();
+  return base::WithDetail(
+      base::FailedPrecondition(fmt::format(
+          "org {} has stored policies of {} bytes, and its own people may store {}; no version is ever deleted: ask an owner of the "
+          "installation to store this one, and store changes of long lists less often",
+          in.row.Text("name"), stored.Int(0, 0), bytes_max)),
+      {.reason = "POLICIES_FULL", .may_retry = false});
+}
+
+// OK, or why a text with this number may not be stored behind those that are.
+absl::Status CheckNumber(Transaction& t, const FoundScope& in, const std::string& name, std::int64_t number) {
+  if (number == 0) return absl::OkStatus();
+  TG_ASSIGN(const std::int64_t newest, NewestBundle(t, in, name, number));
+  if (newest == 0) return absl::OkStatus();
+  return base::WithDetail(
+      base::FailedPrecondition(fmt::format("bundle {} of policy {} is no newer than {}, which is stored: number it {} or more", number,
+                                           name, newest, newest + 1)),
+      {.reason = "POLICY_BUNDLE_OLD", .may_retry = false});
+}
+
+Row NewVersion(Transaction& t, const FoundScope& in, const std::string& name, std::int64_t version, const std::string& yaml,
+               const Person& author) {
+  Row row = directory::NewRow(Table::kPolicy);
+  row.Set("org", in.org.ToString());
+  row.Set("name", name);
+  row.Set("policy_version", version);
+  row.Set("sha256", base::Blob{std::string(base::View(base::Sha256(yaml)))});
+  row.Set("yaml", yaml);
+  row.Set("bundle", BundleVersionOf(yaml));
+  row.Set("created_us", t.now_us());
+  row.Set("author", author.name);
+  if (!author.made_by.empty()) row.Set("author_made_by", author.made_by);
+  return row;
 }
 
 }  // namespace
@@ -124,43 +148,26 @@ absl::StatusOr<Changed> Changes::PutPolicy(const Actor& actor, const std::string
   const policy::PolicySource source{name, yaml};
   const absl::Status tested = policy::PolicySet::Compile({&source, 1}).status();
   if (!draft) TG_RETURN_IF_ERROR(tested);
-  TG_RETURN_IF_ERROR(policy::PolicySet::Compile({&source, 1}, policy::RunTests::kNo).status());
+  if (!tested.ok()) TG_RETURN_IF_ERROR(policy::PolicySet::Compile({&source, 1}, policy::RunTests::kNo).status());
   return impl_->One(actor, [&](Transaction& t, Changed& out) -> absl::Status {
     TG_ASSIGN(const FoundScope in, t.FindScope({org, {}, {}, {}}));
-    TG_ASSIGN(const auto versions, t.FindAll(Table::kPolicy, "org = $1::uuid AND name = $2::text", {in.org.ToString(), name}));
-    std::int64_t newest = 0;
-    for (const Row& row : versions) {
-      if (row.Int("policy_version") < newest) continue;
-      newest = row.Int("policy_version");
-      out.row = row;
-    }
-    if (newest > 0 && out.row.Text("yaml") == yaml) return absl::OkStatus();
+    TG_ASSIGN(const auto newest, t.Find(Table::kPolicy, kNewestVersion, {in.org.ToString(), name}));
+    if (newest.has_value()) out.row = *newest;
+    if (newest.has_value() && newest->Text("yaml") == yaml) return absl::OkStatus();
     std::string signer;
     if (!draft) {
       TG_ASSIGN(signer, CheckSigned(in.row, name, yaml));
     }
-    const std::int64_t number = BundleVersionOf(yaml);
-    TG_ASSIGN(const std::int64_t newest_number, NewestBundle(t, in, name));
-    if (number > 0 && number <= newest_number) {
-      return base::WithDetail(
-          base::FailedPrecondition(fmt::format("bundle {} of policy {} is no newer than {}, which is stored: number it {} or more", number,
-                                               name, newest_number, newest_number + 1)),
-          {.reason = "POLICY_BUNDLE_OLD", .may_retry = false});
-    }
+    TG_RETURN_IF_ERROR(CheckNumber(t, in, name, BundleVersionOf(yaml)));
+    TG_RETURN_IF_ERROR(CheckRoom(t, in, yaml.size(), impl_->changer.options().policy_bytes_max));
     TG_ASSIGN(const Person author, t.Acting());
-    out.row = directory::NewRow(Table::kPolicy);
-    out.row.Set("org", in.org.ToString());
-    out.row.Set("name", name);
-    out.row.Set("policy_version", newest + 1);
-    out.row.Set("sha256", base::Blob{std::string(base::View(base::Sha256(yaml)))});
-    out.row.Set("yaml", yaml);
-    out.row.Set("created_us", t.now_us());
-    out.row.Set("author", author.name);
-    if (!author.made_by.empty()) out.row.Set("author_made_by", author.made_by);
+    const std::int64_t version = newest.has_value() ? newest->Int("policy_version") + 1 : 1;
+    out.row = NewVersion(t, in, name, version, yaml, author);
     if (!tested.ok()) out.row.Set("draft", std::string("t"));
+    const std::int64_t number = out.row.Int("bundle");
     return t.Write(out.row, nullptr,
                    NoteOf(in, "policy.put",
-                          fmt::format("stored policy {} version {}{} of org {}{}{}", name, newest + 1, tested.ok() ? "" : " (a draft)", org,
+                          fmt::format("stored policy {} version {}{} of org {}{}{}", name, version, tested.ok() ? "" : " (a draft)", org,
                                       number > 0 ? fmt::format(", bundle {}", number) : "",
                                       signer.empty() ? "" : fmt::format(", signed by {}", signer))));
   });
@@ -169,7 +176,7 @@ absl::StatusOr<Changed> Changes::PutPolicy(const Actor& actor, const std::string
 absl::StatusOr<Changed> Changes::ActivatePolicy(const Actor& actor, const std::string& org, const std::string& name, std::int64_t version) {
   TG_RETURN_IF_ERROR(directory::CheckName("policy name", name));
   if (version < 0) return base::InvalidArgument("version: use 0 or more");
-  return impl_->One(actor, [&](Transaction& t, Changed& out) -> absl::Status {
+  return impl_->WithPolicies(actor, [&](Transaction& t, Changed& out, Together& together) -> absl::Status {
     TG_ASSIGN(const Found found, FindPolicy(t, org, name));
     std::optional<std::string> yaml;
     if (version > 0) {
@@ -187,7 +194,7 @@ absl::StatusOr<Changed> Changes::ActivatePolicy(const Actor& actor, const std::s
     }
     out.row = found.binding.has_value() ? *found.binding : NewBinding(found, name);
     if (found.binding.has_value() && InForce(found) == version) return absl::OkStatus();
-    TG_RETURN_IF_ERROR(CheckTogether(t, found.in.org.ToString(), name, yaml));
+    TG_RETURN_IF_ERROR(together.Check(t, found.in.org.ToString(), name, yaml));
     out.row.Set("previous_version", InForce(found));
     out.row.Set("policy_version", version);
     if (CandidateOf(out.row) == version) ClearCandidate(out.row);
@@ -201,7 +208,7 @@ absl::StatusOr<Changed> Changes::TryPolicy(const Actor& actor, const std::string
   TG_RETURN_IF_ERROR(directory::CheckName("policy name", name));
   if (trial.canary && (trial.share_per_10000 < 1 || trial.share_per_10000 > 10000))
     return base::InvalidArgument("share: a canary takes from 0.01 to 100 percent");
-  return impl_->One(actor, [&](Transaction& t, Changed& out) -> absl::Status {
+  return impl_->WithPolicies(actor, [&](Transaction& t, Changed& out, Together& together) -> absl::Status {
     TG_ASSIGN(const Found found, FindPolicy(t, org, name));
     TG_ASSIGN(const Row row, FindVersion(t, found, name, trial.version));
     if (InForce(found) == trial.version)
@@ -216,7 +223,7 @@ absl::StatusOr<Changed> Changes::TryPolicy(const Actor& actor, const std::string
       TG_RETURN_IF_ERROR(NeedSecondPerson(t, found, row));
       TG_RETURN_IF_ERROR(MayAct(t, found, name, row.Text("yaml")));
     }
-    TG_RETURN_IF_ERROR(CheckTogether(t, found.in.org.ToString(), name, row.Text("yaml")));
+    TG_RETURN_IF_ERROR(together.Check(t, found.in.org.ToString(), name, row.Text("yaml")));
     out.row = found.binding.has_value() ? *found.binding : NewBinding(found, name);
     ClearCandidate(out.row);
     out.row.Set("candidate_version", trial.version);
@@ -237,7 +244,7 @@ absl::StatusOr<Changed> Changes::TryPolicy(const Actor& actor, const std::string
 
 absl::StatusOr<Changed> Changes::RollbackPolicy(const Actor& actor, const std::string& org, const std::string& name) {
   TG_RETURN_IF_ERROR(directory::CheckName("policy name", name));
-  return impl_->One(actor, [&](Transaction& t, Changed& out) -> absl::Status {
+  return impl_->WithPolicies(actor, [&](Transaction& t, Changed& out, Together& together) -> absl::Status {
     TG_ASSIGN(const Found found, FindPolicy(t, org, name));
     if (!found.binding.has_value()) return base::NotFound(fmt::format("policy '{}' of org {} was never in force", name, org));
     out.row = *found.binding;
@@ -261,7 +268,7 @@ absl::StatusOr<Changed> Changes::RollbackPolicy(const Actor& actor, const std::s
       TG_ASSIGN(const Row row, FindVersion(t, found, name, InForce(found)));
       TG_RETURN_IF_ERROR(NeedSecondPerson(t, found, row));
     }
-    TG_RETURN_IF_ERROR(CheckTogether(t, found.in.org.ToString(), name, yaml));
+    TG_RETURN_IF_ERROR(together.Check(t, found.in.org.ToString(), name, yaml));
     out.row.Set("previous_version", InForce(found));
     out.row.Set("policy_version", back);
     const std::string summary = back > 0

@@ -6,12 +6,13 @@
 
 #include <fmt/format.h>
 
+#include "base/adapter_names.h"
 #include "base/error_detail.h"
 #include "gateway/admin/changes_impl.h"
 #include "gateway/admin/text.h"
+#include "gateway/directory/aliases.h"
 #include "gateway/directory/names.h"
 #include "metering/books.h"
-#include "policy/policy_set.h"
 
 namespace tollgate::admin {
 
@@ -82,12 +83,6 @@ absl::StatusOr<Cleared> Changes::ClearGrants(const Actor& actor, const ScopeName
     return absl::OkStatus();
   }));
   return cleared;
-}
-
-absl::Status CompileTogether(const std::map<std::string, std::string>& texts) {
-  std::vector<policy::PolicySource> sources;
-  for (const auto& [name, yaml] : texts) sources.push_back({name, yaml});
-  return base::Annotate(policy::PolicySet::Compile(sources).status(), "the org's policies in force together");
 }
 
 namespace {
@@ -197,12 +192,35 @@ struct FoundStop {
   std::string text;
 };
 
-// A stop is of weights: an alias only leads to them, and requests that run under it know nothing of it.
+bool IsOrHasBase(const std::string& model, const std::string& name) { return model == name || base::SplitAdapters(model).base == name; }
+
+// Whether a model of this name can be running: a registered one, or one that was (its replicas may take a while to go), one that aliases
+// lead to, and the base of an adapter.
+absl::StatusOr<bool> MayBeRunning(Transaction& t, const StopTarget& target) {
+  if (target.configured) return true;
+  TG_ASSIGN(const auto registered, t.Find(Table::kModel, "name = $1::text OR starts_with(name, $1::text || ':')", {target.model}));
+  if (registered.has_value()) return true;
+  TG_ASSIGN(const auto aliases, t.FindAll(Table::kAlias, "NOT removed", {}));
+  for (const Row& row : aliases) {
+    TG_ASSIGN(const directory::Alias alias, directory::AliasOf(row));
+    const auto leads_to = [&](const std::string& model) { return IsOrHasBase(model, target.model); };
+    for (const directory::AliasTarget& to : alias.targets) {
+      if (leads_to(to.model)) return true;
+    }
+    if (std::any_of(alias.fallbacks.begin(), alias.fallbacks.end(), leads_to)) return true;
+  }
+  return false;
+}
+
+// A stop is of weights: an alias only leads to them, and requests that run under it know nothing of it. Where a model has the name too that
+// one is stopped, whatever the alias does: a stop too many is lifted again.
 absl::Status CheckStops(Transaction& t, const StopTarget& target) {
   if (target.kind != StopTarget::Kind::kModel) return absl::OkStatus();
   TG_RETURN_IF_ERROR(directory::CheckModelName(target.model));
   TG_ASSIGN(const std::optional<Row> alias, t.Find(Table::kAlias, "name = $1::text", {target.model}));
   if (!alias || alias->Bool("removed")) return absl::OkStatus();
+  TG_ASSIGN(const bool may_be_running, MayBeRunning(t, target));
+  if (may_be_running) return absl::OkStatus();
   return base::InvalidArgument(
       fmt::format("{} is an alias: nothing was stopped; stop the models that it leads to ({})", target.model, alias->Text("targets")));
 }

@@ -211,6 +211,12 @@ std::map<std::string, std::string> TextsInForce(const directory::Shard& shard) {
   return texts;
 }
 
+absl::Status NeedPolicies(const directory::Shard& shard) {
+  if (!shard.policy_problem.empty()) return base::FailedPrecondition(shard.policy_problem);
+  if (shard.compiling) return base::Unavailable("the org's policies changed and are being compiled; try again in a moment");
+  return absl::OkStatus();
+}
+
 ScopeNames NamesOf(const directory::Shard& shard, const base::Uuid& scope) {
   ScopeNames names;
   names.org = shard.org.name;

@@ -45,6 +45,9 @@ const directory::Row* BindingOf(const directory::Shard& shard, const std::string
 // The texts of the policies in force, by name.
 std::map<std::string, std::string> TextsInForce(const directory::Shard& shard);
 
+// OK if what is in force is what the shard's policies were compiled from; else why not.
+absl::Status NeedPolicies(const directory::Shard& shard);
+
 // The names of a scope of the shard by its row id; only the org's if there is no such scope.
 ScopeNames NamesOf(const directory::Shard& shard, const base::Uuid& scope);
 

@@ -122,14 +122,15 @@ absl::Status CheckPolicy(const Caller& caller, const v1::CheckPolicyRequest& req
   std::shared_ptr<const policy::PolicySet> set = shard->policies;
   if (!request.yaml().empty()) {
     const policy::PolicySource source{request.name().empty() ? "policy" : request.name(), request.yaml()};
-    TG_ASSIGN(set, policy::PolicySet::Compile({&source, 1}));
+    const auto keep_going = [&caller] { return caller.KeepGoing(); };
+    TG_ASSIGN(set, policy::PolicySet::Compile({&source, 1}, policy::RunTests::kYes, keep_going));
     if (!request.name().empty()) {
       auto texts = TextsInForce(*shard);
       texts[request.name()] = request.yaml();
-      TG_RETURN_IF_ERROR(CompileTogether(texts));
+      TG_RETURN_IF_ERROR(CompileTogether(texts, keep_going));
     }
-  } else if (!shard->policy_problem.empty()) {
-    return base::FailedPrecondition(shard->policy_problem);
+  } else {
+    TG_RETURN_IF_ERROR(NeedPolicies(*shard));
   }
   for (const policy::RuleDescription& rule : set->Describe()) {
     v1::PolicyRule& out = *reply.add_rules();
@@ -288,6 +289,7 @@ void WarnOfScopes(const Caller& caller, const directory::Alias& alias, v1::Model
 absl::Status ExplainPolicy(const Caller& caller, const v1::ExplainPolicyRequest& request, v1::ExplainPolicyReply& reply) {
   if (request.ByteSizeLong() > kTextMax) return base::InvalidArgument("at most 4 MiB of policy and text can be explained at once");
   TG_ASSIGN(const Shard* shard, caller.ShardOf(request.org()));
+  if (request.yaml().empty() && shard->compiling) TG_RETURN_IF_ERROR(NeedPolicies(*shard));
   TG_ASSIGN(const policy::Subject subject, SubjectOf(caller, *shard, request));
   TG_ASSIGN(reply, explain::Explain(SourcesOf(request.yaml(), *shard), subject, request, AskerFor(caller, *shard, request)));
   return absl::OkStatus();

@@ -116,7 +116,7 @@ absl::Status ReplayPolicy(const Caller& caller, const v1::ReplayPolicyRequest& r
   TG_ASSIGN(const Shard* shard, caller.ShardOf(request.org()));
   TG_ASSIGN(const auto sources, SourcesOf(*shard, request));
   TG_ASSIGN(const auto policies, caller.context().replayed.Get(sources));
-  if (request.against_in_force() && !shard->policy_problem.empty()) return base::FailedPrecondition(shard->policy_problem);
+  if (request.against_in_force()) TG_RETURN_IF_ERROR(NeedPolicies(*shard));
   TG_ASSIGN(const auto teams, TeamsOf(*shard, request.team()));
   TG_ASSIGN(const HistoryPage page, PageOf(caller, *shard, request));
   const std::string digest = base::HexEncode(base::View(policies->digest()));

@@ -1,6 +1,9 @@
 // Status is filled by whoever composed the server; what the directory knows is added here. Tested by tests/gateway/admin/services_test.cpp.
+#include <fmt/format.h>
+
 #include "gateway/admin/describe.h"
 #include "gateway/admin/handlers.h"
+#include "gateway/directory/aliases.h"
 #include "gateway/directory/names.h"
 
 namespace tollgate::admin {
@@ -23,6 +26,7 @@ absl::StatusOr<StopTarget> TargetOf(const Caller& caller, const v1::StopTarget& 
       TG_RETURN_IF_ERROR(caller.Need(Permission::kStopEverything, true));
       out.kind = StopTarget::Kind::kModel;
       out.model = target.model();
+      out.configured = caller.context().with.models != nullptr && caller.context().with.models->IsConfigured(out.model);
       return out;
     case v1::StopTarget::kScope: {
       out.kind = StopTarget::Kind::kScope;
@@ -45,6 +49,22 @@ void ForStops(const Caller& caller, const Add& add) {
       if (!row->Bool("lifted")) add(DescribeStop(*row, NamesOf(*shard, row->Id("scope_id"))));
     }
   }
+}
+
+// Whoever stops a model whose name an alias has may mean all that callers get under it.
+void WarnOfAlias(const Caller& caller, const StopTarget& target, v1::EmergencyStop& reply) {
+  const directory::Alias* alias = target.kind == StopTarget::Kind::kModel ? caller.snapshot().FindAlias(target.model) : nullptr;
+  if (alias == nullptr) return;
+  std::string others;
+  for (const directory::AliasTarget& to : alias->targets) {
+    if (to.model != target.model) others += " " + to.model;
+  }
+  for (const std::string& model : alias->fallbacks) {
+    if (model != target.model) others += " " + model;
+  }
+  if (others.empty()) return;
+  reply.add_warnings(
+      fmt::format("the model {} is stopped; the alias of that name leads to others too, which go on:{}", target.model, others));
 }
 
 }  // namespace
@@ -76,6 +96,7 @@ absl::Status StopNow(const Caller& caller, const v1::StopRequest& request, v1::E
   TG_ASSIGN(const Changed made, caller.changes().Stop(caller.actor(), target, request.reason()));
   caller.Await(made.version);
   reply = DescribeStop(made.row, target.scope);
+  WarnOfAlias(caller, target, reply);
   return absl::OkStatus();
 }
 

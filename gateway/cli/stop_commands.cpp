@@ -89,6 +89,7 @@ void Act(Context& context, const v1::StopTarget& target, const StopOptions& opti
     context.Print(fmt::format("{} {} (record {}); in force everywhere within a second\n", ShowTarget(stop.target()),
                               stop.in_force() ? "is stopped" : "may run again", stop.record()));
   }
+  for (const std::string& warning : stop.warnings()) context.err() << fmt::format("warning: {}\n", warning);
   if (options.lift || target.model().empty()) return;
   WarnUnlessServed(
       context, *line, target.model(),

@@ -1,8 +1,8 @@
 // One thread owns the session and the builder. Each round: read the head; if it is another one, read in one repeatable-read transaction
-// the head again and every row with a later version, apply, build, swap. A round that finds nothing new confirms the snapshot that is in
-// force. After an error the session is made anew if it broke, and the next round tries again, building included; the snapshot in force is
-// then not confirmed and grows stale. Rows that do not verify are refused round after round, so the state mends itself once they are put
-// right.
+// the head again and every row with a later version, apply, build, swap; build and swap too where policies have been compiled meanwhile. A
+// round that finds nothing new confirms the snapshot that is in force. After an error the session is made anew if it broke, and the next
+// round tries again, building included; the snapshot in force is then not confirmed and grows stale. Rows that do not verify are refused
+// round after round, so the state mends itself once they are put right.
 //
 // Tested by tests/gateway/directory/directory_postgres_test.cpp.
 #include "gateway/directory/directory_postgres.h"
@@ -23,15 +23,14 @@
 namespace tollgate::directory {
 
 struct PostgresDirectory::Impl {
-  Impl(DirectoryOptions options, const base::Clock& clock) : options(std::move(options)), clock(clock), builder(this->options.mac_key) {}
+  Impl(DirectoryOptions options, const base::Clock& clock)
+      : options(std::move(options)),
+        clock(clock),
+        compiler(this->options.compile, [this] { Look(); }),
+        builder(this->options.mac_key, &compiler) {}
 
   const DirectoryOptions options;
   const base::Clock& clock;
-
-  // The directory's thread only.
-  std::unique_ptr<base::Session> session;
-  SnapshotBuilder builder;
-  std::thread thread;
 
   mutable base::Mutex mu;
   std::condition_variable changed;
@@ -44,11 +43,24 @@ struct PostgresDirectory::Impl {
   base::Mutex callbacks_mu;
   std::vector<std::function<void(const std::shared_ptr<const Snapshot>&)>> callbacks GUARDED_BY(callbacks_mu);
 
+  PolicyCompiler compiler;  // Its threads call Look: made after what that takes, and ended before.
+  // The directory's thread only.
+  std::unique_ptr<base::Session> session;
+  SnapshotBuilder builder;
+  std::thread thread;
+
+  void Look();  // At once, instead of at the next interval.
   void Loop();
   absl::Status Round();
   absl::Status Load();
   void Swap(std::shared_ptr<const Snapshot> snapshot);
 };
+
+void PostgresDirectory::Impl::Look() {
+  base::Lock lock(mu);
+  poked = true;
+  changed.notify_all();
+}
 
 void PostgresDirectory::Impl::Loop() {
   while (true) {
@@ -82,8 +94,8 @@ absl::Status PostgresDirectory::Impl::Round() {
     base::Lock lock(mu);
     current = current && in_force != nullptr && in_force->version() == head.version;
   }
-  if (!current) {
-    TG_RETURN_IF_ERROR(Load());
+  if (!current) TG_RETURN_IF_ERROR(Load());
+  if (!current || compiler.HasDone()) {
     TG_ASSIGN(std::shared_ptr<const Snapshot> snapshot, builder.Build(asked_at));
     Swap(std::move(snapshot));
   }
@@ -120,10 +132,21 @@ void PostgresDirectory::Impl::Swap(std::shared_ptr<const Snapshot> snapshot) {
   for (const auto& callback : callbacks) callback(snapshot);
 }
 
+namespace {
+absl::Status TooSlow(const DirectoryOptions& options) {
+  return base::Unavailable(fmt::format(
+      "directory: the database did not give its rows within {} ms: look for what slows Postgres down; where its tables are that "
+      "large, allow reads more time (postgres.statement_timeout_ms)",
+      options.first_load_max.count()));
+}
+}  // namespace
+
 PostgresDirectory::PostgresDirectory(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 
 absl::StatusOr<std::unique_ptr<PostgresDirectory>> PostgresDirectory::Open(DirectoryOptions options, const base::Clock& clock) {
   options.poll_interval = std::clamp(options.poll_interval, std::chrono::milliseconds(10), std::chrono::milliseconds(250));
+  if (options.first_load_max.count() == 0)
+    options.first_load_max = std::max(std::chrono::milliseconds(10'000), 3 * options.postgres.statement_timeout);
   auto impl = std::make_unique<Impl>(std::move(options), clock);
   Impl& i = *impl;
   i.thread = std::thread([&i] { i.Loop(); });
@@ -131,15 +154,17 @@ absl::StatusOr<std::unique_ptr<PostgresDirectory>> PostgresDirectory::Open(Direc
   base::Lock lock(i.mu);
   // A cause that waiting cannot mend ends the start at once.
   const auto settled = [&i]() REQUIRES(i.mu) {
-    return i.in_force != nullptr || (i.rounds > 0 && !i.last.ok() && !absl::IsUnavailable(i.last));
+    return i.in_force != nullptr ? !i.in_force->compiling() : i.rounds > 0 && !i.last.ok() && !absl::IsUnavailable(i.last);
   };
   i.changed.wait_for(lock.native(), i.options.first_load_max, settled);
   if (i.in_force == nullptr) {
-    const absl::Status why = i.last;
+    const absl::Status why = i.rounds > 0 ? i.last : TooSlow(i.options);
     lock.native().unlock();  // The destructor takes it.
     directory.reset();
     return why;
   }
+  if (i.in_force->compiling())
+    base::Warn("directory", "policies of some orgs are still being compiled; requests of these orgs are refused until they are");
   return directory;
 }
 
@@ -177,17 +202,13 @@ void PostgresDirectory::OnChange(std::function<void(const std::shared_ptr<const 
   impl_->callbacks.push_back(std::move(callback));
 }
 
-void PostgresDirectory::Poke() {
-  base::Lock lock(impl_->mu);
-  impl_->poked = true;
-  impl_->changed.notify_all();
-}
+void PostgresDirectory::Poke() { impl_->Look(); }
 
 absl::Status PostgresDirectory::WaitFor(std::int64_t version, std::chrono::milliseconds at_most) {
   Poke();
   base::Lock lock(impl_->mu);
   const bool there = impl_->changed.wait_for(
-      lock.native(), at_most, [&]() REQUIRES(impl_->mu) { return impl_->in_force != nullptr && impl_->in_force->version() >= version; });
+      lock.native(), at_most, [&]() REQUIRES(impl_->mu) { return impl_->in_force != nullptr && impl_->in_force->Has(version); });
   if (there) return absl::OkStatus();
   return base::DeadlineExceeded("the change is stored, but this instance has not taken it up yet");
 }

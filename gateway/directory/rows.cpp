@@ -75,8 +75,8 @@ std::vector<base::CompanionColumn> ChatDefaultsColumns() {
 }
 
 std::vector<base::CompanionColumn> PolicyColumns() {
-  return {{"org", "uuid"},        {"name", "text"},   {"policy_version", "int8"}, {"sha256", "bytea"},       {"yaml", "text"},
-          {"created_us", "int8"}, {"author", "text"}, {"draft", "bool"},          {"author_made_by", "text"}};
+  return {{"org", "uuid"},        {"name", "text"},   {"policy_version", "int8"}, {"sha256", "bytea"},        {"yaml", "text"},
+          {"created_us", "int8"}, {"author", "text"}, {"draft", "bool"},          {"author_made_by", "text"}, {"bundle", "int8"}};
 }
 
 std::vector<base::CompanionColumn> PolicyBindingColumns() {

@@ -4,6 +4,7 @@
 #include <array>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -26,7 +27,6 @@ struct Trial {
   bool by_tenant = false;                             // The share is one of teams; else of requests.
   std::string salt;                                   // Policy and version: each canary draws its share anew.
   std::shared_ptr<const policy::PolicySet> policies;  // Never null.
-  base::Digest key{};                                 // Of the sources that they were compiled from.
 };
 
 // The models on it -> whether it opens them if they are restricted.
@@ -45,10 +45,14 @@ struct Shard {
   std::unordered_map<base::Uuid, ChatDefaults, base::UuidHash> chat_defaults;  // By scope.
   std::vector<metering::QuotaRule> quotas;
   std::shared_ptr<const policy::PolicySet> policies;  // Never null.
-  std::shared_ptr<const Trial> trial;                 // Null: nothing is on trial, or it no longer compiles.
+  std::set<std::string> policy_names;                 // Those that `policies` is made of …
+  base::Digest policies_key{};                        // … and the digest of their sources.
+  std::shared_ptr<const Trial> trial;                 // Null: nothing is on trial, or it does not compile, or not yet.
+  base::Digest trial_key{};                           // Of the sources of what is on trial, once it is known whether they compile.
   std::string policy_problem;                         // Not empty: a policy in force no longer compiles; nothing may run.
+  bool compiling = false;                             // `policies` or `trial` is older than what the rows say, which is being compiled.
+  bool policy_missing = false;                        // One in force is not among `policies` in any version: no request may begin.
   std::unordered_map<base::Uuid, std::string, base::UuidHash> stop_reasons;  // Org, team or project that is stopped -> why.
-  base::Digest policies_key{};                                               // Of the sources that `policies` was compiled from.
   std::array<std::vector<std::shared_ptr<const Row>>, kTables> rows;         // Everything of the org, by table; ordered by id.
 };
 

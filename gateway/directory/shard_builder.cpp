@@ -2,6 +2,9 @@
 // Tested by tests/gateway/directory/snapshot_test.cpp.
 #include "gateway/directory/shard_builder.h"
 
+#include <optional>
+#include <utility>
+
 #include <fmt/format.h>
 
 #include "base/diagnostics.h"
@@ -161,68 +164,119 @@ std::vector<policy::PolicySource> SourcesOf(const Texts& texts, base::Digest& ke
   return sources;
 }
 
-// A trial that does not compile hurts nobody: it is said and left out.
-absl::Status AddTrial(const Versions& versions, const Row& binding, Texts texts, Shard& shard, const Shard* before) {
+using Compiles = PolicyCompiler::Of;
+
+// nullopt: they are being compiled. Whatever is in force or on trial passed its tests before.
+std::optional<PolicyCompiler::Compiled> CompiledOf(const Shard& shard, Compiles of, const base::Digest& key,
+                                                   const std::vector<policy::PolicySource>& sources, PolicyCompiler* compiler) {
+  if (compiler == nullptr || sources.empty()) return PolicyCompiler::WithoutTests(sources, nullptr);
+  return compiler->Get(shard.org.id.value, of, key, sources);
+}
+
+// A trial that does not compile hurts nobody: it is said, once, and left out.
+void AddTrial(const Row& binding, const Texts& texts, Shard& shard, const Shard* before, PolicyCompiler* compiler) {
+  base::Digest key;
+  const std::vector<policy::PolicySource> sources = SourcesOf(texts, key);
   Trial trial;
-  TG_ASSIGN(texts[binding.Text("name")], TextOf(versions, binding, "candidate_version"));
-  const std::vector<policy::PolicySource> sources = SourcesOf(texts, trial.key);
   trial.canary = binding.Text("candidate_mode") == "canary";
   if (trial.canary) {
     trial.share_per_10000 = binding.Int("canary_share");
     trial.by_tenant = binding.Text("canary_by") == "tenant";
   }
   trial.salt = fmt::format("{}:{}:", binding.Text("name"), binding.Int("candidate_version"));
-  if (before != nullptr && before->trial != nullptr && before->trial->key == trial.key) {
-    trial.policies = before->trial->policies;
+  if (before != nullptr && before->trial_key == key) {
+    if (before->trial != nullptr) trial.policies = before->trial->policies;
   } else {
-    auto compiled = policy::PolicySet::Compile(sources);
-    if (!compiled.ok()) {
-      base::Warn("directory", "org {}: version {} of policy {} is on trial and does not compile; it is left out: {}", shard.org.name,
-                 binding.Int("candidate_version"), binding.Text("name"), base::Message(compiled.status()));
-      return absl::OkStatus();
+    auto compiled = CompiledOf(shard, Compiles::kTrial, key, sources, compiler);
+    if (!compiled.has_value()) {
+      shard.compiling = true;
+      return;
     }
-    trial.policies = *std::move(compiled);
+    if (compiled->ok()) {
+      trial.policies = **std::move(compiled);
+    } else {
+      base::Warn("directory", "org {}: version {} of policy {} is on trial and does not compile; it is left out: {}", shard.org.name,
+                 binding.Int("candidate_version"), binding.Text("name"), base::Message(compiled->status()));
+    }
   }
-  shard.trial = std::make_shared<const Trial>(std::move(trial));
-  return absl::OkStatus();
+  shard.trial_key = key;
+  if (trial.policies != nullptr) shard.trial = std::make_shared<const Trial>(std::move(trial));
 }
 
-absl::Status AddInForce(const Texts& texts, Shard& shard, const Shard* before) {
-  const std::vector<policy::PolicySource> sources = SourcesOf(texts, shard.policies_key);
-  if (before != nullptr && before->policies_key == shard.policies_key) {
-    shard.policies = before->policies;
-    shard.policy_problem = before->policy_problem;
+void TakeOver(const Shard& before, Shard& shard) {
+  shard.policies = before.policies;
+  shard.policy_names = before.policy_names;
+  shard.policies_key = before.policies_key;
+  shard.policy_problem = before.policy_problem;
+}
+
+// While they are being compiled those of before go on. A policy of which those have no version would judge nobody: that must not be.
+void AwaitCompiled(const Texts& texts, Shard& shard, const Shard* before) {
+  if (before != nullptr) TakeOver(*before, shard);
+  shard.compiling = true;
+  for (const auto& [name, yaml] : texts) shard.policy_missing = shard.policy_missing || !shard.policy_names.contains(name);
+}
+
+absl::Status AddInForce(const Texts& texts, Shard& shard, const Shard* before, PolicyCompiler* compiler) {
+  base::Digest key;
+  const std::vector<policy::PolicySource> sources = SourcesOf(texts, key);
+  const bool same = before != nullptr && before->policies_key == key;
+  const bool was_tried = before != nullptr && before->trial != nullptr && before->trial_key == key;
+  if ((same || was_tried) && compiler != nullptr) compiler->GiveUp(shard.org.id.value, Compiles::kInForce);
+  if (same) {
+    TakeOver(*before, shard);
     return absl::OkStatus();
   }
-  auto compiled = policy::PolicySet::Compile(sources);
-  if (!compiled.ok()) {
-    shard.policy_problem = base::Message(compiled.status());
-    base::Error("directory", "org {}: a policy in force does not compile with this version of Tollgate; its requests are refused: {}",
-                shard.org.name, shard.policy_problem);
-    compiled = policy::PolicySet::Compile({});
-    TG_RETURN_IF_ERROR(compiled.status());
+  std::optional<PolicyCompiler::Compiled> compiled;
+  if (was_tried) {
+    compiled = before->trial->policies;
+  } else {
+    compiled = CompiledOf(shard, Compiles::kInForce, key, sources, compiler);
   }
-  shard.policies = *std::move(compiled);
+  TG_ASSIGN(shard.policies, policy::PolicySet::Compile({}));
+  if (!compiled.has_value()) {
+    AwaitCompiled(texts, shard, before);
+    return absl::OkStatus();
+  }
+  shard.policies_key = key;
+  for (const auto& [name, yaml] : texts) shard.policy_names.insert(name);
+  if (compiled->ok()) {
+    shard.policies = **std::move(compiled);
+    return absl::OkStatus();
+  }
+  shard.policy_problem = base::Message(compiled->status());
+  base::Error("directory", "org {}: a policy in force does not compile with this version of Tollgate; its requests are refused: {}",
+              shard.org.name, shard.policy_problem);
   return absl::OkStatus();
 }
 
-absl::Status AddPolicies(const OrgRows& rows, Shard& shard, const Shard* before) {
+// All texts are found before any is compiled: what was compiled is told once.
+absl::Status AddPolicies(const OrgRows& rows, Shard& shard, const Shard* before, PolicyCompiler* compiler) {
   Versions versions;
   for (const auto& [id, row] : Of(rows, Table::kPolicy)) versions[{row->Text("name"), row->Int("policy_version")}] = row.get();
-  Texts in_force;
+  Texts in_force, with_trial;
   const Row* on_trial = nullptr;
   for (const auto& [id, row] : Of(rows, Table::kPolicyBinding)) {
     if (!row->IsNull("candidate_version")) on_trial = row.get();
     if (row->Int("policy_version") == 0) continue;
     TG_ASSIGN(in_force[row->Text("name")], TextOf(versions, *row, "policy_version"));
   }
-  TG_RETURN_IF_ERROR(AddInForce(in_force, shard, before));
-  return on_trial == nullptr ? absl::OkStatus() : AddTrial(versions, *on_trial, std::move(in_force), shard, before);
+  if (on_trial != nullptr) {
+    with_trial = in_force;
+    TG_ASSIGN(with_trial[on_trial->Text("name")], TextOf(versions, *on_trial, "candidate_version"));
+  }
+  TG_RETURN_IF_ERROR(AddInForce(in_force, shard, before, compiler));
+  if (on_trial != nullptr) {
+    AddTrial(*on_trial, with_trial, shard, before, compiler);
+  } else if (compiler != nullptr) {
+    compiler->GiveUp(shard.org.id.value, Compiles::kTrial);
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace
 
-absl::StatusOr<std::shared_ptr<const Shard>> BuildShard(const OrgRows& rows, const Shard* before) {
+absl::StatusOr<std::shared_ptr<const Shard>> BuildShard(const OrgRows& rows, const Shard* before, PolicyCompiler* compiler) {
   auto shard = std::make_shared<Shard>();
   const auto& orgs = Of(rows, Table::kOrg);
   if (orgs.size() != 1) {
@@ -241,7 +295,7 @@ absl::StatusOr<std::shared_ptr<const Shard>> BuildShard(const OrgRows& rows, con
   TG_RETURN_IF_ERROR(AddQuotas(rows, *shard, teams, projects));
   TG_RETURN_IF_ERROR(AddChatDefaults(rows, *shard, teams, projects));
   AddStops(rows, *shard, teams, projects);
-  TG_RETURN_IF_ERROR(AddPolicies(rows, *shard, before));
+  TG_RETURN_IF_ERROR(AddPolicies(rows, *shard, before, compiler));
   for (std::size_t table = 0; table < kTables; ++table) {
     shard->rows[table].reserve(rows[table].size());
     for (const auto& [id, row] : rows[table]) shard->rows[table].push_back(row);

@@ -1,4 +1,4 @@
-// Makes one org's shard from its rows. For SnapshotBuilder. Pure.
+// Makes one org's shard from its rows. For SnapshotBuilder. Pure but for the compiler that it may be given.
 #pragma once
 
 #include <array>
@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "base/status.h"
+#include "gateway/directory/policy_compiler.h"
 #include "gateway/directory/shard.h"
 
 namespace tollgate::directory {
@@ -13,9 +14,10 @@ namespace tollgate::directory {
 // Everything of one org, by table and id.
 using OrgRows = std::array<std::map<base::Uuid, std::shared_ptr<const Row>>, kTables>;
 
-// `before`: the org's shard until now, or null; its compiled policies are taken over if their sources are the same.
+// `before`: the org's shard until now, or null; its compiled policies are taken over if their sources are the same. Others are asked of the
+// compiler, and until they are there the shard is `compiling`: build it again then. Null: they are compiled here and now.
 // DATA_LOSS names a row that makes no sense.
-absl::StatusOr<std::shared_ptr<const Shard>> BuildShard(const OrgRows& rows, const Shard* before);
+absl::StatusOr<std::shared_ptr<const Shard>> BuildShard(const OrgRows& rows, const Shard* before, PolicyCompiler* compiler);
 
 // The installation's own part from its stops, prices, models and aliases.
 absl::StatusOr<std::shared_ptr<const Installation>> BuildInstallation(const OrgRows& rows);

@@ -143,6 +143,27 @@ absl::Status Snapshot::MayRun(const Place& place, std::string_view model, base::
   return absl::OkStatus();
 }
 
+absl::Status Snapshot::MayBegin(const Place& place, base::WallTime now) const {
+  TG_RETURN_IF_ERROR(MayRun(place, {}, now));
+  if (!place.shard->policy_missing) return absl::OkStatus();
+  base::ErrorDetail detail;
+  detail.reason = "POLICY_UNUSABLE";
+  detail.subject = "org " + place.org->name;
+  detail.retry_after_ms = 1000;
+  return base::WithDetail(
+      base::Unavailable(fmt::format("a policy of org {} came into force and is being compiled; try again in a second", place.org->name)),
+      detail);
+}
+
+bool Snapshot::Has(std::int64_t version) const {
+  if (version_ < version) return false;
+  return !compiling_ || std::none_of(shards_.begin(), shards_.end(), [version](const auto& shard) {
+    const auto& bindings = shard->rows[static_cast<std::size_t>(Table::kPolicyBinding)];
+    return shard->compiling &&
+           std::any_of(bindings.begin(), bindings.end(), [version](const auto& row) { return row->version == version; });
+  });
+}
+
 std::vector<std::string> Snapshot::PartsOf(std::string_view model) const {
   base::AdapterNames names = base::SplitAdapters(model);
   std::vector<std::string> parts{std::move(names.base)};

@@ -11,63 +11,14 @@
 #include <vector>
 
 #include "base/clock.h"
-#include "base/crypto.h"
 #include "base/uuid.h"
+#include "gateway/directory/tenants.h"
 #include "metering/books.h"
 #include "metering/quotas.h"
 #include "policy/policy_set.h"
 #include "tollgate/v1/record.pb.h"
 
 namespace tollgate::directory {
-
-enum class Role { kOwner, kAdmin, kPolicyAuthor, kApprover, kAuditor, kFinance, kOperator, kMember, kGrammarAuthor, kEvidence };
-
-struct Org {
-  base::OrgId id;
-  std::string name;
-  bool blocked = false;
-  bool stopped = false;  // By an emergency stop.
-};
-struct Team {  // The tenant.
-  base::TeamId id;
-  base::OrgId org;
-  std::string name;
-  bool blocked = false;
-  bool stopped = false;  // By an emergency stop.
-};
-struct Project {
-  base::ProjectId id;
-  base::TeamId team;
-  std::string name;
-  bool blocked = false;
-  bool stopped = false;  // By an emergency stop.
-};
-struct Key {
-  base::KeyId id;
-  base::ProjectId project;
-  std::string public_id;  // The 8 characters in the key's text.
-  std::string name;
-  std::string owner;           // The person it belongs to.
-  std::string made_by;         // Who else may know its secret, a line for each (gateway/admin/people.h).
-  base::Digest secret_hmac{};  // HMAC-SHA-256(pepper, secret).
-  std::vector<Role> roles;
-  std::int64_t created_us = 0;
-  std::optional<std::int64_t> expires_us;
-  std::optional<std::int64_t> revoked_us;
-  bool dev = false;  // Made by `tollgate dev`; `serve` refuses it.
-};
-
-// One org with everything under it (gateway/directory/shard.h).
-struct Shard;
-
-// Where a key stands. Pointers live as long as the snapshot.
-struct Place {
-  const Org* org = nullptr;
-  const Team* team = nullptr;
-  const Project* project = nullptr;
-  const Key* key = nullptr;
-  const Shard* shard = nullptr;
-};
 
 // Which shard a key is in; and what belongs to no org: prices, the models' registry, stops of models and of everything.
 struct Model;
@@ -94,6 +45,11 @@ class Snapshot {
   // (empty = any), its base or one of its adapters. The message names what stopped it, the detail's reason is KEY_REVOKED, TEAM_BLOCKED,
   // EMERGENCY_STOP …
   absl::Status MayRun(const Place& place, std::string_view model, base::WallTime now) const;
+
+  // The same for a request that is about to begin: there must be policies to judge it. Those of an org that has just been loaded, or a
+  // policy that has just come into force, may still be being compiled: UNAVAILABLE (POLICY_UNUSABLE). A running request keeps those it
+  // began with.
+  absl::Status MayBegin(const Place& place, base::WallTime now) const;
 
   // True if every scope of the place that has an allow-list has `model` on it. On one of them a restricted model must have been put by
   // somebody whose permission reaches over the installation. Of several adapters, each.
@@ -132,6 +88,8 @@ class Snapshot {
   const std::shared_ptr<const metering::QuotaRules>& Quotas() const { return quotas_; }
 
   std::int64_t version() const { return version_; }        // Rises with each change.
+  bool compiling() const { return compiling_; }            // Policies of some orgs are older than the rest of it.
+  bool Has(std::int64_t version) const;                    // The change that made this version acts, policies too.
   base::MonoTime loaded_at() const { return loaded_at_; }  // When it was read.
 
   const std::vector<std::shared_ptr<const Shard>>& shards() const { return shards_; }
@@ -144,6 +102,7 @@ class Snapshot {
   std::shared_ptr<const Installation> installation_;
   std::shared_ptr<const metering::QuotaRules> quotas_;
   std::int64_t version_ = 0;
+  bool compiling_ = false;
   base::MonoTime loaded_at_{};
 };
 

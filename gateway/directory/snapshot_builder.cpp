@@ -1,9 +1,12 @@
 // Rows are kept by table and id, grouped by org. Apply verifies everything before it takes anything: each row's MAC, then the set (the MACs
 // of the rows that change are toggled out and in, and the result must be what the head says: a row that was removed or put back to an older
 // state shows here), then the head's own MAC. Build rebuilds the shards of the orgs that were touched and copies the root: a vector of
-// pointers. Tested by tests/gateway/directory/snapshot_test.cpp.
+// pointers. Most policies compile within kPatience, and come with the snapshot that has their rows; of the others the org is touched once
+// more when they are compiled. Tested by tests/gateway/directory/snapshot_test.cpp, tests/gateway/directory/policy_compiler_test.cpp.
 #include "gateway/directory/snapshot_builder.h"
 
+#include <algorithm>
+#include <chrono>
 #include <map>
 #include <set>
 #include <unordered_map>
@@ -11,6 +14,7 @@
 
 #include <fmt/format.h>
 
+#include "gateway/directory/policy_compiler.h"
 #include "gateway/directory/shard.h"
 #include "gateway/directory/shard_builder.h"
 
@@ -20,6 +24,8 @@ namespace {
 constexpr std::string_view kRemedy =
     "it was changed outside Tollgate, or the root key is another one; restore the directory schema from a backup, or put the right root "
     "key in place";
+
+constexpr std::chrono::milliseconds kPatience{100};
 
 std::size_t Slot(Table table) { return static_cast<std::size_t>(table); }
 
@@ -51,6 +57,7 @@ struct SnapshotBuilder::State {
   };
 
   std::string mac_key;
+  PolicyCompiler* compiler = nullptr;
   Head head;
   std::array<std::unordered_map<base::Uuid, std::shared_ptr<const Row>, base::UuidHash>, kTables> all;
   std::map<base::Uuid, Org> orgs;
@@ -68,6 +75,8 @@ struct SnapshotBuilder::State {
 
   absl::Status Verify(std::span<const Row> changed, const Head& next) const;
   void Take(const Row& row);
+  absl::StatusOr<bool> BuildTouched();  // Whether policies of one of them are still being compiled.
+  absl::Status BuildShards();
   void IndexNewKeys();
 };
 
@@ -142,7 +151,33 @@ void SnapshotBuilder::State::IndexNewKeys() {
   new_keys.clear();
 }
 
-SnapshotBuilder::SnapshotBuilder(std::string mac_key) : state_(std::make_unique<State>()) { state_->mac_key = std::move(mac_key); }
+absl::StatusOr<bool> SnapshotBuilder::State::BuildTouched() {
+  if (compiler != nullptr) {
+    for (const base::Uuid& org : compiler->TakeDone()) touched.insert(org);
+  }
+  bool compiling = false;
+  while (!touched.empty()) {
+    Org& org = orgs.at(*touched.begin());
+    TG_ASSIGN(org.shard, BuildShard(org.rows, org.shard.get(), compiler));
+    shards[org.slot] = org.shard;
+    compiling = compiling || org.shard->compiling;
+    touched.erase(touched.begin());
+  }
+  return compiling;
+}
+
+absl::Status SnapshotBuilder::State::BuildShards() {
+  const auto until = std::chrono::steady_clock::now() + kPatience;
+  while (true) {
+    TG_ASSIGN(const bool compiling, BuildTouched());
+    if (!compiling || !compiler->WaitForDone(until)) return absl::OkStatus();
+  }
+}
+
+SnapshotBuilder::SnapshotBuilder(std::string mac_key, PolicyCompiler* compiler) : state_(std::make_unique<State>()) {
+  state_->mac_key = std::move(mac_key);
+  state_->compiler = compiler;
+}
 SnapshotBuilder::~SnapshotBuilder() { base::Wipe(state_->mac_key); }
 
 const Head& SnapshotBuilder::head() const { return state_->head; }
@@ -156,12 +191,7 @@ absl::Status SnapshotBuilder::Apply(std::span<const Row> changed, const Head& he
 
 absl::StatusOr<std::shared_ptr<const Snapshot>> SnapshotBuilder::Build(base::MonoTime loaded_at) {
   State& s = *state_;
-  while (!s.touched.empty()) {
-    State::Org& org = s.orgs.at(*s.touched.begin());
-    TG_ASSIGN(org.shard, BuildShard(org.rows, org.shard.get()));
-    s.shards[org.slot] = org.shard;
-    s.touched.erase(s.touched.begin());
-  }
+  TG_RETURN_IF_ERROR(s.BuildShards());
   if (s.installation_touched) {
     TG_ASSIGN(s.installation, BuildInstallation(s.global));
     s.installation_touched = false;
@@ -183,6 +213,7 @@ absl::StatusOr<std::shared_ptr<const Snapshot>> SnapshotBuilder::Build(base::Mon
   snapshot->installation_ = s.installation;
   snapshot->quotas_ = s.quotas;
   snapshot->version_ = s.head.version;
+  snapshot->compiling_ = std::any_of(s.shards.begin(), s.shards.end(), [](const auto& shard) { return shard->compiling; });
   snapshot->loaded_at_ = loaded_at;
   return std::shared_ptr<const Snapshot>(std::move(snapshot));
 }

@@ -68,7 +68,7 @@ absl::StatusOr<Principal> Identity::Recognise(const std::shared_ptr<const direct
 absl::StatusOr<Principal> Identity::Authenticate(const std::shared_ptr<const directory::Snapshot>& snapshot, std::string_view bearer,
                                                  base::WallTime now) const {
   TG_ASSIGN(Principal who, Recognise(snapshot, bearer, now));
-  TG_RETURN_IF_ERROR(snapshot->MayRun(who.place, {}, now));
+  TG_RETURN_IF_ERROR(snapshot->MayBegin(who.place, now));
   return who;
 }
 

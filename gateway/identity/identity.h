@@ -23,7 +23,7 @@ class Identity {
   ~Identity();
 
   // For requests to models. UNAUTHENTICATED (reason INVALID_API_KEY) for a missing, malformed, unknown, revoked or expired credential: one
-  // answer for all, in the same time. Snapshot::MayRun's refusal when the key is good but may run nothing now (blocked, stopped …).
+  // answer for all, in the same time. Snapshot::MayBegin's refusal when the key is good but may run nothing now (blocked, stopped …).
   absl::StatusOr<Principal> Authenticate(const std::shared_ptr<const directory::Snapshot>& snapshot, std::string_view bearer,
                                          base::WallTime now) const;
 

@@ -1,6 +1,8 @@
 // The tests that rules carry: what they say passes, and a failing one says what was expected and what came, with places.
 #include <catch2/matchers/catch_matchers_string.hpp>
 
+#include "policy/policy_tests.h"
+#include "policy/rule_yaml.h"
 #include "tests/policy/policy_support.h"
 
 namespace tollgate::policy {
@@ -106,6 +108,41 @@ TEST_CASE("A test has a token for every four bytes, so that a rule about tokens 
   };
   MustCompile(beside("4") + "    tests: [{text: Twenty bytes and no.}, {text: Nineteen bytes here, expect_not: tokens}]\n");
   CHECK_THAT(CompileError(beside("3")), ContainsSubstring("'mail' fails: the text that comes out is \"\""));
+}
+
+TEST_CASE("Tests of policies together have bounds, in number, bytes and time, and the refusal names the one") {
+  std::vector<Rule> rules;
+  REQUIRE(
+      ReadPolicy({"test.yaml", With("{text: ask bob@example.com}") + "      - {text: eve@example.com, direction: output}\n"}, rules).ok());
+  const auto set = PolicySet::Compile({});  // Who runs no test needs no rules.
+  const auto refusal = [&](const TestBounds& bounds) { return base::Message(RunRuleTests(**set, rules, bounds)); };
+  CHECK_THAT(refusal({.tests = 1}), ContainsSubstring("2 tests together, and may have 1"));
+  CHECK_THAT(refusal({.bytes = 33}), ContainsSubstring("34 bytes of text together, and may have 33"));
+  CHECK_THAT(refusal({.time = std::chrono::milliseconds(0)}), ContainsSubstring("take more than 0 ms here"));
+  const TestBounds enough{.tests = 2, .bytes = 34};
+  CHECK_THAT(refusal(enough), ContainsSubstring("'mail' was expected to hit and did not"));  // They ran.
+
+  std::string many = std::string(kHead);
+  for (int i = 0; i < 5'001; ++i) many += "      - {text: a@b.example}\n";
+  CHECK_THAT(CompileError(many), ContainsSubstring("5001 tests together, and may have 5000"));
+  CHECK(PolicySet::Compile(std::vector<PolicySource>{{"test.yaml", many}}, RunTests::kNo).ok());
+}
+
+TEST_CASE("Whoever compiles may give up: between policies, between tests and within a long one") {
+  const std::vector<PolicySource> sources = {{"test.yaml", With("{text: ask bob@example.com, direction: output}")}};
+  int asked = 0, most = 0;
+  const auto keep_going = [&]() -> absl::Status { return ++asked > most ? base::Cancelled("nobody waits") : absl::OkStatus(); };
+  const auto compile = [&](const std::vector<PolicySource>& all, int times) {
+    asked = 0;
+    most = times;
+    return PolicySet::Compile(all, RunTests::kYes, keep_going).status();
+  };
+  CHECK(compile(sources, 100).ok());
+  const int all = asked;
+  CHECK(all >= 4);
+  for (int times = 0; times < all; ++times) CHECK(absl::IsCancelled(compile(sources, times)));
+  const std::string longer(4'000, 'x');
+  CHECK(absl::IsCancelled(compile({{"test.yaml", With("{text: 'bob@example.com " + longer + "', direction: output}")}}, all + 1)));
 }
 
 }  // namespace tollgate::policy

@@ -137,6 +137,45 @@ TEST_CASE("An alias is not stopped: the refusal names the models that are to be"
   CHECK(Must(in.changes->Stop(in.cli, chat, "a leak")).changed);
 }
 
+TEST_CASE("A model whose name an alias has is stopped wherever it may be running, its adapters with it") {
+  const auto alias = [](const std::string& name, const std::string& targets, const std::string& fallbacks = "") {
+    return Must(directory::MakeAlias(name, targets, fallbacks));
+  };
+  const admin::StopTarget qwen3{admin::StopTarget::Kind::kModel, "qwen3", {}};
+  const auto stops = [](Installation& in, const admin::StopTarget& target) { return in.changes->Stop(in.cli, target, "a leak").ok(); };
+  SECTION("the alias leads to it") {
+    Installation in;
+    Must(in.changes->SetAlias(in.cli, alias("qwen3", "qwen3=95 qwen4=5")));
+    CHECK(stops(in, qwen3));
+  }
+  SECTION("it is registered, or was") {
+    Installation in;
+    Must(in.changes->AddModel(in.cli, Named("qwen3")));
+    Must(in.changes->SetAlias(in.cli, alias("qwen3", "qwen4")));
+    Must(in.changes->RetireModel(in.cli, "qwen3", "replaced"));
+    CHECK(stops(in, qwen3));
+    in.MakeOrg("acme");
+    const auto after = Must(in.OpenDirectory()->InForce());
+    const auto place = after->FindKey(in.IdOf("acme/app"));
+    CHECK_FALSE(after->MayRun(*place, "qwen3", base::SystemClock().Wall()).ok());
+    CHECK(after->MayRun(*place, "qwen4", base::SystemClock().Wall()).ok());
+  }
+  SECTION("another alias falls back to it, or to its adapter") {
+    Installation in;
+    Must(in.changes->SetAlias(in.cli, alias("qwen3", "qwen4")));
+    CHECK_FALSE(stops(in, qwen3));
+    Must(in.changes->SetAlias(in.cli, alias("chat", "qwen4", "qwen3:legal")));
+    CHECK(stops(in, qwen3));
+  }
+  SECTION("the configuration names it") {
+    Installation in;
+    Must(in.changes->SetAlias(in.cli, alias("qwen3", "qwen4")));
+    admin::StopTarget configured = qwen3;
+    configured.configured = true;
+    CHECK(stops(in, configured));
+  }
+}
+
 TEST_CASE("A model that an alias leads to is not retired") {
   Installation in;
   Must(in.changes->AddModel(in.cli, Named("qwen3")));

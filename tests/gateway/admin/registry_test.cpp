@@ -284,3 +284,24 @@ TEST_CASE("An alias over a name that rules are for is set with a warning that na
   REQUIRE(world.Registry("operator", &Stub::SetAlias, set, alias).ok());
   CHECK(alias.warnings().empty());
 }
+
+TEST_CASE("A configured model whose name an alias has is stopped, and the answer says what the alias leads to besides") {
+  World world;
+  v1::SetAliasRequest set;
+  set.set_name("configured");
+  for (const char* model : {"qwen3", "qwen4"}) {
+    set.add_targets()->set_model(model);
+    set.mutable_targets()->rbegin()->set_weight(1);
+  }
+  v1::ModelAlias alias;
+  REQUIRE(world.Registry("operator", &Stub::SetAlias, set, alias).ok());
+  v1::StopRequest request;
+  request.mutable_target()->set_model("configured");
+  request.set_reason("a leak");
+  v1::EmergencyStop stop;
+  const grpc::Status stopped = world.Call("operator", v1::System::NewStub(world.channel), &v1::System::Stub::Stop, request, stop);
+  INFO(stopped.error_message());
+  REQUIRE(stopped.ok());
+  REQUIRE(stop.warnings_size() == 1);
+  CHECK(stop.warnings(0).ends_with("which go on: qwen3 qwen4"));
+}

@@ -9,6 +9,7 @@
 
 #include "gateway/directory/row_postgres.h"
 #include "tests/gateway/admin/installation.h"
+#include "tests/gateway/directory/held_compile.h"
 #include "tests/support/reason.h"
 
 using namespace tollgate;
@@ -244,4 +245,77 @@ TEST_CASE("Another root key opens nothing") {
   auto options = in.DirectoryOptions();
   options.mac_key = std::string(32, 'x');
   CHECK(absl::IsDataLoss(PostgresDirectory::Open(options, base::SystemClock()).status()));
+}
+
+namespace {
+
+std::string Yaml(const std::string& word) {
+  return "version: 1\nname: house\nrules:\n  - id: " + word + "\n    detect: {keywords: " + word + "}\n    do: block\n";
+}
+
+}  // namespace
+
+TEST_CASE("While one org's policies are compiled revocations of others come into force and the snapshot is confirmed") {
+  directory::test::HeldCompile held;
+  Installation in;
+  in.MakeOrg("acme");
+  in.MakeOrg("globex");
+  auto options = in.DirectoryOptions();
+  options.compile = held.AsCompile();
+  base::ManualClock clock;
+  const auto store = Must(PostgresDirectory::Open(options, clock));
+  held.Hold("eagle");
+  Must(in.changes->PutPolicy(in.cli, "acme", "house", Yaml("eagle")));
+  const std::int64_t bound = Must(in.changes->ActivatePolicy(in.cli, "acme", "house", 1)).version;
+  held.AwaitBegun("eagle");
+  const std::int64_t revoked = Must(in.changes->RevokeKey(in.cli, in.IdOf("globex/app"), "it leaked")).version;
+  REQUIRE(store->WaitFor(revoked, 10s).ok());
+  auto snapshot = Must(store->InForce());
+  CHECK(Stands(*snapshot, in.IdOf("globex/app")).find("revoked") != std::string::npos);
+  clock.Advance(6s);
+  while (!store->InForce().ok()) std::this_thread::yield();
+  CHECK(absl::IsDeadlineExceeded(store->WaitFor(bound, 0ms)));
+  held.LetGo("eagle");
+  REQUIRE(store->WaitFor(bound, 10s).ok());
+  snapshot = Must(store->InForce());
+  CHECK_FALSE(snapshot->compiling());
+  CHECK(snapshot->MayBegin(*snapshot->FindKey(in.IdOf("acme/app")), base::SystemClock().Wall()).ok());
+}
+
+TEST_CASE("A store opens though an org's policies take longer than it waits: that org alone is refused until they are there") {
+  directory::test::HeldCompile held;
+  Installation in;
+  for (const char* org : {"acme", "globex"}) {
+    in.MakeOrg(org);
+    Must(in.changes->PutPolicy(in.cli, org, "house", Yaml(org)));
+    Must(in.changes->ActivatePolicy(in.cli, org, "house", 1));
+  }
+  held.Hold("acme");
+  auto options = in.DirectoryOptions();
+  options.compile = held.AsCompile();
+  options.first_load_max = 1500ms;
+  const auto store = Must(PostgresDirectory::Open(options, base::SystemClock()));
+  const auto may = [&](const std::string& org) {
+    const auto snapshot = Must(store->InForce());
+    return snapshot->MayBegin(*snapshot->FindKey(in.IdOf(org + "/app")), base::SystemClock().Wall());
+  };
+  CHECK(test::ReasonOf(may("acme")) == "POLICY_UNUSABLE");
+  while (!may("globex").ok()) std::this_thread::yield();
+  held.LetGo("acme");
+  while (!may("acme").ok()) std::this_thread::yield();
+}
+
+TEST_CASE("Where the database does not give its rows in time the start says what to do") {
+  Installation in;
+  const auto session = PostgresCluster::Shared().Connect(in.url);
+  const auto held = session->InTransaction("hold a table", [&](base::Session& s) -> absl::Status {
+    TG_RETURN_IF_ERROR(s.Run("lock", "LOCK TABLE directory.team IN ACCESS EXCLUSIVE MODE").status());
+    auto options = in.DirectoryOptions();
+    options.first_load_max = 50ms;
+    const auto refused = PostgresDirectory::Open(options, base::SystemClock());
+    CHECK(absl::IsUnavailable(refused.status()));
+    CHECK(base::Message(refused.status()).find("postgres.statement_timeout_ms") != std::string::npos);
+    return absl::OkStatus();
+  });
+  CHECK(held.ok());
 }
