@@ -117,16 +117,21 @@ absl::Status MigrateAll(const v1::Config& config, const cli::MigrateCommand& com
                                                                .build = TOLLGATE_VERSION}));
     std::cerr << "it is on record that content keys are lost\n";
   }
+  const std::string& owner = command.new_owner.empty() ? command.owner : command.new_owner;
   TG_ASSIGN(const auto key, migrate::MakeFirstOwner({.postgres_url = main.owner_url,
                                                      .keys_url = keys.owner_url,
                                                      .state_dir = config.state_dir() + "/migrate",
                                                      .mac_key = secrets.directory_mac_key,
                                                      .pepper = secrets.pepper,
                                                      .actor = "cli:" + user,
-                                                     .owner = command.owner.empty() ? user : command.owner,
-                                                     .build = TOLLGATE_VERSION}));
+                                                     .owner = owner.empty() ? user : owner,
+                                                     .build = TOLLGATE_VERSION,
+                                                     .another = !command.new_owner.empty()}));
+  if (!key && !command.owner.empty()) {
+    std::cerr << "there are keys already: --owner made none; should no owner's key be left, use --new-owner NAME\n";
+  }
   if (!key) return absl::OkStatus();
-  std::cerr << "the first key, role owner: keep it safe, it is shown this once\n";
+  std::cerr << fmt::format("{}, role owner: keep it safe, it is shown this once\n", command.new_owner.empty() ? "the first key" : "a key");
   std::cout << *key << "\n";
   return absl::OkStatus();
 }

@@ -1,12 +1,14 @@
-// Each call is one line: its method, its handler, its messages. Runner::Serve puts the call on a worker, which admits the caller, runs the
-// handler and finishes the reactor; gRPC keeps request and reply alive until then. The only file of this room that compiles against the
+// Each call is one line: its method, its handler, its messages. Runner::Serve admits the caller on gRPC's thread, a look into the snapshot,
+// so that nobody unknown takes a place, and puts the call on a worker, which admits again, as much may have changed while it waited, runs
+// the handler and finishes the reactor; gRPC keeps request and reply alive until then. The only file of this room that compiles against the
 // services.
 //
-// Tested by tests/gateway/admin/services_test.cpp.
+// Tested by tests/gateway/admin/services_test.cpp, services_queue_test.cpp.
 #include "gateway/admin/admin_services.h"
 
 #include <grpcpp/grpcpp.h>
 
+#include <algorithm>
 #include <atomic>
 #include <boost/asio/io_context.hpp>
 
@@ -29,6 +31,20 @@ namespace {
 
 constexpr std::chrono::milliseconds kInterruptPatience{1000};
 constexpr std::chrono::milliseconds kTakenPatience{1000};
+
+// Two for orgs, of which none has both, and one that only who acts for the installation may take.
+constexpr int kUrgentThreads = 3;
+
+// Short changes that end or undo something: nobody can wait for them while reports run.
+constexpr std::string_view kUrgent[] = {
+    "/tollgate.v1.System/Stop",         "/tollgate.v1.System/LiftStop",      "/tollgate.v1.Directory/RevokeKey",
+    "/tollgate.v1.Directory/RotateKey", "/tollgate.v1.Directory/SetBlocked", "/tollgate.v1.Directory/RevokeGrant",
+};
+
+Whose WhoseOf(const Caller& caller, std::string_view method) {
+  const bool urgent = std::find(std::begin(kUrgent), std::end(kUrgent), method) != std::end(kUrgent);
+  return {urgent, caller.SeesAll() ? base::OrgId() : caller.place().org->id};
+}
 
 using Context = ::grpc::CallbackServerContext;
 using Reactor = ::grpc::ServerUnaryReactor;
@@ -82,8 +98,13 @@ class Runner {
                  absl::Status (*handler)(const Caller&, const Request&, Reply&)) {
     Call* call = new Call(context, context_);
     const std::string bearer = grpc_front::BearerOf(*context);
-    const absl::Status taken = workers_.Submit(
-        [this, call, request, reply, method, handler, bearer] { call->End(Run(*request, *reply, method, handler, bearer, call->gone())); });
+    const absl::StatusOr<Caller> caller = Caller::Admit(context_, method, bearer, call->gone());
+    absl::Status taken = caller.status();
+    if (taken.ok()) {
+      taken = workers_.Submit(WhoseOf(*caller, method), [this, call, request, reply, method, handler, bearer] {
+        call->End(Run(*request, *reply, method, handler, bearer, call->gone()));
+      });
+    }
     if (!taken.ok()) call->End(taken);
     return call;
   }
@@ -92,6 +113,8 @@ class Runner {
   template <typename Request, typename Reply>
   absl::Status Run(const Request& request, Reply& reply, const char* method, absl::Status (*handler)(const Caller&, const Request&, Reply&),
                    const std::string& bearer, const std::atomic<bool>& gone) {
+    // Who was told that it failed, by a deadline for instance, may have done something else by now.
+    if (gone.load()) return base::Cancelled("the call was cancelled before its turn came; nothing was done");
     TG_ASSIGN(const Caller caller, Caller::Admit(context_, method, bearer, gone));
     return handler(caller, request, reply);
   }
@@ -225,7 +248,7 @@ struct AdminServices::Impl {
         taken_pool(TakenPoolOf(options.usage_postgres)),
         reader(audit_pool, collaborators.keys, collaborators.journal),
         context{std::move(collaborators), usage_pool, verify_pool, taken_pool, reader, {}, {}, {}, {}},
-        workers(options.threads, static_cast<std::size_t>(options.queue_max)) {}
+        workers(options.threads, kUrgentThreads, static_cast<std::size_t>(options.queue_max)) {}
 
   base::SessionPool audit_pool;
   base::SessionPool verify_pool;

@@ -1,8 +1,10 @@
 // AdminServices: the gRPC services Directory, Defaults, Registry, Audit, Usage, Policy and System of tollgate.v1, to be mounted on the
 // admin listener's server.
 //
-// Each call is authenticated by its `authorization` metadata and checked against identity/permissions.h, on one of a few worker threads of
-// its own; gRPC's threads only move messages. Two orgs never see each other: what is outside the caller's reach does not exist for it.
+// Each call is authenticated by its `authorization` metadata and checked against identity/permissions.h before it takes a place, and runs
+// on one of a few threads: emergency stops, revocations and blocks on threads of their own, and no org takes all of either (workers.h). A
+// call whose client has gone before its turn is not executed. Two orgs never see each other: what is outside the caller's reach does not
+// exist for it.
 #pragma once
 
 #include <chrono>
@@ -42,8 +44,8 @@ class StatusReply;
 namespace tollgate::admin {
 
 struct AdminOptions {
-  int threads = 2;                        // Calls that run at once.
-  int queue_max = 200;                    // Calls that wait; RESOURCE_EXHAUSTED beyond.
+  int threads = 2;                        // Calls that run at once, but for the urgent ones.
+  int queue_max = 200;                    // Calls that wait, and as many urgent ones; RESOURCE_EXHAUSTED beyond.
   base::PostgresOptions audit_postgres;   // Reads the audit log; `role` "tollgate_reader".
   base::PostgresOptions verify_postgres;  // Verifies it; `role` "tollgate_verifier". A long statement_timeout.
   base::PostgresOptions usage_postgres;   // Reports, and what is taken of limits; `role` "tollgate_reader".

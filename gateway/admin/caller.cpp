@@ -2,13 +2,17 @@
 // Tested by tests/gateway/admin/services_test.cpp.
 #include "gateway/admin/caller.h"
 
+#include <algorithm>
+
 #include <fmt/format.h>
 
+#include "base/adapter_names.h"
 #include "base/diagnostics.h"
 #include "base/error_detail.h"
 #include "gateway/admin/describe.h"
 #include "gateway/admin/text.h"
 #include "gateway/directory/names.h"
+#include "gateway/directory/shard.h"
 
 namespace tollgate::admin {
 namespace {
@@ -22,6 +26,12 @@ absl::Status Denied(const directory::Key& key, identity::Permission permission, 
                                          directory::JoinRoles(key.roles), identity::PermissionName(permission),
                                          installation ? " over the whole installation" : "")),
       detail);
+}
+
+// The names that say on allow-lists who may use a model: its own, or those of several adapters.
+std::vector<std::string> ListsOf(std::string_view model) {
+  if (model.find('+') == std::string_view::npos) return {std::string(model)};
+  return base::SplitAdapters(model).adapters;
 }
 
 }  // namespace
@@ -53,8 +63,26 @@ absl::Status Caller::RunLong(base::SessionPool& sessions, const std::function<ab
 }
 
 bool Caller::IsHidden(std::string_view model) const {
-  const directory::Model* registered = snapshot().FindModel(model);
-  return !SeesAll() && registered != nullptr && registered->restricted && !snapshot().MayUse(place(), model);
+  if (SeesAll()) return false;
+  const auto& rows = snapshot().installation().model_rows;
+  const ModelHost* host = context().with.models;
+  const std::vector<std::string> lists = ListsOf(model);
+  return std::any_of(lists.begin(), lists.end(), [&](const std::string& name) {
+    const auto row = rows.find(name);
+    if (row == rows.end() || !row->second->Bool("restricted")) return false;
+    if (row->second->Bool("retired")) return host == nullptr || !host->IsConfigured(name);  // Allow-lists say nothing of it any more.
+    return !snapshot().MayUse(place(), name);
+  });
+}
+
+bool Caller::Knows(std::string_view model) const {
+  if (SeesAll()) return true;
+  const ModelHost* host = context().with.models;
+  const std::vector<std::string> lists = ListsOf(model);
+  const bool there = std::all_of(lists.begin(), lists.end(), [&](const std::string& name) {
+    return snapshot().installation().model_rows.contains(name) || (host != nullptr && host->IsConfigured(name));
+  });
+  return there && !IsHidden(model);
 }
 
 absl::Status Caller::Need(identity::Permission permission, bool installation) const {

@@ -58,13 +58,15 @@ class Caller {
   // A record of what this call does, to be filled and appended.
   audit::Entry NewEntry(v1::RecordKind kind, const base::OrgId& org, const base::TeamId& team) const;
 
-  Actor actor() const { return {who_.place.key->public_id, who_.place.key->id, SeesAll()}; }
+  Actor actor() const { return {who_.place.key->public_id, who_.place.key->id, SeesAll(), gone_}; }
 
   identity::Reach ReachOf(identity::Permission permission) const { return identity::ReachOf(*who_.place.key, permission); }
   bool SeesAll() const { return ReachOf(permission_) == identity::Reach::kInstallation; }  // By this call's permission.
 
-  // Of a restricted model that the key may not use, nothing is told.
+  // Of a restricted model that the key may not use, nothing is told; of one that was retired, to nobody here.
   bool IsHidden(std::string_view model) const;
+  // Whether what stands of a model's name, a stop or a price, is for this caller: one that no model has yet may be anybody's.
+  bool Knows(std::string_view model) const;
 
   // PERMISSION_DENIED unless the key has `permission`, over the whole installation if asked for.
   absl::Status Need(identity::Permission permission, bool installation = false) const;

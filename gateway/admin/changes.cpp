@@ -1,5 +1,5 @@
 // Each method is one body for Changer::Run: find, check, decide whether anything changes, write. Rules, policies, models and chat defaults
-// have files of their own, changes_*.cpp. Tested by tests/gateway/admin/changes_test.cpp.
+// have files of their own, changes_*.cpp. Tested by tests/gateway/admin/changes_test.cpp, changes_keys_test.cpp.
 #include "gateway/admin/changes.h"
 
 #include <algorithm>
@@ -127,6 +127,12 @@ absl::Status Changes::Impl::MakeKey(Transaction& t, const FoundScope& in, const 
   return t.Write(row, nullptr, {predecessor.IsNone() ? "key.create" : "key.rotate", summary, in.org, in.team, in.project});
 }
 
+namespace {
+bool HasEnded(const Row& key, std::int64_t now_us) {
+  return !key.IsNull("revoked_us") || (!key.IsNull("expires_us") && key.Int("expires_us") <= now_us);
+}
+}  // namespace
+
 absl::StatusOr<CreatedKey> Changes::CreateKey(const Actor& actor, const ScopeNames& project, const NewKey& key) {
   TG_RETURN_IF_ERROR(directory::CheckName("key name", key.name));
   TG_RETURN_IF_ERROR(CheckText("owner", key.owner, 128));
@@ -140,8 +146,7 @@ absl::StatusOr<CreatedKey> Changes::CreateKey(const Actor& actor, const ScopeNam
       return base::InvalidArgument("the key would have expired already: name a later time");
     TG_ASSIGN(const auto namesakes, t.FindAll(Table::kKey, "project = $1::uuid AND name = $2::text", {in.project.ToString(), key.name}));
     for (const Row& other : namesakes) {
-      const bool dead = !other.IsNull("revoked_us") || (!other.IsNull("expires_us") && other.Int("expires_us") <= t.now_us());
-      if (!dead)
+      if (!HasEnded(other, t.now_us()))
         return base::AlreadyExists(fmt::format("the project has a key '{}' already ({}); rotate or revoke that one, or take another name",
                                                key.name, other.Text("public_id")));
     }
@@ -149,6 +154,70 @@ absl::StatusOr<CreatedKey> Changes::CreateKey(const Actor& actor, const ScopeNam
   }));
   return result;
 }
+
+namespace {
+
+// The keys that a key was rotated to, oldest first: more than one where a successor ended and it was rotated again.
+absl::StatusOr<std::vector<Row>> SuccessorsOf(Transaction& t, const Row& key) {
+  TG_ASSIGN(std::vector<Row> rows, t.FindAll(Table::kKey, "predecessor = $1::uuid", {key.id.ToString()}));
+  std::stable_sort(rows.begin(), rows.end(), [](const Row& a, const Row& b) { return a.Int("created_us") < b.Int("created_us"); });
+  return rows;
+}
+
+// A second successor would live on beside the first, with all that was set for the key, and be nobody's.
+absl::Status NothingFollows(Transaction& t, const Row& key) {
+  std::vector<Row> look = {key};
+  while (!look.empty()) {
+    TG_ASSIGN(const std::vector<Row> next, SuccessorsOf(t, look.back()));
+    look.pop_back();
+    for (const Row& row : next) {
+      if (!HasEnded(row, t.now_us())) {
+        const std::string& follows = row.Text("public_id");
+        return base::FailedPrecondition(
+            fmt::format("key {0} was rotated: {1} follows it; rotate that one, or, if nobody has its text, revoke it first: "
+                        "tollgate key revoke {1} …",
+                        key.Text("public_id"), follows));
+      }
+      look.push_back(row);
+    }
+  }
+  return absl::OkStatus();
+}
+
+// How long a key was made for; nullopt: for ever. The overlap that ends a rotated key stands where its own end stood, which its first
+// successor was given.
+absl::StatusOr<std::optional<std::int64_t>> LifetimeOf(Transaction& t, Row key) {
+  for (;;) {
+    TG_ASSIGN(std::vector<Row> next, SuccessorsOf(t, key));
+    if (next.empty()) break;
+    key = std::move(next.front());
+  }
+  if (key.IsNull("expires_us")) return std::optional<std::int64_t>();
+  return std::optional<std::int64_t>(key.Int("expires_us") - key.Int("created_us"));
+}
+
+absl::StatusOr<bool> IsOwners(const Row& key) {
+  TG_ASSIGN(const std::vector<directory::Role> roles, directory::SplitRoles(key.Text("roles")));
+  return std::find(roles.begin(), roles.end(), directory::Role::kOwner) != roles.end();
+}
+
+// Without an owner's key nobody can make owners, orgs or auditors, or open restricted models again.
+absl::Status NotTheLastOwner(Transaction& t, const Row& key) {
+  TG_ASSIGN(const bool owners, IsOwners(key));
+  if (!owners) return absl::OkStatus();
+  TG_ASSIGN(const auto others,
+            t.FindAll(Table::kKey, "roles LIKE '%owner%' AND revoked_us IS NULL AND id <> $1::uuid", {key.id.ToString()}));
+  for (const Row& other : others) {
+    TG_ASSIGN(const bool too, IsOwners(other));
+    if (too && !HasEnded(other, t.now_us()) && other.Bool("dev") == key.Bool("dev")) return absl::OkStatus();
+  }
+  return base::FailedPrecondition(
+      fmt::format("key {} is the last with the role owner that works; make another first (tollgate key create … --role owner, or where the "
+                  "database is, tollgate migrate --new-owner NAME)",
+                  key.Text("public_id")));
+}
+
+}  // namespace
 
 absl::StatusOr<CreatedKey> Changes::RotateKey(const Actor& actor, const std::string& public_id, std::chrono::seconds overlap) {
   if (overlap < std::chrono::seconds(0) || overlap > std::chrono::days(30))
@@ -165,7 +234,9 @@ absl::StatusOr<CreatedKey> Changes::RotateKey(const Actor& actor, const std::str
     next.owner = old.row.Text("owner");
     TG_ASSIGN(next.roles, directory::SplitRoles(old.row.Text("roles")));
     next.dev = old.row.Bool("dev");
-    if (!old.row.IsNull("expires_us")) next.expires_us = t.now_us() + (old.row.Int("expires_us") - old.row.Int("created_us"));
+    TG_RETURN_IF_ERROR(NothingFollows(t, old.row));
+    TG_ASSIGN(const std::optional<std::int64_t> lifetime_us, LifetimeOf(t, old.row));
+    if (lifetime_us.has_value()) next.expires_us = t.now_us() + *lifetime_us;
     TG_RETURN_IF_ERROR(impl_->MakeKey(t, old, next, old.row.id, result));
     TG_RETURN_IF_ERROR(impl_->CopyRules(t, old, result.row));
     Row ending = old.row;
@@ -205,9 +276,37 @@ absl::StatusOr<Changed> Changes::RevokeKey(const Actor& actor, const std::string
     TG_ASSIGN(const FoundScope found, t.FindKey(public_id));
     out.row = found.row;
     if (!out.row.IsNull("revoked_us")) return absl::OkStatus();
+    TG_RETURN_IF_ERROR(NotTheLastOwner(t, found.row));
     out.row.Set("revoked_us", t.now_us());
     return t.Write(out.row, &found.row, NoteOf(found, "key.revoke", fmt::format("revoked key {}: {}", public_id, reason)));
   });
+}
+
+// Of the project that is apart from every customer's, which is made where it is not.
+absl::Status Changes::Impl::MakeOwnersKey(Transaction& t, const std::string& name, const std::string& owner, bool dev, CreatedKey& out) {
+  TG_ASSIGN(auto org, t.Find(Table::kOrg, "name = 'tollgate'", {}));
+  if (!org.has_value()) TG_RETURN_IF_ERROR(MakeOrg(t, "tollgate", org.emplace()));
+  TG_ASSIGN(auto team, t.Find(Table::kTeam, "org = $1::uuid AND name = 'operators'", {org->id.ToString()}));
+  if (!team.has_value()) TG_RETURN_IF_ERROR(MakeTeam(t, *org, "operators", team.emplace()));
+  TG_ASSIGN(auto project, t.Find(Table::kProject, "team = $1::uuid AND name = 'admin'", {team->id.ToString()}));
+  if (!project.has_value()) TG_RETURN_IF_ERROR(MakeProject(t, *team, "admin", project.emplace()));
+  FoundScope in;
+  in.org = org->id;
+  in.team = team->id;
+  in.project = project->id;
+  return MakeKey(t, in, {name, owner, {directory::Role::kOwner}, std::nullopt, dev}, {}, out);
+}
+
+absl::StatusOr<CreatedKey> Changes::MakeOwner(const Actor& actor, const std::string& owner, bool dev) {
+  TG_RETURN_IF_ERROR(CheckText("owner", owner, 128));
+  if (owner.empty()) return base::InvalidArgument("a key needs an owner: the person it belongs to");
+  CreatedKey result;
+  TG_ASSIGN(result.version, impl_->changer.Run(actor, [&](Transaction& t) -> absl::Status {
+    // Whatever the last one was called: nobody may be able to end it.
+    const std::string name = fmt::format("owner-{}", t.version() + 1);
+    return impl_->MakeOwnersKey(t, name, owner, dev, result);
+  }));
+  return result;
 }
 
 absl::StatusOr<std::optional<CreatedKey>> Changes::Bootstrap(const Actor& actor, const std::string& owner, bool dev) {
@@ -222,16 +321,8 @@ absl::StatusOr<std::optional<CreatedKey>> Changes::Bootstrap(const Actor& actor,
     TG_ASSIGN(const auto org_there, t.Find(Table::kOrg, "name = 'tollgate'", {}));
     if (org_there.has_value())
       return base::FailedPrecondition("there is an org 'tollgate' but no key: the directory was made by something else");
-    Row org, team, project;
-    TG_RETURN_IF_ERROR(impl_->MakeOrg(t, "tollgate", org));
-    TG_RETURN_IF_ERROR(impl_->MakeTeam(t, org, "operators", team));
-    TG_RETURN_IF_ERROR(impl_->MakeProject(t, team, "admin", project));
-    FoundScope in;
-    in.org = org.id;
-    in.team = team.id;
-    in.project = project.id;
     made = true;
-    return impl_->MakeKey(t, in, {"first-owner", owner, {directory::Role::kOwner}, std::nullopt, dev}, {}, result);
+    return impl_->MakeOwnersKey(t, "first-owner", owner, dev, result);
   }));
   if (!made) return std::optional<CreatedKey>();
   return std::optional<CreatedKey>(std::move(result));

@@ -6,7 +6,8 @@
 //
 // Calls block (a few milliseconds; at most `deadline`): use threads that may. Thread-safe.
 // Errors: INVALID_ARGUMENT a bad name or value · NOT_FOUND · ALREADY_EXISTS · FAILED_PRECONDITION not migrated, or makes no sense now ·
-// DATA_LOSS a row was changed outside Tollgate · UNAVAILABLE Postgres or the journal cannot: nothing changed.
+// DATA_LOSS a row that was changed outside Tollgate is in the way · UNAVAILABLE Postgres or the journal cannot: nothing changed ·
+// UNAUTHENTICATED, PERMISSION_DENIED the actor's key has ended or is blocked by now.
 #pragma once
 
 #include <chrono>
@@ -22,6 +23,7 @@
 #include "base/clock.h"
 #include "base/money.h"
 #include "base/postgres.h"
+#include "gateway/admin/actor.h"
 #include "gateway/directory/rows.h"
 #include "gateway/directory/snapshot.h"
 #include "tollgate/v1/defaults.pb.h"
@@ -35,13 +37,6 @@ struct ChangesOptions {
   std::chrono::milliseconds deadline{5000};             // For one change, its record included; policies are compiled before.
   std::int64_t policy_bytes_max = 256 << 20;            // Of one org's stored policies, for whose permission ends at the org.
   std::function<void(std::int64_t version)> on_change;  // After each commit; for PostgresDirectory::Poke. May be empty.
-};
-
-// Who changes something.
-struct Actor {
-  std::string name;           // A key's public id, or "cli:USER".
-  base::KeyId key;            // None for the command line.
-  bool installation = false;  // The permission by which it acts reaches over the whole installation.
 };
 
 // A scope by names; the deepest that is given is meant. `key` is a public id and needs no team or project.
@@ -101,7 +96,9 @@ class Changes {
   absl::StatusOr<Changed> SetBlocked(const Actor& actor, const ScopeNames& scope, bool blocked, const std::string& reason);
 
   absl::StatusOr<CreatedKey> CreateKey(const Actor& actor, const ScopeNames& project, const NewKey& key);
+  // The successor lasts as long as the key was made for. FAILED_PRECONDITION: one that follows it works already.
   absl::StatusOr<CreatedKey> RotateKey(const Actor& actor, const std::string& public_id, std::chrono::seconds overlap);
+  // FAILED_PRECONDITION: no other key with the role owner works.
   absl::StatusOr<Changed> RevokeKey(const Actor& actor, const std::string& public_id, const std::string& reason);
 
   absl::StatusOr<Changed> GrantModel(const Actor& actor, const ScopeNames& scope, const std::string& model);
@@ -141,6 +138,8 @@ class Changes {
   // The first owner's key, if the installation has no key yet: makes org "tollgate", team "operators", project "admin" and a key with the
   // role owner in it. nullopt if there is any key.
   absl::StatusOr<std::optional<CreatedKey>> Bootstrap(const Actor& actor, const std::string& owner, bool dev);
+  // One more key with the role owner there, for when no owner's key is left.
+  absl::StatusOr<CreatedKey> MakeOwner(const Actor& actor, const std::string& owner, bool dev);
 
  private:
   struct Impl;

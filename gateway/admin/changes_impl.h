@@ -22,6 +22,7 @@ struct Changes::Impl {
   absl::Status MakeTeam(Transaction& t, const directory::Row& org, const std::string& team, directory::Row& row);
   absl::Status MakeProject(Transaction& t, const directory::Row& team, const std::string& project, directory::Row& row);
   absl::Status MakeKey(Transaction& t, const FoundScope& in, const NewKey& wanted, const base::Uuid& predecessor, CreatedKey& out);
+  absl::Status MakeOwnersKey(Transaction& t, const std::string& name, const std::string& owner, bool dev, CreatedKey& out);
   absl::Status CopyRules(Transaction& t, const FoundScope& old, const directory::Row& successor);
   absl::Status SetGrant(Transaction& t, const ScopeNames& scope, const std::string& model, const std::string& state, Changed& out);
 

@@ -153,6 +153,23 @@ absl::StatusOr<Changed> Changes::RemoveAlias(const Actor& actor, const std::stri
   });
 }
 
+namespace {
+
+// Whom the retired model of this name was opened to was not asked about this one. The lists go on narrowing.
+absl::Status CloseGrants(Transaction& t, const std::string& model) {
+  TG_ASSIGN(const auto rows, t.FindAll(Table::kModelGrant, "model = $1::text AND by_installation", {model}));
+  for (const Row& old : rows) {
+    Row row = old;
+    row.Set("by_installation", base::Value());
+    const std::string summary =
+        fmt::format("model {} is another from now on: its line on the allow-list of a {} opens it no more", model, old.Text("scope_kind"));
+    TG_RETURN_IF_ERROR(t.Write(row, &old, {"grant.close", summary, old.Id("org"), {}, {}}));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
 absl::StatusOr<Changed> Changes::AddModel(const Actor& actor, const Model& wanted) {
   TG_RETURN_IF_ERROR(directory::Validate(wanted));
   return impl_->One(actor, [&](Transaction& t, Changed& out) -> absl::Status {
@@ -166,6 +183,7 @@ absl::StatusOr<Changed> Changes::AddModel(const Actor& actor, const Model& wante
           "callers there with an alias",
           wanted.name, wanted.name));
     }
+    if (old.has_value()) TG_RETURN_IF_ERROR(CloseGrants(t, wanted.name));
     out.row = old.has_value() ? *old : directory::NewRow(Table::kModel);
     Model model = wanted;
     model.loaded = model.retired = false;

@@ -148,7 +148,7 @@ absl::Status ListPrices(const Caller& caller, const v1::ListPricesRequest& reque
   std::vector<std::pair<std::string, const Row*>> prices;
   for (const auto& row : caller.snapshot().installation().price_rows) {
     if (!request.model().empty() && row->Text("model") != request.model()) continue;
-    if (caller.IsHidden(row->Text("model"))) continue;
+    if (!caller.Knows(row->Text("model"))) continue;
     prices.emplace_back(fmt::format("{:020}", std::int64_t{INT64_MAX} - row->Int("price_version")), row.get());  // Newest first.
   }
   const auto emit = [&reply](const Row* row) { *reply.add_prices() = DescribePrice(*row); };

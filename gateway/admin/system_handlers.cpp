@@ -37,11 +37,12 @@ absl::StatusOr<StopTarget> TargetOf(const Caller& caller, const v1::StopTarget& 
   }
 }
 
-// The stops in force within the caller's reach; those of the whole installation are everyone's concern.
+// The stops in force within the caller's reach; those of the whole installation are everyone's concern, but for models that are not.
 template <typename Add>
 void ForStops(const Caller& caller, const Add& add) {
   for (const auto& row : caller.snapshot().installation().stop_rows) {
-    if (!row->Bool("lifted")) add(DescribeStop(*row, {}));
+    if (row->Bool("lifted") || (row->Text("scope_kind") == "model" && !caller.Knows(row->Text("model")))) continue;
+    add(DescribeStop(*row, {}));
   }
   for (const auto& shard : caller.snapshot().shards()) {
     if (!caller.SeesAll() && shard.get() != caller.place().shard) continue;

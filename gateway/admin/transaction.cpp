@@ -5,10 +5,15 @@
 // Tested by tests/gateway/admin/changes_test.cpp.
 #include "gateway/admin/transaction.h"
 
+#include <tuple>
+
 #include <fmt/format.h>
 
+#include "base/error_detail.h"
 #include "gateway/admin/text.h"
+#include "gateway/directory/names.h"
 #include "gateway/directory/row_postgres.h"
+#include "gateway/identity/permissions.h"
 
 namespace tollgate::admin {
 
@@ -97,6 +102,38 @@ absl::StatusOr<FoundScope> Transaction::FindScope(const ScopeNames& names) {
   return found;
 }
 
+namespace {
+absl::Status Ended(const std::string& key, const char* reason, const char* how) {
+  return base::WithDetail(base::Unauthenticated(fmt::format("key {} {} by now: nothing was changed", key, how)),
+                          {.reason = reason, .may_retry = false});
+}
+
+constexpr std::tuple<Table, const char*, const char*> kPlaces[] = {
+    {Table::kOrg, "org", "ORG_BLOCKED"}, {Table::kTeam, "team", "TEAM_BLOCKED"}, {Table::kProject, "project", "PROJECT_BLOCKED"}};
+}  // namespace
+
+// The snapshot that the call was admitted by may be seconds old, and it waited for the lock since: behind a revocation, perhaps.
+absl::Status Transaction::CheckActor() {
+  if (actor_.gone != nullptr && actor_.gone->load()) return base::Cancelled("the call was cancelled before its change began");
+  if (actor_.key.IsNone()) return absl::OkStatus();
+  TG_ASSIGN(const auto row, Find(Table::kKey, "id = $1::uuid", {actor_.key.ToString()}));
+  if (!row.has_value() || !row->IsNull("revoked_us")) return Ended(actor_.name, "KEY_REVOKED", "has been revoked");
+  if (!row->IsNull("expires_us") && row->Int("expires_us") <= now_us_) return Ended(actor_.name, "KEY_EXPIRED", "has expired");
+  directory::Key key;
+  TG_ASSIGN(key.roles, directory::SplitRoles(row->Text("roles")));
+  if (identity::ReachesOverInstallation(key)) return absl::OkStatus();
+  TG_ASSIGN(const Row project, One(Table::kProject, "id = $1::uuid", {row->Text("project")}, "project of key", actor_.name));
+  const std::string ids[] = {row->Text("org"), project.Text("team"), project.id.ToString()};
+  for (std::size_t i = 0; i < std::size(kPlaces); ++i) {
+    const auto& [table, kind, reason] = kPlaces[i];
+    TG_ASSIGN(const Row place, One(table, "id = $1::uuid", {ids[i]}, fmt::format("{} of key", kind), actor_.name));
+    if (!place.Bool("blocked")) continue;
+    return base::WithDetail(base::PermissionDenied(fmt::format("{} {} is blocked by now: nothing was changed", kind, place.Text("name"))),
+                            {.reason = reason, .may_retry = false});
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<Person> Transaction::Acting() {
   if (actor_.key.value == base::Uuid()) return Person{actor_.name, {}};
   TG_ASSIGN(const auto key, Find(Table::kKey, "id = $1::uuid", {actor_.key.value.ToString()}));
@@ -165,6 +202,7 @@ absl::StatusOr<std::int64_t> Changer::Run(const Actor& actor, const std::functio
       TG_ASSIGN(const directory::Head head, directory::ReadHead(s, true));
       TG_RETURN_IF_ERROR(directory::CheckHead(options_.mac_key, head));
       Transaction transaction(s, head, options_, journal_, clock_, actor, deadline);
+      TG_RETURN_IF_ERROR(transaction.CheckActor());
       TG_RETURN_IF_ERROR(body(transaction));
       version = transaction.version();
       changed = transaction.changed();

@@ -45,6 +45,9 @@ class Transaction {
   // Records, signs and writes. `before`: the row as it was found; null = it is new.
   absl::Status Write(directory::Row& row, const directory::Row* before, const Note& note);
 
+  // Whether the actor's key is still good, and its call not given up.
+  absl::Status CheckActor();
+
   const Actor& actor() const { return actor_; }
   absl::StatusOr<Person> Acting();  // The owner of the actor's key, or the command line's user, with whoever stands beside them.
 

@@ -1,42 +1,104 @@
-// The plainest queue there is. Tested by tests/gateway/admin/workers_test.cpp.
+// One mutex over two lanes. One org runs half of a lane's threads at most, all orgs together all but one of them, and of the places the
+// same in quarters; who acts for the installation is held to none of it. Of those who may go on the org whose last turn is longest ago goes
+// first: a look at each that waits, some hundreds at most, before work that takes milliseconds.
+//
+// Tested by tests/gateway/admin/workers_test.cpp.
 #include "gateway/admin/workers.h"
 
-namespace tollgate::admin {
+#include <algorithm>
 
-Workers::Workers(int threads, std::size_t queue_max) : queue_max_(queue_max) {
-  for (int i = 0; i < threads; ++i) threads_.emplace_back([this] { Loop(); });
+namespace tollgate::admin {
+namespace {
+
+// Of one, somebody must be let; of two, both orgs, as an operator's urgent calls have threads of their own.
+std::size_t ThreadsOfOrg(std::size_t threads) { return std::max<std::size_t>(threads / 2, 1); }
+std::size_t ThreadsOfOrgs(std::size_t threads) { return threads <= 2 ? threads : threads - 1; }
+
+}  // namespace
+
+Workers::Workers(int threads, int urgent_threads, std::size_t queue_max) : queue_max_(queue_max) {
+  lanes_[0].threads = static_cast<std::size_t>(threads);
+  lanes_[1].threads = static_cast<std::size_t>(urgent_threads);
+  for (Lane& lane : lanes_) {
+    for (std::size_t i = 0; i < lane.threads; ++i) threads_.emplace_back([this, &lane] { Loop(lane); });
+  }
 }
 
 Workers::~Workers() {
   {
     base::Lock lock(mu_);
     stopping_ = true;
+    for (Lane& lane : lanes_) lane.ready.notify_all();
   }
-  ready_.notify_all();
   for (std::thread& thread : threads_) thread.join();
 }
 
-absl::Status Workers::Submit(std::function<void()> job) {
-  {
-    base::Lock lock(mu_);
-    if (queue_.size() >= queue_max_) return base::ResourceExhausted("the admin API is busy: too many calls wait; try again in a moment");
-    queue_.push_back(std::move(job));
-  }
-  ready_.notify_one();
+absl::Status Workers::HasPlace(const Lane& lane, const base::OrgId& org) const {
+  const std::size_t waiting = lane.queue.size();
+  if (waiting >= queue_max_) return base::ResourceExhausted("the admin API is busy: too many calls wait; try again in a moment");
+  if (org.IsNone()) return absl::OkStatus();
+  const auto found = lane.orgs.find(org);
+  const std::size_t own = found == lane.orgs.end() ? 0 : found->second.waiting;
+  if (own < std::max<std::size_t>(queue_max_ / 2, 1) && lane.of_orgs.waiting < queue_max_ - queue_max_ / 4) return absl::OkStatus();
+  return base::ResourceExhausted("the admin API is busy: too many calls of orgs wait; try again in a moment");
+}
+
+absl::Status Workers::Submit(const Whose& whose, std::function<void()> job) {
+  base::Lock lock(mu_);
+  Lane& lane = lanes_[whose.urgent ? 1 : 0];
+  TG_RETURN_IF_ERROR(HasPlace(lane, whose.org));
+  ++lane.orgs[whose.org].waiting;
+  if (!whose.org.IsNone()) ++lane.of_orgs.waiting;
+  lane.queue.push_back({whose.org, std::move(job)});
+  lane.ready.notify_one();
   return absl::OkStatus();
 }
 
-void Workers::Loop() {
+std::deque<Workers::Waiting>::iterator Workers::Next(Lane& lane) const {
+  auto next = lane.queue.end();
+  std::uint64_t longest_ago = 0;
+  for (auto it = lane.queue.begin(); it != lane.queue.end(); ++it) {
+    const Load& load = lane.orgs.at(it->org);
+    const bool may = it->org.IsNone() || (load.running < ThreadsOfOrg(lane.threads) && lane.of_orgs.running < ThreadsOfOrgs(lane.threads));
+    if (!may || (next != lane.queue.end() && load.served >= longest_ago)) continue;
+    next = it;
+    longest_ago = load.served;
+  }
+  return next;
+}
+
+void Workers::Leave(Lane& lane, const base::OrgId& org) {
+  const auto found = lane.orgs.find(org);
+  --found->second.running;
+  if (!org.IsNone()) --lane.of_orgs.running;
+  if (found->second.running == 0 && found->second.waiting == 0) lane.orgs.erase(found);
+  lane.ready.notify_all();  // Another's turn may have come, or the end.
+}
+
+void Workers::Loop(Lane& lane) {
+  base::Lock lock(mu_);
   while (true) {
-    std::function<void()> job;
-    {
-      base::Lock lock(mu_);
-      ready_.wait(lock.native(), [this]() REQUIRES(mu_) { return stopping_ || !queue_.empty(); });
-      if (queue_.empty()) return;
-      job = std::move(queue_.front());
-      queue_.pop_front();
+    auto next = lane.queue.end();
+    lane.ready.wait(lock.native(), [&]() REQUIRES(mu_) {
+      next = Next(lane);
+      return next != lane.queue.end() || (stopping_ && lane.queue.empty());
+    });
+    if (next == lane.queue.end()) return;
+    Waiting turn = std::move(*next);
+    lane.queue.erase(next);
+    Load& load = lane.orgs.at(turn.org);
+    --load.waiting;
+    ++load.running;
+    load.served = ++turns_;
+    if (!turn.org.IsNone()) {
+      --lane.of_orgs.waiting;
+      ++lane.of_orgs.running;
     }
-    job();
+    lock.native().unlock();
+    turn.job();
+    turn.job = nullptr;
+    lock.native().lock();
+    Leave(lane, turn.org);
   }
 }
 

@@ -40,7 +40,8 @@ struct DemoCommand {
 
 struct MigrateCommand {
   std::string config_path = "tollgate.yaml";
-  std::string owner;  // Whom the first key belongs to; empty = the operating system's user.
+  std::string owner;      // Whom the first key belongs to; empty = the operating system's user.
+  std::string new_owner;  // Whom one more owner's key is made for; empty = none is.
   // Files with the owner's URLs of the two databases; both empty = the configuration's URLs are the owner's.
   std::string url_file;
   std::string keys_url_file;

@@ -72,7 +72,10 @@ void AddLocalCommands(CLI::App& app, Context& context) {
   auto* migrate = app.add_subcommand("migrate", "Bring the databases up to this version; the first time also make the first owner's key");
   const auto migrate_options = std::make_shared<MigrateCommand>();
   migrate->add_option("-c,--config", migrate_options->config_path, "The configuration that `serve` is given")->capture_default_str();
-  migrate->add_option("--owner", migrate_options->owner, "Whom the first key belongs to; else the user who runs this");
+  auto* owner = migrate->add_option("--owner", migrate_options->owner, "Whom the first key belongs to; else the user who runs this");
+  migrate
+      ->add_option("--new-owner", migrate_options->new_owner, "Make one more owner's key, for this person: the way back when none is left")
+      ->excludes(owner);
   auto* url = migrate->add_option("--database-url", migrate_options->url_file,
                                   "File with a URL of the database of postgres.url, as its owner; else postgres.url is the owner's");
   auto* keys_url = migrate->add_option("--keys-url", migrate_options->keys_url_file, "The same for postgres.keys_url");

@@ -112,11 +112,15 @@ void Load(Context& context, const RegistryOptions& options) {
     const std::string next = fmt::format("it is tried again every minute; to give up: tollgate models unload {}", options.name);
     return context.Fail(kRefused, fmt::format("{}\n  {}", model->problem(), next));
   }
-  if (context.globals.json) return context.PrintJson(*model);
+  if (context.globals.json) context.PrintJson(*model);
   if (model->state() == v1::MODEL_STATE_LOADED) {
-    return context.Print(fmt::format("model {} is loaded (record {})\n", options.name, model->record()));
+    if (!context.globals.json) context.Print(fmt::format("model {} is loaded (record {})\n", options.name, model->record()));
+  } else if (model->state() == v1::MODEL_STATE_LOADING) {
+    context.Fail(kUnavailable, fmt::format("model {0} is still being loaded; look again: tollgate models show {0}", options.name));
+  } else {
+    context.Fail(kRefused, fmt::format("model {0} is not loaded: it was unloaded or retired meanwhile; look: tollgate models show {0}",
+                                       options.name));
   }
-  context.Fail(kUnavailable, fmt::format("model {0} is still being loaded; look again: tollgate models show {0}", options.name));
 }
 
 void Unload(Context& context, const RegistryOptions& options) {

@@ -33,13 +33,6 @@ absl::Status Blocked(std::string_view kind, std::string_view reason, const std::
       base::PermissionDenied(fmt::format("{} {} is blocked; an owner of the installation can lift the block", kind, name)), detail);
 }
 
-bool ReachesOverInstallation(const directory::Key& key) {
-  for (int p = 0; p < kPermissions; ++p) {
-    if (ReachOf(key, static_cast<Permission>(p)) == Reach::kInstallation) return true;
-  }
-  return false;
-}
-
 }  // namespace
 
 Identity::Identity(std::string pepper, bool allow_dev_keys) : pepper_(std::move(pepper)), allow_dev_keys_(allow_dev_keys) {

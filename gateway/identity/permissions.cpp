@@ -128,6 +128,13 @@ Reach ReachOf(const directory::Key& key, Permission permission) {
   return reach;
 }
 
+bool ReachesOverInstallation(const directory::Key& key) {
+  for (int p = 0; p < kPermissions; ++p) {
+    if (ReachOf(key, static_cast<Permission>(p)) == Reach::kInstallation) return true;
+  }
+  return false;
+}
+
 absl::Status MayGive(const directory::Key& giver, Role role) {
   for (int p = 0; p < kPermissions; ++p) {
     const auto permission = static_cast<Permission>(p);

@@ -68,6 +68,9 @@ Reach ReachOf(directory::Role role, Permission permission);
 // The furthest reach that any of the key's roles gives.
 Reach ReachOf(const directory::Key& key, Permission permission);
 
+// Whether any permission of the key reaches over the whole installation: a block of where it belongs does not bind it then.
+bool ReachesOverInstallation(const directory::Key& key);
+
 // OK if the key may give `role` to another key: no permission of `role` reaches further than the key's own. PERMISSION_DENIED names both.
 absl::Status MayGive(const directory::Key& giver, directory::Role role);
 

@@ -1,4 +1,4 @@
-// A journal of its own, opened for these few records and closed: the first key is on record like every later change. It looks after nobody
+// A journal of its own, opened for these few records and closed: the key is on record like every other change. It looks after nobody
 // else's log: it could not bill what stands open there. Where there are keys already, as at every run but the first, none is opened.
 // Tested by tests/gateway/admin/first_owner_test.cpp.
 #include "gateway/migrate/first_owner.h"
@@ -29,7 +29,7 @@ absl::StatusOr<std::optional<std::string>> MakeFirstOwner(const FirstOwnerOption
   changes_options.mac_key = options.mac_key;
   changes_options.pepper = options.pepper;
   TG_ASSIGN(const bool has_keys, HasKeys(changes_options.postgres, options.mac_key));
-  if (has_keys) return std::optional<std::string>();
+  if (has_keys && !options.another) return std::optional<std::string>();
   audit::JournalOptions journal_options;
   journal_options.postgres_url = options.postgres_url;
   journal_options.keys_url = options.keys_url;
@@ -40,7 +40,12 @@ absl::StatusOr<std::optional<std::string>> MakeFirstOwner(const FirstOwnerOption
   absl::StatusOr<std::optional<admin::CreatedKey>> made;
   {
     admin::Changes changes(std::move(changes_options), *journal, base::SystemClock());
-    made = changes.Bootstrap({options.actor, {}, true}, options.owner, options.dev);
+    const admin::Actor actor{options.actor, {}, true};
+    if (has_keys) {
+      made = changes.MakeOwner(actor, options.owner, options.dev);
+    } else {
+      made = changes.Bootstrap(actor, options.owner, options.dev);
+    }
   }
   journal->Stop();
   TG_RETURN_IF_ERROR(made.status());

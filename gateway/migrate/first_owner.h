@@ -1,4 +1,5 @@
-// The first owner's key: what `tollgate migrate` makes at the end of the first run, so that somebody can make the rest.
+// The first owner's key: what `tollgate migrate` makes at the end of the first run, so that somebody can make the rest. And another, when
+// no owner's key is left: who has the owner's login and the root key could do anything anyway, and so it is on record.
 #pragma once
 
 #include <optional>
@@ -17,11 +18,12 @@ struct FirstOwnerOptions {
   std::string actor;  // "cli:USER"
   std::string owner;  // The person it belongs to.
   std::string build;
-  bool dev = false;  // Makes a dev key, which `serve` refuses.
+  bool dev = false;      // Makes a dev key, which `serve` refuses.
+  bool another = false;  // Whatever keys there are.
 };
 
-// The key's text, shown once; nullopt if the installation has keys already, for which one SELECT is enough. Else opens a journal of its own
-// for the ADMIN records and closes it.
+// The key's text, shown once; nullopt if the installation has keys already and not `another` is wanted, for which one SELECT is enough.
+// Else opens a journal of its own for the ADMIN records and closes it.
 absl::StatusOr<std::optional<std::string>> MakeFirstOwner(const FirstOwnerOptions& options);
 
 }  // namespace tollgate::migrate

@@ -37,7 +37,8 @@ std::vector<std::string> Actions(const Installation& in) {
 TEST_CASE("Every change is on record before it is made: who, what, and the digest of the row") {
   Installation in;
   in.MakeOrg("acme");
-  Must(in.changes->SetBlocked({"3kQ9xZ0b", base::KeyId::New()}, {"acme", "search", {}, {}}, true, "a leak"));
+  const std::string app = in.IdOf("acme/app");
+  Must(in.changes->SetBlocked({app, InForce(in)->FindKey(app)->key->id}, {"acme", "search", {}, {}}, true, "a leak"));
   CHECK(Actions(in) == std::vector<std::string>{"org.create", "team.create", "project.create", "key.create", "team.block"});
   const auto session = PostgresCluster::Shared().Connect(in.url);
   const auto entries = in.journal.entries();
@@ -57,7 +58,7 @@ TEST_CASE("Every change is on record before it is made: who, what, and the diges
     CHECK(found->Int(0, 2) == static_cast<std::int64_t>(i));
   }
   const v1::AdminBody& block = entries.back().record.admin();
-  CHECK(block.actor() == "3kQ9xZ0b");
+  CHECK(block.actor() == app);
   CHECK(block.summary() == "blocked team acme/search: a leak");
   const auto team = Must(directory::ReadRows(*session, directory::Table::kTeam, "name = 'search'", {}));
   CHECK(block.row_sha256() == base::View(directory::RowDigest(team[0])));

@@ -39,11 +39,20 @@ TEST_CASE("The first owner's key is on record in a log that verifies") {
   REQUIRE(again.ok());
   CHECK_FALSE(again->has_value());
   CHECK(records() == before);  // Not even a START.
+  migrate::FirstOwnerOptions another = options;
+  another.another = true;
+  another.owner = "eve@example";
+  const auto new_owner = migrate::MakeFirstOwner(another);
+  INFO(new_owner.status());
+  REQUIRE(new_owner.ok());
+  REQUIRE(new_owner->has_value());
+  CHECK(**new_owner != **made);
+  CHECK(session->Run("look", "SELECT count(*) FROM directory.key WHERE roles = 'owner' AND owner = 'eve@example'")->Int(0, 0) == 1);
   migrate::FirstOwnerOptions other = options;
   other.mac_key = std::string(32, 'x');
   CHECK(absl::IsDataLoss(migrate::MakeFirstOwner(other).status()));
 
-  CHECK(session->Run("look", "SELECT count(*) FROM audit.record WHERE kind = 7")->Int(0, 0) == 4);
+  CHECK(session->Run("look", "SELECT count(*) FROM audit.record WHERE kind = 7")->Int(0, 0) == 5);
   const auto logs = audit::ListLogs(*session);
   REQUIRE(logs.ok());
   for (const std::int32_t log : *logs) {

@@ -105,6 +105,30 @@ TEST_CASE("A restricted model is known to those alone whose allow-list names it"
   CHECK(prices("first") == 2);
   CHECK(prices("admin") == 2);
   CHECK(prices("globex") == 1);
+  const auto stops = [&](const std::string& as) {
+    v1::ListStopsReply listed;
+    v1::StatusReply status;
+    REQUIRE(world.Call(as, v1::System::NewStub(world.channel), &v1::System::Stub::ListStops, v1::ListStopsRequest(), listed).ok());
+    REQUIRE(world.Call(as, v1::System::NewStub(world.channel), &v1::System::Stub::Status, v1::StatusRequest(), status).ok());
+    CHECK(status.stops_size() == listed.stops_size());
+    return listed.stops_size();
+  };
+  for (const char* name : {"secret", "open", "configured", "nobody-knows"}) {
+    Must(world.in.changes->Stop(world.in.cli, {admin::StopTarget::Kind::kModel, name, {}}, "a leak of acme's deal data"));
+  }
+  Must(world.in.changes->SetPrice(world.in.cli, {"nobody-knows", {1'000'000}, {1'000'000}, {2'000'000}, "EUR", 0}));
+  for (const bool retired : {false, true}) {
+    INFO("retired " << retired);
+    if (retired) Must(world.in.changes->RetireModel(world.in.cli, "secret", "a test"));
+    REQUIRE(world.directory->WaitFor(world.in.last_version, std::chrono::seconds(10)).ok());
+    CHECK(stops("operator") == 4);
+    CHECK(stops("admin") == (retired ? 2 : 3));
+    CHECK(stops("globex") == 2);
+    CHECK(prices("first") == 3);
+    CHECK(prices("admin") == (retired ? 1 : 2));
+    CHECK(prices("globex") == 1);
+  }
+  REQUIRE(world.Add("first", "secret", true).ok());
 
   v1::RestrictModelRequest open;
   open.set_name("secret");

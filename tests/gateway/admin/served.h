@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -69,21 +70,23 @@ struct Served {
     admin_options.audit_postgres = in.As("tollgate_reader");
     admin_options.verify_postgres = in.As("tollgate_verifier");
     admin_options.usage_postgres = in.As("tollgate_reader");
-    services = std::make_unique<admin::AdminServices>(admin_options,
-                                                      admin::AdminCollaborators{&identity,
-                                                                                directory.get(),
-                                                                                in.changes.get(),
-                                                                                journal.get(),
-                                                                                root_keys.get(),
-                                                                                &base::SystemClock(),
-                                                                                &io,
-                                                                                write_timeout,
-                                                                                &models,
-                                                                                [](v1::StatusReply& status) { status.set_build("test"); },
-                                                                                gates.get(),
-                                                                                {},
-                                                                                pool.get(),
-                                                                                "test"});
+    services = std::make_unique<admin::AdminServices>(admin_options, admin::AdminCollaborators{&identity,
+                                                                                               directory.get(),
+                                                                                               in.changes.get(),
+                                                                                               journal.get(),
+                                                                                               root_keys.get(),
+                                                                                               &base::SystemClock(),
+                                                                                               &io,
+                                                                                               write_timeout,
+                                                                                               &models,
+                                                                                               [this](v1::StatusReply& status) {
+                                                                                                 status.set_build("test");
+                                                                                                 if (on_status) on_status();
+                                                                                               },
+                                                                                               gates.get(),
+                                                                                               {},
+                                                                                               pool.get(),
+                                                                                               "test"});
     grpc::ServerBuilder builder;
     builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
     for (const auto& [name, service] : services->services()) builder.RegisterService(service);
@@ -116,6 +119,7 @@ struct Served {
   std::unique_ptr<audit::Keys> root_keys;
   identity::Identity identity{in.pepper, false};
   FakeModels models;
+  std::function<void()> on_status;  // Runs within each Status call, on its thread. Set before the first.
   std::unique_ptr<gates::Gates> gates;
   std::unique_ptr<inference::Pool> pool =
       Must(inference::Pool::Create({.models = {{.name = "exact", .engine = inference::EngineKind::kScripted, .strict = true}}}));

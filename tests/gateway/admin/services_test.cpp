@@ -34,7 +34,7 @@ TEST_CASE("Every admin call wants a credential and a role that fits") {
   v1::ListPricesReply prices;
   v1::Price price;
   v1::SetPriceRequest set;
-  set.set_model("smollm2");
+  set.set_model("configured");
   set.set_input_per_1000("0.001");
   set.set_output_per_1000("0.002");
   CHECK(world.Directory("admin", &v1::Directory::Stub::SetPrice, set, price).error_code() == StatusCode::PERMISSION_DENIED);

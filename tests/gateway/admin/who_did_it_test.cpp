@@ -152,6 +152,24 @@ TEST_CASE("An owner's grant opens a restricted model where it was given, its adm
   CHECK(world.MayUse("acme/app", "secret") == kNeither);
 }
 
+TEST_CASE("A restricted model whose name a retired one had is open to nobody whom that one was opened to") {
+  World world;
+  world.AddRestricted("contracts");
+  REQUIRE(world.Grant("first", "contracts").ok());
+  CHECK(world.MayUse("acme/app", "contracts") == kBoth);
+  v1::RetireModelRequest retire;
+  retire.set_name("contracts");
+  retire.set_reason("another is trained");
+  v1::RegisteredModel model;
+  REQUIRE(world.Call("first", v1::Registry::NewStub(world.channel), &v1::Registry::Stub::RetireModel, retire, model).ok());
+  world.AddRestricted("contracts");
+  CHECK(world.MayUse("acme/app", "contracts") == kNeither);
+  CHECK(Must(world.directory->InForce())->ClosedGrants() == std::vector<std::string>{"contracts (org acme)"});
+  REQUIRE(world.Grant("first", "contracts").ok());
+  CHECK(world.granted.by_installation());
+  CHECK(world.MayUse("acme/app", "contracts") == kBoth);
+}
+
 TEST_CASE("An org's admin lifts their own stops, and none that was set for the installation") {
   World world;
   for (const std::string team : {"", "search"}) {

@@ -57,6 +57,7 @@ TEST_CASE("A command line that makes no sense is told why, and where help is") {
       {{"stop", "everything"}, "--reason is required"},
       {{"config", "explain", "slots"}, "did you mean pool.models.slots?"},
       {{"migrate", "--database-url", "owner_url"}, "--keys-url"},
+      {{"migrate", "--owner", "ann", "--new-owner", "eve"}, "excludes"},
       {{"dev", "--http-port", "70000"}, "See: tollgate dev --help"},
       {{"chat", "--temperature", "9", "x"}, "See: tollgate chat --help"},
       {{"chat", "--seed", "-1", "x"}, "See: tollgate chat --help"},

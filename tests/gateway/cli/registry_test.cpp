@@ -53,6 +53,18 @@ TEST_CASE("Loading waits until the server has the model, or says why it has not"
   const Result late = server.Run({"models", "load", "qwen3", "--timeout", "1"});
   CHECK(late.code == kUnavailable);
   CHECK_THAT(late.err, ContainsSubstring("tollgate models show qwen3"));
+  const Result late_json = server.Run({"models", "load", "qwen3", "--timeout", "1", "--json"});
+  CHECK(late_json.code == kUnavailable);
+  CHECK_THAT(late_json.out, ContainsSubstring("MODEL_STATE_LOADING"));
+  server.registry.states = {v1::MODEL_STATE_UNLOADED};
+  const Result taken_out = server.Run({"models", "load", "qwen3"});
+  CHECK(taken_out.code == kRefused);
+  CHECK_THAT(taken_out.err, ContainsSubstring("model qwen3 is not loaded"));
+  CHECK(server.Run({"models", "load", "qwen3", "--json"}).code == kRefused);
+  server.registry.states = {v1::MODEL_STATE_LOADED};
+  const Result json = server.Run({"models", "load", "qwen3", "--json"});
+  CHECK(json.code == kDone);
+  CHECK_THAT(json.out, ContainsSubstring("MODEL_STATE_LOADED"));
 }
 
 TEST_CASE("The registry is shown as a table, a model with all its settings") {
