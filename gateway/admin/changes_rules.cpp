@@ -109,6 +109,16 @@ std::string LimitText(const std::string& meter, const std::string& window) { ret
 
 constexpr const char* kOneQuota = "scope_kind = $1::text AND scope_id = $2::uuid AND meter = $3::text AND period = $4::text";
 
+// What was laid down for the installation is a ceiling: an org's admin neither raises nor removes it.
+absl::Status MayChange(const Transaction& t, const FoundScope& scope, const Row& limit) {
+  if (limit.Bool("removed") || !limit.Says("by_installation") || t.actor().installation) return absl::OkStatus();
+  return base::WithDetail(base::PermissionDenied(fmt::format(
+                              "the limit on {} of {} was set for the installation; ask somebody with the role owner to change it, "
+                              "or set limits of your own beside it: on teams, projects and keys, or over another time",
+                              LimitText(limit.Text("meter"), limit.Text("period")), scope.text)),
+                          {.reason = "ROLE_LACKS_PERMISSION", .may_retry = false});
+}
+
 }  // namespace
 
 absl::StatusOr<Changed> Changes::SetQuota(const Actor& actor, const ScopeNames& scope, const std::string& meter, const std::string& window,
@@ -117,9 +127,12 @@ absl::StatusOr<Changed> Changes::SetQuota(const Actor& actor, const ScopeNames& 
     TG_ASSIGN(const FoundScope found, t.FindScope(scope));
     TG_RETURN_IF_ERROR(RuleOf(found, meter, window, amount).status());
     TG_ASSIGN(const auto old, t.Find(Table::kQuota, kOneQuota, {KindOf(found), IdOf(found).ToString(), meter, window}));
+    const bool installation = t.actor().installation;
     if (old.has_value()) {
       out.row = *old;
-      if (!old->Bool("removed") && old->Int("amount") == amount) return absl::OkStatus();
+      const bool so_already = !old->Bool("removed") && old->Int("amount") == amount;
+      if (so_already && (!installation || old->Says("by_installation"))) return absl::OkStatus();
+      TG_RETURN_IF_ERROR(MayChange(t, found, *old));
     } else {
       out.row = directory::NewRow(Table::kQuota);
       SetScope(out.row, found);
@@ -128,7 +141,9 @@ absl::StatusOr<Changed> Changes::SetQuota(const Actor& actor, const ScopeNames& 
     }
     out.row.Set("amount", amount);
     out.row.Set("removed", std::string("f"));
-    const std::string summary = fmt::format("set {} of {} to {}", LimitText(meter, window), found.text, amount);
+    out.row.Set("by_installation", installation ? base::Value(std::string("t")) : base::Value());
+    const std::string summary =
+        fmt::format("set {} of {} to {}{}", LimitText(meter, window), found.text, amount, installation ? ", for the installation" : "");
     return t.Write(out.row, old.has_value() ? &*old : nullptr, NoteOf(found, "quota.set", summary));
   });
 }
@@ -141,6 +156,7 @@ absl::StatusOr<Changed> Changes::RemoveQuota(const Actor& actor, const ScopeName
     TG_ASSIGN(const auto old, t.Find(Table::kQuota, kOneQuota, {KindOf(found), IdOf(found).ToString(), meter, window}));
     if (!old.has_value() || old->Bool("removed"))
       return base::NotFound(fmt::format("{} has no limit on {}", found.text, LimitText(meter, window)));
+    TG_RETURN_IF_ERROR(MayChange(t, found, *old));
     out.row = *old;
     out.row.Set("removed", std::string("t"));
     return t.Write(out.row, &*old,
