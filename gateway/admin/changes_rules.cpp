@@ -164,9 +164,29 @@ absl::StatusOr<Changed> Changes::RemoveQuota(const Actor& actor, const ScopeName
   });
 }
 
-absl::StatusOr<Changed> Changes::SetPrice(const Actor& actor, const NewPrice& wanted) {
-  TG_RETURN_IF_ERROR(directory::CheckModelName(wanted.model));
+namespace {
+
+// What was left out is as in the line that it follows: a change of one price must not move the bill to another currency, nor end a
+// discount.
+absl::Status Complete(const Row* before, NewPrice& price) {
+  const bool discount = before != nullptr && before->Int("cached_input_nanos") != before->Int("input_nanos");
+  const bool moves = before != nullptr && !price.currency.empty() && price.currency != before->Text("currency");
+  if (price.currency.empty()) price.currency = before != nullptr ? before->Text("currency") : "EUR";
+  if (!price.keeps_cached) return absl::OkStatus();
+  price.cached_input = discount ? base::Money{before->Int("cached_input_nanos")} : price.input;
+  if (!discount || (!moves && price.cached_input.nanos <= price.input.nanos)) return absl::OkStatus();
+  return base::InvalidArgument(
+      fmt::format("cached_input_per_1000: {} has had a price of its own for cached input ({} {}), which does not fit "
+                  "the new one: name it too",
+                  price.model, base::FormatMoney(price.cached_input), before->Text("currency")));
+}
+
+}  // namespace
+
+absl::StatusOr<Changed> Changes::SetPrice(const Actor& actor, const NewPrice& asked) {
+  TG_RETURN_IF_ERROR(directory::CheckModelName(asked.model));
   return impl_->One(actor, [&](Transaction& t, Changed& out) -> absl::Status {
+    NewPrice wanted = asked;
     if (wanted.effective_from_us != 0 && wanted.effective_from_us < t.now_us() - 60'000'000) {
       return base::InvalidArgument("effective_from: a price cannot count from a time in the past; leave it out for now");
     }
@@ -180,6 +200,7 @@ absl::StatusOr<Changed> Changes::SetPrice(const Actor& actor, const NewPrice& wa
       const auto rank = [](const Row& row) { return std::pair(row.Int("effective_from_us"), row.Int("price_version")); };
       if (in_force == nullptr || rank(*in_force) < rank(line)) in_force = &line;
     }
+    TG_RETURN_IF_ERROR(Complete(in_force, wanted));
     out.row = directory::NewRow(Table::kPrice);
     out.row.Set("price_version", newest + 1);
     out.row.Set("model", wanted.model);
@@ -196,9 +217,11 @@ absl::StatusOr<Changed> Changes::SetPrice(const Actor& actor, const NewPrice& wa
       out.row = *in_force;
       return absl::OkStatus();
     }
-    const std::string summary = fmt::format("set the price of {} from {}: {} input, {} cached input, {} output, {} for 1,000 tokens",
-                                            wanted.model, base::FormatRfc3339(base::FromMicros(from_us)), base::FormatMoney(wanted.input),
-                                            base::FormatMoney(wanted.cached_input), base::FormatMoney(wanted.output), wanted.currency);
+    const bool moves = in_force != nullptr && in_force->Text("currency") != wanted.currency;
+    const std::string summary =
+        fmt::format("set the price of {} from {}: {} input, {} cached input, {} output, {} for 1,000 tokens{}", wanted.model,
+                    base::FormatRfc3339(base::FromMicros(from_us)), base::FormatMoney(wanted.input), base::FormatMoney(wanted.cached_input),
+                    base::FormatMoney(wanted.output), wanted.currency, moves ? "; before in " + in_force->Text("currency") : "");
     return t.Write(out.row, nullptr, {"price.set", summary, {}, {}, {}});
   });
 }
