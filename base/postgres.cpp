@@ -194,7 +194,7 @@ absl::Status PqxxSession::Begin() {
   if (socket_.number() < 0) return Unavailable("this process has no file descriptors left: raise its limit (ulimit -n, LimitNOFILE)");
   static const std::string kSettings =
       "SELECT set_config('application_name', $1, false), set_config('statement_timeout', $2, false), set_config('lock_timeout', $3, "
-      "false), set_config('idle_in_transaction_session_timeout', $4, false), "
+      "false), set_config('idle_in_transaction_session_timeout', $4, false), set_config('search_path', $5, false), "
       "set_config('synchronous_commit', CASE current_setting('synchronous_commit') WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, "
       "false), "
       "set_config('client_encoding', 'UTF8', false), set_config('DateStyle', 'ISO, YMD', false), set_config('TimeZone', 'UTC', false), "
@@ -205,7 +205,8 @@ absl::Status PqxxSession::Begin() {
   const auto ms = [](std::chrono::milliseconds t) { return std::to_string(t.count()); };
   TG_RETURN_IF_ERROR(Guarded("connect", false, [&] {
     pqxx::nontransaction work(connection_);
-    work.exec_params(kSettings, options_.application_name, ms(options_.statement_timeout), ms(options_.lock_timeout), ms(idle));
+    work.exec_params(kSettings, options_.application_name, ms(options_.statement_timeout), ms(options_.lock_timeout), ms(idle),
+                     options_.search_path);
   }));
   if (options_.role.empty()) return absl::OkStatus();
   return Guarded(fmt::format("take the role {}", options_.role), false, [&] {

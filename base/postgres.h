@@ -36,8 +36,9 @@ struct PostgresOptions {
   std::chrono::milliseconds connect_timeout{2000};
   std::chrono::milliseconds statement_timeout{5000};
   std::chrono::milliseconds lock_timeout{2000};
-  std::chrono::milliseconds idle_timeout{0};  // Between the statements of a transaction; 0: statement_timeout and five seconds.
-  std::string role;                           // SET ROLE after connecting; empty = as logged in.
+  std::chrono::milliseconds idle_timeout{0};        // Between the statements of a transaction; 0: statement_timeout and five seconds.
+  std::string role;                                 // SET ROLE after connecting; empty = as logged in.
+  std::string search_path = "pg_catalog, pg_temp";  // Names without a schema mean these alone, whatever others put into `public`.
 };
 
 // A result: rows of optional text in Postgres's output form; bytea columns are read with Bytes().

@@ -65,8 +65,9 @@ struct NewKey {
 struct NewPrice {
   std::string model;
   base::Money input, cached_input, output;  // For 1,000 tokens, in `currency`.
-  std::string currency = "EUR";
-  std::int64_t effective_from_us = 0;  // 0 = now.
+  std::string currency;                     // Empty = that of the price that it follows, or else EUR.
+  std::int64_t effective_from_us = 0;       // 0 = now.
+  bool keeps_cached = false;                // In place of `cached_input`: as in the price that it follows, where that has one of its own.
 };
 // A stored version of a policy that is tried beside the one in force.
 struct Trial {

@@ -57,6 +57,29 @@ absl::Status CheckRaise(const FoundDefaults& found, const tollgate::v1::ChatDefa
   return absl::OkStatus();
 }
 
+// Whether each cap that is set stays set, and no higher.
+bool KeepsCaps(const tollgate::v1::ChatDefaults& now, const tollgate::v1::ChatDefaults& next) {
+  const auto Holds = [](bool was, auto bound, bool is, auto cap) { return !was || (is && cap <= bound); };
+  return Holds(now.has_temperature_cap(), now.temperature_cap(), next.has_temperature_cap(), next.temperature_cap()) &&
+         Holds(now.has_input_tokens_cap(), now.input_tokens_cap(), next.has_input_tokens_cap(), next.input_tokens_cap()) &&
+         Holds(now.has_output_tokens_cap(), now.output_tokens_cap(), next.has_output_tokens_cap(), next.output_tokens_cap()) &&
+         Holds(now.has_stop_cap(), now.stop_cap(), next.has_stop_cap(), next.stop_cap()) &&
+         Holds(now.has_reasoning_tokens_cap(), now.reasoning_tokens_cap(), next.has_reasoning_tokens_cap(), next.reasoning_tokens_cap());
+}
+
+// Caps that were laid down for the installation are ceilings: an org's admin neither raises nor removes them. Says whether `next` holds
+// such.
+absl::StatusOr<bool> CheckCaps(const Transaction& t, const FoundDefaults& found, const tollgate::v1::ChatDefaults& next) {
+  if (t.actor().installation) return true;
+  if (!found.row.has_value() || found.row->Bool("removed") || !found.row->Says("by_installation")) return false;
+  const tollgate::v1::ChatDefaults now = directory::SettingsOf(*found.row);
+  if (KeepsCaps(now, next)) return !KeepsCaps(now, {});
+  return base::WithDetail(base::PermissionDenied(fmt::format("the caps of {} were set for the installation ({}); name them again, or lower "
+                                                             "ones, or ask somebody with the role owner",
+                                                             found.scope.text, directory::Words(now))),
+                          {.reason = "ROLE_LACKS_PERMISSION", .may_retry = false});
+}
+
 }  // namespace
 
 absl::StatusOr<Changed> Changes::SetDefaults(const Actor& actor, const ScopeNames& scope, const tollgate::v1::ChatDefaults& set,
@@ -68,6 +91,8 @@ absl::StatusOr<Changed> Changes::SetDefaults(const Actor& actor, const ScopeName
     if (checked.shares_cache() && found.scope.kind != metering::Scope::Kind::kOrg)
       return base::InvalidArgument("shares_cache: only an org's system prompt is shared by its teams; set it for the org");
     if (!may_raise) TG_RETURN_IF_ERROR(CheckRaise(found, checked));
+    TG_ASSIGN(const bool by_installation, CheckCaps(t, found, checked));
+    out.row.Set("by_installation", by_installation ? base::Value(std::string("t")) : base::Value());
     directory::ToRow(checked, out.row);
     if (found.row.has_value()) {
       Row same = out.row;
@@ -88,6 +113,7 @@ absl::StatusOr<Changed> Changes::RemoveDefaults(const Actor& actor, const ScopeN
     TG_ASSIGN(const FoundDefaults found, Find(t, scope));
     if (!found.row.has_value() || found.row->Bool("removed"))
       return base::NotFound(fmt::format("{} has no chat defaults of its own", found.scope.text));
+    TG_RETURN_IF_ERROR(CheckCaps(t, found, {}).status());
     out.row = Next(found, true);
     const std::string summary = fmt::format("removed the chat defaults of {}", found.scope.text);
     return t.Write(out.row, &*found.row, NoteOf(found.scope, "defaults.remove", summary));

@@ -104,6 +104,16 @@ std::string LimitText(const std::string& meter, const std::string& window) { ret
 
 constexpr const char* kOneQuota = "scope_kind = $1::text AND scope_id = $2::uuid AND meter = $3::text AND period = $4::text";
 
+// What was laid down for the installation is a ceiling: an org's admin neither raises nor removes it.
+absl::Status MayChange(const Transaction& t, const FoundScope& scope, const Row& limit) {
+  if (limit.Bool("removed") || !limit.Says("by_installation") || t.actor().installation) return absl::OkStatus();
+  return base::WithDetail(base::PermissionDenied(fmt::format(
+                              "the limit on {} of {} was set for the installation; ask somebody with the role owner to change it, "
+                              "or set limits of your own beside it: on teams, projects and keys, or over another time",
+                              LimitText(limit.Text("meter"), limit.Text("period")), scope.text)),
+                          {.reason = "ROLE_LACKS_PERMISSION", .may_retry = false});
+}
+
 }  // namespace
 
 absl::StatusOr<Changed> Changes::SetQuota(const Actor& actor, const ScopeNames& scope, const std::string& meter, const std::string& window,
@@ -112,9 +122,12 @@ absl::StatusOr<Changed> Changes::SetQuota(const Actor& actor, const ScopeNames& 
     TG_ASSIGN(const FoundScope found, t.FindScope(scope));
     TG_RETURN_IF_ERROR(RuleOf(found, meter, window, amount).status());
     TG_ASSIGN(const auto old, t.Find(Table::kQuota, kOneQuota, {KindOf(found), IdOf(found).ToString(), meter, window}));
+    const bool installation = t.actor().installation;
     if (old.has_value()) {
       out.row = *old;
-      if (!old->Bool("removed") && old->Int("amount") == amount) return absl::OkStatus();
+      const bool so_already = !old->Bool("removed") && old->Int("amount") == amount;
+      if (so_already && (!installation || old->Says("by_installation"))) return absl::OkStatus();
+      TG_RETURN_IF_ERROR(MayChange(t, found, *old));
     } else {
       out.row = directory::NewRow(Table::kQuota);
       SetScope(out.row, found);
@@ -123,7 +136,9 @@ absl::StatusOr<Changed> Changes::SetQuota(const Actor& actor, const ScopeNames& 
     }
     out.row.Set("amount", amount);
     out.row.Set("removed", std::string("f"));
-    const std::string summary = fmt::format("set {} of {} to {}", LimitText(meter, window), found.text, amount);
+    out.row.Set("by_installation", installation ? base::Value(std::string("t")) : base::Value());
+    const std::string summary =
+        fmt::format("set {} of {} to {}{}", LimitText(meter, window), found.text, amount, installation ? ", for the installation" : "");
     return t.Write(out.row, old.has_value() ? &*old : nullptr, NoteOf(found, "quota.set", summary));
   });
 }
@@ -136,6 +151,7 @@ absl::StatusOr<Changed> Changes::RemoveQuota(const Actor& actor, const ScopeName
     TG_ASSIGN(const auto old, t.Find(Table::kQuota, kOneQuota, {KindOf(found), IdOf(found).ToString(), meter, window}));
     if (!old.has_value() || old->Bool("removed"))
       return base::NotFound(fmt::format("{} has no limit on {}", found.text, LimitText(meter, window)));
+    TG_RETURN_IF_ERROR(MayChange(t, found, *old));
     out.row = *old;
     out.row.Set("removed", std::string("t"));
     return t.Write(out.row, &*old,
@@ -143,9 +159,29 @@ absl::StatusOr<Changed> Changes::RemoveQuota(const Actor& actor, const ScopeName
   });
 }
 
-absl::StatusOr<Changed> Changes::SetPrice(const Actor& actor, const NewPrice& wanted) {
-  TG_RETURN_IF_ERROR(directory::CheckModelName(wanted.model));
+namespace {
+
+// What was left out is as in the line that it follows: a change of one price must not move the bill to another currency, nor end a
+// discount.
+absl::Status Complete(const Row* before, NewPrice& price) {
+  const bool discount = before != nullptr && before->Int("cached_input_nanos") != before->Int("input_nanos");
+  const bool moves = before != nullptr && !price.currency.empty() && price.currency != before->Text("currency");
+  if (price.currency.empty()) price.currency = before != nullptr ? before->Text("currency") : "EUR";
+  if (!price.keeps_cached) return absl::OkStatus();
+  price.cached_input = discount ? base::Money{before->Int("cached_input_nanos")} : price.input;
+  if (!discount || (!moves && price.cached_input.nanos <= price.input.nanos)) return absl::OkStatus();
+  return base::InvalidArgument(
+      fmt::format("cached_input_per_1000: {} has had a price of its own for cached input ({} {}), which does not fit "
+                  "the new one: name it too",
+                  price.model, base::FormatMoney(price.cached_input), before->Text("currency")));
+}
+
+}  // namespace
+
+absl::StatusOr<Changed> Changes::SetPrice(const Actor& actor, const NewPrice& asked) {
+  TG_RETURN_IF_ERROR(directory::CheckModelName(asked.model));
   return impl_->One(actor, [&](Transaction& t, Changed& out) -> absl::Status {
+    NewPrice wanted = asked;
     if (wanted.effective_from_us != 0 && wanted.effective_from_us < t.now_us() - 60'000'000) {
       return base::InvalidArgument("effective_from: a price cannot count from a time in the past; leave it out for now");
     }
@@ -159,6 +195,7 @@ absl::StatusOr<Changed> Changes::SetPrice(const Actor& actor, const NewPrice& wa
       const auto rank = [](const Row& row) { return std::pair(row.Int("effective_from_us"), row.Int("price_version")); };
       if (in_force == nullptr || rank(*in_force) < rank(line)) in_force = &line;
     }
+    TG_RETURN_IF_ERROR(Complete(in_force, wanted));
     out.row = directory::NewRow(Table::kPrice);
     out.row.Set("price_version", newest + 1);
     out.row.Set("model", wanted.model);
@@ -175,9 +212,11 @@ absl::StatusOr<Changed> Changes::SetPrice(const Actor& actor, const NewPrice& wa
       out.row = *in_force;
       return absl::OkStatus();
     }
-    const std::string summary = fmt::format("set the price of {} from {}: {} input, {} cached input, {} output, {} for 1,000 tokens",
-                                            wanted.model, base::FormatRfc3339(base::FromMicros(from_us)), base::FormatMoney(wanted.input),
-                                            base::FormatMoney(wanted.cached_input), base::FormatMoney(wanted.output), wanted.currency);
+    const bool moves = in_force != nullptr && in_force->Text("currency") != wanted.currency;
+    const std::string summary =
+        fmt::format("set the price of {} from {}: {} input, {} cached input, {} output, {} for 1,000 tokens{}", wanted.model,
+                    base::FormatRfc3339(base::FromMicros(from_us)), base::FormatMoney(wanted.input), base::FormatMoney(wanted.cached_input),
+                    base::FormatMoney(wanted.output), wanted.currency, moves ? "; before in " + in_force->Text("currency") : "");
     return t.Write(out.row, nullptr, {"price.set", summary, {}, {}, {}});
   });
 }

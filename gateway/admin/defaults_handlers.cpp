@@ -21,6 +21,7 @@ v1::ScopeDefaults Describe(const Row& row, const ScopeNames& scope) {
   out.set_version(row.Int("defaults_version"));
   out.set_sha256(base::HexEncode(base::View(directory::RowDigest(row))));
   out.set_record(RecordOf(row));
+  out.set_by_installation(row.Says("by_installation"));
   return out;
 }
 

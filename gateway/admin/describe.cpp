@@ -103,6 +103,7 @@ v1::Quota DescribeQuota(const Row& row, const ScopeNames& scope) {
   }
   out.set_amount(row.Int("amount"));
   out.set_record(RecordOf(row));
+  out.set_by_installation(row.Says("by_installation"));
   return out;
 }
 

@@ -131,12 +131,12 @@ absl::Status SetPrice(const Caller& caller, const v1::SetPriceRequest& request, 
   NewPrice price;
   price.model = request.model();
   TG_ASSIGN(price.input, MoneyOf("input_per_1000", request.input_per_1000()));
-  price.cached_input = price.input;
+  price.keeps_cached = request.cached_input_per_1000().empty();
   if (!request.cached_input_per_1000().empty()) {
     TG_ASSIGN(price.cached_input, MoneyOf("cached_input_per_1000", request.cached_input_per_1000()));
   }
   TG_ASSIGN(price.output, MoneyOf("output_per_1000", request.output_per_1000()));
-  if (!request.currency().empty()) price.currency = request.currency();
+  price.currency = request.currency();
   price.effective_from_us = request.effective_from_us();
   TG_ASSIGN(const Changed made, caller.changes().SetPrice(caller.actor(), price));
   caller.Await(made.version);

@@ -43,10 +43,12 @@ void Set(Context& context, const PriceOptions& options) {
   if (context.globals.json) {
     context.PrintJson(price);
   } else {
-    context.Print(fmt::format(
-        "version {} of the price book: {} costs {} {} for 1,000 input tokens and {} {} for 1,000 output tokens from {} UTC on\n",
-        price.version(), price.model(), price.input_per_1000(), price.currency(), price.output_per_1000(), price.currency(),
-        ShowTime(price.effective_from_us())));
+    context.Print(
+        fmt::format("version {0} of the price book: {1} costs {3} {2} for 1,000 input tokens, {4} {2} for cached ones and {5} {2} for "
+                    "1,000 output tokens "
+                    "from {6} UTC on\n",
+                    price.version(), price.model(), price.currency(), price.input_per_1000(), price.cached_input_per_1000(),
+                    price.output_per_1000(), ShowTime(price.effective_from_us())));
   }
   WarnUnlessServed(context, *line, options.model, "the price waits for one that may come");
 }
@@ -79,9 +81,9 @@ void AddPriceCommands(CLI::App& app, Context& context) {
   const auto set_options = std::make_shared<PriceOptions>();
   set->add_option("MODEL", set_options->model, "Name of the model")->required();
   set->add_option("--input", set_options->input, "For 1,000 prompt tokens, at most nine decimals")->required();
-  set->add_option("--cached-input", set_options->cached_input, "For 1,000 prompt tokens from the cache; else as --input");
+  set->add_option("--cached-input", set_options->cached_input, "For 1,000 prompt tokens from the cache; else as before, or as --input");
   set->add_option("--output", set_options->output, "For 1,000 output tokens")->required();
-  set->add_option("--currency", set_options->currency, "ISO 4217; else EUR");
+  set->add_option("--currency", set_options->currency, "ISO 4217; else as before, or EUR");
   set->add_option("--from", set_options->from, "From when: 2026-12-01; else from now");
   set->callback([&context, set_options] { Set(context, *set_options); });
   Teach(*set, "",

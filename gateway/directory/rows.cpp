@@ -71,7 +71,8 @@ std::vector<base::CompanionColumn> ChatDefaultsColumns() {
           {"removed", "bool"},
           {"band", "int8"},
           {"weight_millionths", "int8"},
-          {"reasoning_tokens_cap", "int8"}};
+          {"reasoning_tokens_cap", "int8"},
+          {"by_installation", "bool"}};
 }
 
 std::vector<base::CompanionColumn> PolicyColumns() {
@@ -112,7 +113,8 @@ const std::array<TableSpec, kTables>& Specs() {
         {"meter", "text"},
         {"period", "text"},
         {"amount", "int8"},
-        {"removed", "bool"}}},
+        {"removed", "bool"},
+        {"by_installation", "bool"}}},
       {Table::kStop,
        "directory.stop",
        {{"org", "uuid"},

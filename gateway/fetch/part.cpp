@@ -66,7 +66,7 @@ Part::Part(std::string file, Half part, std::int64_t reserve)
 absl::StatusOr<std::unique_ptr<Part>> Part::Open(const std::string& file, std::int64_t reserve) {
   const std::string path = file + ".part";
   for (;;) {
-    const int fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_NONBLOCK | O_CLOEXEC, 0666);
+    const int fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC, 0666);
     if (fd < 0) return FileError(path, errno);
     const auto fail = [fd](const absl::Status& status) {
       ::close(fd);
@@ -80,7 +80,8 @@ absl::StatusOr<std::unique_ptr<Part>> Part::Open(const std::string& file, std::i
     struct stat named {};
     if (::fstat(fd, &has) != 0) return fail(FileError(path, errno));
     if (!S_ISREG(has.st_mode)) return fail(base::InvalidArgument(fmt::format("{} is not a regular file", path)));
-    const bool same = ::stat(path.c_str(), &named) == 0 && named.st_dev == has.st_dev && named.st_ino == has.st_ino;
+    if (has.st_nlink > 1) return fail(base::InvalidArgument(fmt::format("{} is another file too (a hard link): remove it", path)));
+    const bool same = ::lstat(path.c_str(), &named) == 0 && named.st_dev == has.st_dev && named.st_ino == has.st_ino;
     if (same) return std::unique_ptr<Part>(new Part(file, {path, fd, has.st_size}, reserve));
     ::close(fd);
   }

@@ -22,7 +22,7 @@ base::Value RolesFor(Database database) {
 constexpr const char* kLook = R"(
 SELECT * FROM (
 WITH login AS (SELECT coalesce(nullif($1::text, ''), session_user::text)::name AS name),
-may AS (SELECT r.oid, r.rolname, r.rolsuper, r.rolcreaterole FROM pg_roles r, login WHERE pg_has_role(login.name, r.oid, 'MEMBER')),
+may AS (SELECT r.oid, r.rolname, r.rolsuper, r.rolcreaterole, r.rolreplication, r.rolbypassrls FROM pg_roles r, login WHERE pg_has_role(login.name, r.oid, 'MEMBER')),
 ours AS (SELECT oid, nspname, nspowner FROM pg_namespace WHERE nspname IN ('audit', 'metering', 'directory', 'gate', 'keys')),
 reason (rank, role, what) AS (
   SELECT 1, rolname, 'is superuser' FROM may WHERE rolsuper
@@ -35,7 +35,9 @@ reason (rank, role, what) AS (
     FROM may m JOIN pg_proc p ON p.proowner = m.oid JOIN ours o ON o.oid = p.pronamespace
   UNION ALL SELECT 6, rolname, 'may make roles, and give itself others' FROM may WHERE rolcreaterole
   UNION ALL SELECT 7, rolname, 'reaches beyond all tables'' rights' FROM may
-    WHERE rolname IN ('pg_write_all_data', 'pg_write_server_files', 'pg_execute_server_program')
+    WHERE rolname IN ('pg_write_all_data', 'pg_read_server_files', 'pg_write_server_files', 'pg_execute_server_program')
+  UNION ALL SELECT 7, rolname, 'sees past row security' FROM may WHERE rolbypassrls
+  UNION ALL SELECT 7, rolname, 'may copy the whole cluster' FROM may WHERE rolreplication
   UNION ALL SELECT 8, m.rolname, format('may change or remove rows of %s.%s', o.nspname, c.relname)
     FROM may m, pg_class c JOIN ours o ON o.oid = c.relnamespace
     WHERE c.relkind IN ('r', 'p') AND (o.nspname = 'audit' AND c.relname ~ '^record(_|$)' OR

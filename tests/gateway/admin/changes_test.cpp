@@ -280,6 +280,9 @@ TEST_CASE("Allow-lists, limits, prices and stops come and go") {
   const auto snapshot = InForce(in);
   CHECK(snapshot->PriceOf("smollm2", base::SystemClock().Wall())->output_nanos_per_1000() == 2'000'000);
   CHECK(snapshot->PriceOf("smollm2", base::FromMicros(tomorrow_us))->output_nanos_per_1000() == 4'000'000);
+  CHECK(said().ends_with("EUR for 1,000 tokens"));
+  Must(in.changes->SetPrice(in.cli, {"smollm2", {3'000'000}, {3'000'000}, {4'000'000}, "USD", tomorrow_us}));
+  CHECK(said().ends_with("USD for 1,000 tokens; before in EUR"));
 
   for (const StopTarget& target :
        {StopTarget{Kind::kEverything, {}, {}}, StopTarget{Kind::kModel, "smollm2", {}}, StopTarget{Kind::kScope, {}, web}}) {

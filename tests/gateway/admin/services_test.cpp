@@ -43,6 +43,39 @@ TEST_CASE("Every admin call wants a credential and a role that fits") {
   CHECK(prices.prices_size() == 1);
 }
 
+TEST_CASE("A price that changes keeps its currency and what cached input costs, unless they are named") {
+  World world;
+  v1::Price price;
+  std::string why;
+  const auto set = [&](const std::string& input, const std::string& cached, const std::string& currency) {
+    v1::SetPriceRequest request;
+    request.set_model("dear");
+    request.set_input_per_1000(input);
+    request.set_cached_input_per_1000(cached);
+    request.set_output_per_1000("0.4");
+    request.set_currency(currency);
+    const grpc::Status status = world.Directory("operator", &v1::Directory::Stub::SetPrice, request, price);
+    why = status.error_message();
+    return status.error_code();
+  };
+  const auto is = [&](const std::string& cached, const std::string& currency) {
+    return price.cached_input_per_1000() == cached && price.currency() == currency;
+  };
+  REQUIRE(set("0.2", "", "") == StatusCode::OK);
+  CHECK(is("0.2", "EUR"));
+  REQUIRE(set("0.3", "", "USD") == StatusCode::OK);  // It had none of its own for cached input.
+  CHECK(is("0.3", "USD"));
+  REQUIRE(set("0.3", "0.03", "") == StatusCode::OK);
+  REQUIRE(set("0.25", "", "") == StatusCode::OK);
+  CHECK(is("0.03", "USD"));
+  for (const auto& [input, currency] : {std::pair("0.02", ""), std::pair("0.25", "EUR")}) {
+    CHECK(set(input, "", currency) == StatusCode::INVALID_ARGUMENT);
+    CHECK(why.find("cached_input_per_1000: dear has had a price of its own for cached input (0.03 USD)") != std::string::npos);
+    CHECK(set(input, "0.01", currency) == StatusCode::OK);
+    REQUIRE(set("0.25", "0.03", "USD") == StatusCode::OK);
+  }
+}
+
 TEST_CASE("What was changed is seen by the next call, and a revoked key is out at once") {
   World world;
   v1::CreateTeamRequest create;

@@ -2,6 +2,7 @@
 #include <future>
 
 #include "tests/gateway/admin/served.h"
+#include "tollgate/v1/defaults.grpc.pb.h"
 
 using namespace tollgate;
 using grpc::StatusCode;
@@ -197,6 +198,84 @@ TEST_CASE("An org's admin lifts their own stops, and none that was set for the i
     REQUIRE(world.Stop("admin", team, "again") == StatusCode::OK);  // Their own once more.
     REQUIRE(world.Lift("admin", team) == StatusCode::OK);
   }
+}
+
+TEST_CASE("A limit that an owner set is a ceiling for the org's admin, who sets others beside and below it") {
+  World world;
+  v1::Quota quota;
+  const auto set = [&](const std::string& as, std::int64_t amount, const std::string& team = "",
+                       v1::QuotaWindow window = v1::QUOTA_WINDOW_MONTH) {
+    v1::SetQuotaRequest request;
+    request.mutable_scope()->set_org("acme");
+    request.mutable_scope()->set_team(team);
+    request.set_meter(v1::QUOTA_METER_TOKENS);
+    request.set_window(window);
+    request.set_amount(amount);
+    const grpc::Status status = world.Directory(as, &v1::Directory::Stub::SetQuota, request, quota);
+    world.why = status.error_message();
+    return status.error_code();
+  };
+  const auto remove = [&](const std::string& as) {
+    v1::RemoveQuotaRequest request;
+    request.mutable_scope()->set_org("acme");
+    request.set_meter(v1::QUOTA_METER_TOKENS);
+    request.set_window(v1::QUOTA_WINDOW_MONTH);
+    return world.Directory(as, &v1::Directory::Stub::RemoveQuota, request, quota).error_code();
+  };
+  REQUIRE(set("admin", 100) == StatusCode::OK);
+  CHECK_FALSE(quota.by_installation());
+  REQUIRE(set("admin", 200) == StatusCode::OK);
+  REQUIRE(set("first", 200) == StatusCode::OK);  // The same, which is a ceiling from now on.
+  CHECK(quota.by_installation());
+  for (const std::int64_t amount : {100, 300}) {
+    CHECK(set("admin", amount) == StatusCode::PERMISSION_DENIED);
+    CHECK(world.why.find("the limit on tokens per month of org acme was set for the installation") != std::string::npos);
+  }
+  CHECK(set("admin", 200) == StatusCode::OK);  // Stands so already.
+  CHECK(quota.by_installation());
+  CHECK(remove("admin") == StatusCode::PERMISSION_DENIED);
+  CHECK(set("admin", 50, "search") == StatusCode::OK);
+  CHECK(set("admin", 70, "search") == StatusCode::OK);
+  CHECK(set("admin", 10, "", v1::QUOTA_WINDOW_DAY) == StatusCode::OK);
+  CHECK(set("first", 300) == StatusCode::OK);
+  CHECK(remove("first") == StatusCode::OK);
+  CHECK(set("admin", 400) == StatusCode::OK);  // Their own once more.
+  CHECK(remove("admin") == StatusCode::OK);
+}
+
+TEST_CASE("Caps that an owner set are ceilings for the org's admin, who lowers them and sets the rest") {
+  World world;
+  v1::ScopeDefaults stored;
+  const auto set = [&](const std::string& as, std::int32_t output_cap, double temperature = 0) {
+    v1::SetDefaultsRequest request;
+    request.mutable_scope()->set_org("acme");
+    if (output_cap > 0) request.mutable_defaults()->set_output_tokens_cap(output_cap);
+    request.mutable_defaults()->mutable_sampling()->set_temperature(temperature);
+    const grpc::Status status = world.Call(as, v1::Defaults::NewStub(world.channel), &v1::Defaults::Stub::Set, request, stored);
+    world.why = status.error_message();
+    return status.error_code();
+  };
+  const auto remove = [&](const std::string& as) {
+    v1::RemoveDefaultsRequest request;
+    request.mutable_scope()->set_org("acme");
+    return world.Call(as, v1::Defaults::NewStub(world.channel), &v1::Defaults::Stub::Remove, request, stored).error_code();
+  };
+  REQUIRE(set("admin", 1000) == StatusCode::OK);
+  REQUIRE(set("admin", 2000) == StatusCode::OK);
+  CHECK_FALSE(stored.by_installation());
+  REQUIRE(set("first", 500) == StatusCode::OK);
+  CHECK(stored.by_installation());
+  CHECK(set("admin", 501) == StatusCode::PERMISSION_DENIED);
+  CHECK(world.why.find("the caps of org acme were set for the installation") != std::string::npos);
+  CHECK(set("admin", 0) == StatusCode::PERMISSION_DENIED);
+  CHECK(remove("admin") == StatusCode::PERMISSION_DENIED);
+  REQUIRE(set("admin", 400, 0.5) == StatusCode::OK);
+  CHECK(stored.by_installation());
+  CHECK(set("admin", 500) == StatusCode::PERMISSION_DENIED);
+  REQUIRE(set("first", 0, 0.5) == StatusCode::OK);  // No cap any more.
+  REQUIRE(set("admin", 0, 0.7) == StatusCode::OK);
+  CHECK_FALSE(stored.by_installation());
+  REQUIRE(remove("admin") == StatusCode::OK);
 }
 
 TEST_CASE("The second person of a policy is nobody whose key the first one made or rotated") {

@@ -52,8 +52,8 @@ TEST_CASE("A cluster keeps what it holds, refuses strangers, and its login is no
     REQUIRE(cluster->EnsureDatabase("tollgate").ok());
     REQUIRE(cluster->EnsureDatabase("tollgate").ok());
     const auto session = Connect(*cluster);
-    REQUIRE(session->Run("make", "CREATE TABLE t (i int8)").ok());
-    REQUIRE(session->Run("fill", "INSERT INTO t VALUES (7)").ok());
+    REQUIRE(session->Run("make", "CREATE TABLE public.t (i int8)").ok());
+    REQUIRE(session->Run("fill", "INSERT INTO public.t VALUES (7)").ok());
     const auto role = session->Run("ask", "SELECT rolsuper, rolcreaterole FROM pg_roles WHERE rolname = current_user");
     REQUIRE(role.ok());
     CHECK_FALSE(role->Bool(0, 0));
@@ -62,8 +62,8 @@ TEST_CASE("A cluster keeps what it holds, refuses strangers, and its login is no
     serve.url = cluster->ServeUrl("tollgate");
     const auto server = base::Session::Connect(serve);
     REQUIRE(server.ok());
-    CHECK_FALSE((*server)->Run("make", "CREATE TABLE u (i int8)").ok());
-    CHECK_FALSE((*server)->Run("look", "SELECT i FROM t").ok());
+    CHECK_FALSE((*server)->Run("make", "CREATE TABLE public.u (i int8)").ok());
+    CHECK_FALSE((*server)->Run("look", "SELECT i FROM public.t").ok());
     struct stat info {};
     REQUIRE(::stat(cluster->data_folder().c_str(), &info) == 0);
     CHECK((info.st_mode & 0077) == 0);
@@ -75,7 +75,7 @@ TEST_CASE("A cluster keeps what it holds, refuses strangers, and its login is no
   const auto again = Start(folder.path);
   CHECK_FALSE(again->made());
   CHECK_FALSE(again->adopted());
-  const auto rows = Connect(*again)->Run("look", "SELECT i FROM t");
+  const auto rows = Connect(*again)->Run("look", "SELECT i FROM public.t");
   REQUIRE(rows.ok());
   CHECK(rows->Int(0, 0) == 7);
 }

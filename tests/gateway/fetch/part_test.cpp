@@ -78,6 +78,24 @@ TEST_CASE("A file that was put in the place while another came stands, and what 
   CHECK(world.Content("tiny.gguf.part") == world.model);
 }
 
+TEST_CASE("What came before is gone on with in no file that a link leads to") {
+  for (const bool symbolic : {true, false}) {
+    INFO((symbolic ? "symbolic" : "hard"));
+    World world;
+    REQUIRE(world.Write(world.dir.File("theirs"), "theirs"));
+    const std::string part = world.dir.File("tiny.gguf.part");
+    if (symbolic) std::filesystem::create_symlink(world.dir.File("theirs"), part);
+    if (!symbolic) std::filesystem::create_hard_link(world.dir.File("theirs"), part);
+    REQUIRE(world.Write(world.elsewhere.File("tiny.gguf"), world.model));
+    const absl::Status refused = Fetch(world.From(world.elsewhere.File("tiny.gguf"))).status();
+    INFO(base::Message(refused));
+    CHECK(absl::IsInvalidArgument(refused));
+    CHECK(base::Message(refused).find(part) != std::string::npos);
+    CHECK(world.Content("theirs") == "theirs");
+    CHECK_FALSE(std::filesystem::exists(world.dir.File("tiny.gguf")));
+  }
+}
+
 TEST_CASE("Folders and sources that cannot be looked at are refused with the reason") {
   World world;
   std::filesystem::create_symlink("b", world.elsewhere.File("a"));
