@@ -35,6 +35,9 @@ constexpr std::chrono::milliseconds kTakenPatience{1000};
 // Two for orgs, of which none has both, and one that only who acts for the installation may take.
 constexpr int kUrgentThreads = 3;
 
+// However few connections there are: of fewer, one org's share would be one, and a replay of ten minutes all of its calls.
+constexpr int kThreadsMin = 4;
+
 // Short changes that end or undo something: nobody can wait for them while reports run.
 constexpr std::string_view kUrgent[] = {
     "/tollgate.v1.System/Stop",         "/tollgate.v1.System/LiftStop",      "/tollgate.v1.Directory/RevokeKey",
@@ -248,7 +251,7 @@ struct AdminServices::Impl {
         taken_pool(TakenPoolOf(options.usage_postgres)),
         reader(audit_pool, collaborators.keys, collaborators.journal),
         context{std::move(collaborators), usage_pool, verify_pool, taken_pool, reader, {}, {}, {}, {}},
-        workers(options.threads, kUrgentThreads, static_cast<std::size_t>(options.queue_max)) {}
+        workers(std::max(options.threads, kThreadsMin), kUrgentThreads, static_cast<std::size_t>(options.queue_max)) {}
 
   base::SessionPool audit_pool;
   base::SessionPool verify_pool;
