@@ -268,7 +268,7 @@ TEST_CASE("Allow-lists, limits, prices and stops come and go") {
   const auto said = [&] { return in.journal.entries().back().record.admin().summary(); };
   CHECK(said() == "removed the limit on tokens per minute of project acme/search/web");
   Must(in.changes->SetQuota(in.cli, web, "concurrent", "none", 4));
-  CHECK(said() == "set concurrent of project acme/search/web to 4");
+  CHECK(said() == "set concurrent of project acme/search/web to 4, for the installation");
   Must(in.changes->RemoveQuota(in.cli, web, "concurrent", "none"));
   CHECK(said() == "removed the limit on concurrent of project acme/search/web");
 

@@ -62,9 +62,9 @@ TEST_CASE("A price that changes keeps its currency and what cached input costs, 
     return price.cached_input_per_1000() == cached && price.currency() == currency;
   };
   REQUIRE(set("0.2", "", "") == StatusCode::OK);
-  CHECK(is("0.2", "EUR"));
+  CHECK(is("0.20", "EUR"));
   REQUIRE(set("0.3", "", "USD") == StatusCode::OK);  // It had none of its own for cached input.
-  CHECK(is("0.3", "USD"));
+  CHECK(is("0.30", "USD"));
   REQUIRE(set("0.3", "0.03", "") == StatusCode::OK);
   REQUIRE(set("0.25", "", "") == StatusCode::OK);
   CHECK(is("0.03", "USD"));
