@@ -86,13 +86,14 @@ class FindFriend(BaseModel):
 # What agents send: tools, and the form of the last answer. The model decides which it gives, and either is held to its schema.
 def tools_and_schema():
     given = {"calls": 0, "cats": 0}
-    for seed in range(4):
-        completion = client.chat.completions.parse(
-            model=model, messages=[{"role": "user", "content": "Describe a cat as JSON, or find its friend."}],
-            tools=[openai.pydantic_function_tool(FindFriend)], response_format=Cat, temperature=1, max_tokens=300, seed=seed)
-        choice = completion.choices[0]
-        if choice.finish_reason == "length":
+    for seed in range(8):
+        try:
+            completion = client.chat.completions.parse(
+                model=model, messages=[{"role": "user", "content": "Describe a cat as JSON, or find its friend."}],
+                tools=[openai.pydantic_function_tool(FindFriend)], response_format=Cat, temperature=1, max_tokens=300, seed=seed)
+        except openai.LengthFinishReasonError:  # How the SDK says it; what the model draws depends on what it is batched with.
             continue
+        choice = completion.choices[0]
         if choice.finish_reason == "tool_calls":
             given["calls"] += 1
             check(not choice.message.content, f"no text beside the calls: {choice.message.content!r}")
