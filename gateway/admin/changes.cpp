@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include "base/error_detail.h"
 #include "gateway/admin/changes_impl.h"
 #include "gateway/admin/text.h"
 #include "gateway/directory/names.h"
@@ -19,6 +20,10 @@ using directory::Table;
 Changes::Changes(ChangesOptions options, audit::Journal& journal, const base::Clock& clock)
     : impl_(std::make_unique<Impl>(std::move(options), journal, clock)) {}
 Changes::~Changes() = default;
+
+absl::Status OnlyInstallation(const std::string& message, const std::string& param) {
+  return base::WithDetail(base::PermissionDenied(message), {.reason = "ROLE_LACKS_PERMISSION", .param = param, .may_retry = false});
+}
 
 absl::StatusOr<Changed> Changes::Impl::One(const Actor& actor, const std::function<absl::Status(Transaction&, Changed&)>& body) {
   Changed result;

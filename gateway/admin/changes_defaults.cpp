@@ -5,7 +5,6 @@
 
 #include <fmt/format.h>
 
-#include "base/error_detail.h"
 #include "gateway/admin/changes_impl.h"
 #include "gateway/directory/chat_defaults.h"
 
@@ -40,10 +39,11 @@ Row Next(const FoundDefaults& found, bool removed) {
 }
 
 absl::Status OnlyOwners(const char* field, const std::string& what) {
-  return base::WithDetail(base::PermissionDenied(fmt::format("{}: {} may be set only by an owner of the installation: it goes before the "
-                                                             "requests of other orgs; ask one, or leave it out",
-                                                             field, what)),
-                          {.reason = "ROLE_LACKS_PERMISSION", .param = field, .may_retry = false});
+  return OnlyInstallation(
+      fmt::format("{}: {} may be set only by an owner of the installation: it goes before the requests of other orgs; ask "
+                  "one, or leave it out",
+                  field, what),
+      field);
 }
 
 // All orgs share the models: who manages one of them does not decide that it goes before the others. What it was given it keeps.
@@ -74,10 +74,9 @@ absl::StatusOr<bool> CheckCaps(const Transaction& t, const FoundDefaults& found,
   if (!found.row.has_value() || found.row->Bool("removed") || !found.row->Says("by_installation")) return false;
   const tollgate::v1::ChatDefaults now = directory::SettingsOf(*found.row);
   if (KeepsCaps(now, next)) return !KeepsCaps(now, {});
-  return base::WithDetail(base::PermissionDenied(fmt::format("the caps of {} were set for the installation ({}); name them again, or lower "
-                                                             "ones, or ask somebody with the role owner",
-                                                             found.scope.text, directory::Words(now))),
-                          {.reason = "ROLE_LACKS_PERMISSION", .may_retry = false});
+  return OnlyInstallation(
+      fmt::format("the caps of {} were set for the installation ({}); name them again, or lower ones, or ask somebody with the role owner",
+                  found.scope.text, directory::Words(now)));
 }
 
 }  // namespace
@@ -92,7 +91,7 @@ absl::StatusOr<Changed> Changes::SetDefaults(const Actor& actor, const ScopeName
       return base::InvalidArgument("shares_cache: only an org's system prompt is shared by its teams; set it for the org");
     if (!may_raise) TG_RETURN_IF_ERROR(CheckRaise(found, checked));
     TG_ASSIGN(const bool by_installation, CheckCaps(t, found, checked));
-    out.row.Set("by_installation", by_installation ? base::Value(std::string("t")) : base::Value());
+    out.row.Set("by_installation", Flag(by_installation));
     directory::ToRow(checked, out.row);
     if (found.row.has_value()) {
       Row same = out.row;

@@ -33,6 +33,12 @@ struct Changes::Impl {
 inline constexpr const char* kOfScope = "scope_kind = $1::text AND scope_id = $2::uuid";
 inline std::string KindOf(const FoundScope& scope) { return std::string(metering::NameOf(scope.kind)); }
 
+// The value of `by_installation`, as rows hold it.
+inline base::Value Flag(bool set) { return set ? base::Value(std::string("t")) : base::Value(); }
+
+// PERMISSION_DENIED: it takes somebody whose permission reaches over the installation. `param`: the field of the request, if it is one.
+absl::Status OnlyInstallation(const std::string& message, const std::string& param = {});
+
 inline Note NoteOf(const FoundScope& scope, std::string action, std::string summary) {
   return {std::move(action), std::move(summary), scope.org, scope.team, scope.project};
 }

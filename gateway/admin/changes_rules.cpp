@@ -7,7 +7,6 @@
 #include <fmt/format.h>
 
 #include "base/adapter_names.h"
-#include "base/error_detail.h"
 #include "gateway/admin/changes_impl.h"
 #include "gateway/admin/text.h"
 #include "gateway/directory/aliases.h"
@@ -50,7 +49,7 @@ absl::Status Changes::Impl::SetGrant(Transaction& t, const ScopeNames& scope, co
     return base::NotFound(fmt::format("model '{}' is not on the allow-list of {}", model, found.text));
   }
   out.row.Set("state", state);
-  out.row.Set("by_installation", opens ? base::Value(std::string("t")) : base::Value());
+  out.row.Set("by_installation", Flag(opens));
   const std::string summary = fmt::format("{} model {} {} the allow-list of {}{}", grant ? "put" : "took", model, grant ? "on" : "off",
                                           found.text, opens ? ", for the installation" : "");
   return t.Write(out.row, old.has_value() ? &*old : nullptr, NoteOf(found, grant ? "grant.add" : "grant.revoke", summary));
@@ -107,11 +106,10 @@ constexpr const char* kOneQuota = "scope_kind = $1::text AND scope_id = $2::uuid
 // What was laid down for the installation is a ceiling: an org's admin neither raises nor removes it.
 absl::Status MayChange(const Transaction& t, const FoundScope& scope, const Row& limit) {
   if (limit.Bool("removed") || !limit.Says("by_installation") || t.actor().installation) return absl::OkStatus();
-  return base::WithDetail(base::PermissionDenied(fmt::format(
-                              "the limit on {} of {} was set for the installation; ask somebody with the role owner to change it, "
-                              "or set limits of your own beside it: on teams, projects and keys, or over another time",
-                              LimitText(limit.Text("meter"), limit.Text("period")), scope.text)),
-                          {.reason = "ROLE_LACKS_PERMISSION", .may_retry = false});
+  return OnlyInstallation(fmt::format(
+      "the limit on {} of {} was set for the installation; ask somebody with the role owner to change it, or set limits of your own beside "
+      "it: on teams, projects and keys, or over another time",
+      LimitText(limit.Text("meter"), limit.Text("period")), scope.text));
 }
 
 }  // namespace
@@ -136,7 +134,7 @@ absl::StatusOr<Changed> Changes::SetQuota(const Actor& actor, const ScopeNames& 
     }
     out.row.Set("amount", amount);
     out.row.Set("removed", std::string("f"));
-    out.row.Set("by_installation", installation ? base::Value(std::string("t")) : base::Value());
+    out.row.Set("by_installation", Flag(installation));
     const std::string summary =
         fmt::format("set {} of {} to {}{}", LimitText(meter, window), found.text, amount, installation ? ", for the installation" : "");
     return t.Write(out.row, old.has_value() ? &*old : nullptr, NoteOf(found, "quota.set", summary));
@@ -302,7 +300,7 @@ absl::StatusOr<Changed> Changes::Stop(const Actor& actor, const StopTarget& targ
     out.row.Set("reason", reason);
     if (!stands) out.row.Set("since_us", t.now_us());  // Else it is taken over: from now on its admin cannot lift it.
     out.row.Set("lifted", std::string("f"));
-    out.row.Set("by_installation", installation ? base::Value(std::string("t")) : base::Value());
+    out.row.Set("by_installation", Flag(installation));
     stop.note.action = "stop";
     stop.note.summary = fmt::format("emergency stop of {}: {}", stop.text, reason);
     return t.Write(out.row, stop.old.has_value() ? &*stop.old : nullptr, stop.note);
@@ -316,11 +314,8 @@ absl::StatusOr<Changed> Changes::LiftStop(const Actor& actor, const StopTarget& 
     if (!stop.old.has_value() || stop.old->Bool("lifted"))
       return base::NotFound(fmt::format("there is no emergency stop of {}", stop.text));
     if (stop.old->Says("by_installation") && !t.actor().installation) {
-      return base::WithDetail(base::PermissionDenied(fmt::format(
-                                  "the emergency stop of {} was set for the installation; ask somebody with the role operator or "
-                                  "owner to lift it",
-                                  stop.text)),
-                              {.reason = "ROLE_LACKS_PERMISSION", .may_retry = false});
+      return OnlyInstallation(fmt::format(
+          "the emergency stop of {} was set for the installation; ask somebody with the role operator or owner to lift it", stop.text));
     }
     out.row = *stop.old;
     out.row.Set("lifted", std::string("t"));

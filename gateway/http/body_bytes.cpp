@@ -21,42 +21,34 @@ absl::Status NoRoom(std::string_view who) {
 
 }  // namespace
 
-BodyBytes::BodyBytes(std::int64_t bytes_max, std::int64_t body_max) : bytes_max_(std::max(bytes_max, body_max)), body_max_(body_max) {}
+BodyBytes::BodyBytes(std::int64_t bytes_max, std::int64_t body_max) : shares_(std::max(bytes_max, body_max), body_max) {}
 
 std::int64_t BodyBytes::held() const {
   const base::Lock lock(mu_);
-  return held_;
-}
-
-std::int64_t BodyBytes::HeldOf(const std::string& whose) const {
-  const auto found = held_of_.find(whose);
-  return found == held_of_.end() ? 0 : found->second;
+  return shares_.held();
 }
 
 absl::Status BodyBytes::RoomFor(const pipeline::Tenant& tenant, std::int64_t bytes) const {
-  const std::int64_t left = bytes_max_ - held_ - bytes;
-  if (left < 0) return NoRoom("large requests");
-  if (HeldOf(tenant.team) + bytes > std::max(body_max_, left)) return NoRoom("your team's large requests");
-  if (HeldOf(tenant.org) + bytes > std::max(body_max_, 3 * left)) return NoRoom("your org's large requests");
+  using Lack = pipeline::TenantShares::Lack;
+  switch (shares_.LackFor(tenant, bytes)) {
+    case Lack::kNone: break;
+    case Lack::kAll: return NoRoom("large requests");
+    case Lack::kTeam: return NoRoom("your team's large requests");
+    case Lack::kOrg: return NoRoom("your org's large requests");
+  }
   return absl::OkStatus();
 }
 
 absl::Status BodyBytes::Take(const pipeline::Tenant& tenant, std::int64_t bytes) {
   const base::Lock lock(mu_);
   TG_RETURN_IF_ERROR(RoomFor(tenant, bytes));
-  for (const std::string& whose : {tenant.team, tenant.org}) held_of_[whose] += bytes;
-  held_ += bytes;
+  shares_.Take(tenant, bytes);
   return absl::OkStatus();
 }
 
 void BodyBytes::GiveBack(const pipeline::Tenant& tenant, std::int64_t bytes) {
   const base::Lock lock(mu_);
-  held_ -= bytes;
-  for (const std::string& whose : {tenant.team, tenant.org}) {
-    const auto own = held_of_.find(whose);
-    own->second -= bytes;
-    if (own->second == 0) held_of_.erase(own);
-  }
+  shares_.GiveBack(tenant, bytes);
 }
 
 void HeldBody::Of(pipeline::Tenant tenant) {

@@ -9,13 +9,11 @@
 
 #include <cstdint>
 #include <memory>
-#include <string>
-#include <unordered_map>
 #include <utility>
 
 #include "base/mutex.h"
 #include "base/status.h"
-#include "gateway/pipeline/service.h"
+#include "gateway/pipeline/tenant_shares.h"
 
 namespace tollgate::http_front {
 
@@ -23,8 +21,7 @@ class BodyBytes {
  public:
   static constexpr std::int64_t kFreeBytes = 64 * 1024;  // Of each body: what a connection costs anyhow.
 
-  // A team may hold as much as it leaves to others, an org three times that, and either one body of `body_max`. One always has room where
-  // nothing else is held.
+  // Shared as tenant_shares.h says, so that a body of `body_max` has room where nothing else is held.
   BodyBytes(std::int64_t bytes_max, std::int64_t body_max);
 
   std::int64_t held() const;
@@ -33,15 +30,11 @@ class BodyBytes {
   friend class HeldBody;
 
   absl::Status RoomFor(const pipeline::Tenant& tenant, std::int64_t bytes) const REQUIRES(mu_);
-  std::int64_t HeldOf(const std::string& whose) const REQUIRES(mu_);
   absl::Status Take(const pipeline::Tenant& tenant, std::int64_t bytes);
   void GiveBack(const pipeline::Tenant& tenant, std::int64_t bytes);
 
-  const std::int64_t bytes_max_;
-  const std::int64_t body_max_;
   mutable base::Mutex mu_;
-  std::int64_t held_ GUARDED_BY(mu_) = 0;
-  std::unordered_map<std::string, std::int64_t> held_of_ GUARDED_BY(mu_);  // By team and by org; none holds 0.
+  pipeline::TenantShares shares_ GUARDED_BY(mu_);
 };
 
 // One connection's part. Its own thread or strand only; gives back what it holds when it goes.

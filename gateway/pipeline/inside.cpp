@@ -1,9 +1,8 @@
-// One list, and two counts for each tenant in it. Who is refused by its share is told so: others have places while it waits.
+// One list, and what tenants hold of it. Who is refused by its share is told so: others have places while it waits.
 //
 // Tested by tests/gateway/pipeline/pipeline_test.cpp.
 #include "gateway/pipeline/inside.h"
 
-#include <algorithm>
 #include <string_view>
 #include <utility>
 
@@ -23,29 +22,21 @@ absl::Status Full(std::int64_t count, std::string_view whose, std::string_view t
 
 }  // namespace
 
-std::int64_t Inside::Of(const std::string& whose) const {
-  const auto found = inside_of_.find(whose);
-  return found == inside_of_.end() ? 0 : found->second;
-}
-
 absl::Status Inside::MayEnter(const Tenant& tenant) const {
   if (closed_) return ShuttingDown();
-  const auto all = static_cast<std::int64_t>(inside_.size());
-  const std::int64_t left = most_ - all - 1;
-  if (left < 0) return Full(all, "", "this instance takes");
-  if (tenant.team.empty()) return absl::OkStatus();
-  const std::int64_t team = Of(tenant.team), org = Of(tenant.org);
-  if (team + 1 > std::max<std::int64_t>(1, left)) return Full(team, " of your team", "this instance now takes of one team");
-  if (org + 1 > std::max<std::int64_t>(1, 3 * left)) return Full(org, " of your org", "this instance now takes of one org");
+  switch (shares_.LackFor(tenant, 1)) {
+    case TenantShares::Lack::kNone: break;
+    case TenantShares::Lack::kAll: return Full(shares_.held(), "", "this instance takes");
+    case TenantShares::Lack::kTeam: return Full(shares_.HeldOf(tenant.team), " of your team", "this instance now takes of one team");
+    case TenantShares::Lack::kOrg: return Full(shares_.HeldOf(tenant.org), " of your org", "this instance now takes of one org");
+  }
   return absl::OkStatus();
 }
 
 absl::StatusOr<Inside::Place> Inside::Enter(Tenant tenant, std::function<void()> wake) {
   const base::Lock lock(mu_);
   TG_RETURN_IF_ERROR(MayEnter(tenant));
-  if (!tenant.team.empty()) {
-    for (const std::string& whose : {tenant.team, tenant.org}) ++inside_of_[whose];
-  }
+  shares_.Take(tenant, 1);
   return inside_.insert(inside_.end(), One{std::move(tenant), std::move(wake)});
 }
 
@@ -53,12 +44,7 @@ void Inside::Leave(Place place) {
   std::function<void()> empty;
   {
     const base::Lock lock(mu_);
-    if (!place->tenant.team.empty()) {
-      for (const std::string& whose : {place->tenant.team, place->tenant.org}) {
-        const auto own = inside_of_.find(whose);
-        if (--own->second == 0) inside_of_.erase(own);
-      }
-    }
+    shares_.GiveBack(place->tenant, 1);
     inside_.erase(place);
     if (closed_ && inside_.empty()) empty = std::exchange(when_empty_, nullptr);
   }

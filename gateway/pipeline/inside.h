@@ -4,12 +4,11 @@
 #include <cstdint>
 #include <functional>
 #include <list>
-#include <string>
-#include <unordered_map>
 
 #include "base/mutex.h"
 #include "base/status.h"
 #include "gateway/pipeline/service.h"
+#include "gateway/pipeline/tenant_shares.h"
 
 namespace tollgate::pipeline {
 
@@ -22,9 +21,8 @@ class Inside {
  public:
   using Place = std::list<One>::iterator;
 
-  // A team may hold as many places as it leaves to others, an org three times that, and either one. One is always free where nobody is
-  // inside.
-  explicit Inside(std::int64_t most) : most_(most) {}
+  // Of so many places, which tenants share as tenant_shares.h says.
+  explicit Inside(std::int64_t most) : shares_(most, 1) {}
 
   // UNAVAILABLE: OVERLOADED, or SHUTTING_DOWN after Close. Nobody's (an empty tenant) counts in total alone. `wake` must be quick.
   absl::StatusOr<Place> Enter(Tenant tenant, std::function<void()> wake);
@@ -38,13 +36,11 @@ class Inside {
 
  private:
   absl::Status MayEnter(const Tenant& tenant) const REQUIRES(mu_);
-  std::int64_t Of(const std::string& whose) const REQUIRES(mu_);
 
-  const std::int64_t most_;
   mutable base::Mutex mu_;
   bool closed_ GUARDED_BY(mu_) = false;
   std::list<One> inside_ GUARDED_BY(mu_);
-  std::unordered_map<std::string, std::int64_t> inside_of_ GUARDED_BY(mu_);  // By team and by org; none has 0.
+  TenantShares shares_ GUARDED_BY(mu_);
   std::function<void()> when_empty_ GUARDED_BY(mu_);
 };
 
