@@ -300,8 +300,11 @@ TEST_CASE("An instance that was frozen until another took its log releases nothi
   Gateway other(world.installation, {.state = "b"});
   Books books(world.installation);
   const std::int64_t before = books.Requests();
-  Everywhere all(world, "!pace_ms 5\n!tokens 100000"), stuck(world, "!hang");
-  REQUIRE(Eventually([&] { return books.Requests() == before + 8 && all.streaming == 2; }));
+  // Of eight slots one is kept for another team, so the eighth request waits: it must not be a stream whose text is awaited.
+  Everywhere all(world, "!pace_ms 5\n!tokens 100000");
+  REQUIRE(Eventually([&] { return books.Requests() == before + 4 && all.streaming == 2; }));
+  Everywhere stuck(world, "!hang");
+  REQUIRE(Eventually([&] { return books.Requests() == before + 8; }));
   world.gateway->process().Signal(SIGSTOP);
   CHECK(Eventually([&] { return books.Open() == 0; }, milliseconds(30'000)));
   const std::vector<std::string> closed = books.Reasons();
@@ -325,13 +328,15 @@ TEST_CASE("An instance that was frozen until another took its log releases nothi
 
 TEST_CASE("SIGTERM lets running requests end, refuses new ones, and ends what takes too long with a record") {
   World world;
-  world.gateway = std::make_unique<Gateway>(world.installation, InstanceOptions{.state = "drain", .extra = {{"drain_ms", "1500"}}});
+  world.gateway = std::make_unique<Gateway>(world.installation, InstanceOptions{.state = "drain", .extra = {{"drain_ms", "2500"}}});
   Books books(world.installation);
   const std::int64_t before = books.Requests();
   std::vector<Answer> answers(8);
   std::vector<std::jthread> asking;
   for (std::size_t i = 0; i < 8; ++i) {
-    const char* prompt = i < 4 ? "!pace_ms 10\n!tokens 60" : "!pace_ms 10\n!tokens 60000";
+    // The four that are to end run first: of eight slots one is kept for another team, and the eighth request waits.
+    if (i == 4) REQUIRE(Eventually([&] { return books.Requests() == before + 4; }));
+    const char* prompt = i < 4 ? "!pace_ms 10\n!tokens 100" : "!pace_ms 10\n!tokens 60000";
     asking.emplace_back([&, i, prompt] { answers[i] = Ask(world.ports(), kSurfaces[i % 4], {.key = world.key, .prompt = prompt}); });
   }
   REQUIRE(Eventually([&] { return books.Requests() == before + 8; }));
