@@ -37,17 +37,17 @@ bool HasForm(const inference::SequenceRequest& sequence) { return sequence.json 
 
 absl::Status ChatRequest::CheckCall() {
   TG_RETURN_IF_ERROR(Validate(call_, with_.options.limits));
-  TG_ASSIGN(defaults_, ApplyDefaults(principal_->snapshot->DefaultsOf(who_.place), call_));
+  TG_ASSIGN(defaults_, ApplyDefaults(principal_.snapshot->DefaultsOf(who_.place), call_));
   if (IsStrict(call_)) defaults_.standing.band = inference::kBands - 1;  // As the pool has it.
   sampling_ = ToSampling(call_.sampling(), call_.sampling().has_seed() ? call_.sampling().seed() : RandomSeed());
   return absl::OkStatus();
 }
 
 absl::Status ChatRequest::Fits(const inference::ModelInfo& model) const {
-  TG_RETURN_IF_ERROR(MayUseForms(*principal_, call_));
-  TG_RETURN_IF_ERROR(MayUseStrict(*principal_, call_));
+  TG_RETURN_IF_ERROR(MayUseForms(principal_, call_));
+  TG_RETURN_IF_ERROR(MayUseStrict(principal_, call_));
   TG_RETURN_IF_ERROR(ValidateFor(call_, model));
-  return CheckThoughtCap(principal_->snapshot->DefaultsOf(who_.place), call_, model);
+  return CheckThoughtCap(principal_.snapshot->DefaultsOf(who_.place), call_, model);
 }
 
 std::int64_t ChatRequest::Bytes() const { return BytesOf(call_); }
@@ -62,7 +62,7 @@ absl::Status ChatRequest::LayOut(std::span<const policy::Message> prompt) {
   TG_ASSIGN(prompt_tokens_, TokensOf(model_.name, inspection_.prompt));
   // A system prompt that policy changed is no published one any more.
   if (inspection_.prompt.front().parts == prompt.front().parts)
-    published_tokens_ = PublishedTokens(principal_->snapshot->DefaultsOf(who_.place), *with_.pool, model_.name, prompt_tokens_);
+    published_tokens_ = PublishedTokens(principal_.snapshot->DefaultsOf(who_.place), *with_.pool, model_.name, prompt_tokens_);
   return absl::OkStatus();
 }
 
@@ -75,7 +75,7 @@ absl::Status ChatRequest::CheckRoom() {
                                           input, model_.name, model_.context_tokens)),
         {.reason = "CONTEXT_LENGTH_EXCEEDED", .param = "messages", .may_retry = false});
   }
-  TG_RETURN_IF_ERROR(CheckInputTokens(principal_->snapshot->DefaultsOf(who_.place), input));
+  TG_RETURN_IF_ERROR(CheckInputTokens(principal_.snapshot->DefaultsOf(who_.place), input));
   TG_ASSIGN(max_tokens_, MaxOutputTokens(call_, defaults_.output_named, room, writer_ != nullptr, with_.options.limits));
   return absl::OkStatus();
 }
@@ -108,7 +108,7 @@ async::Awaitable<Outcome<Reply>> ChatRequest::Generate() {
     co_return co_await End(std::move(ending));
   }
   const auto input_tokens = static_cast<std::int64_t>(prompt_tokens_.size());
-  context_.emplace(RelayContext{with_, caller_, *principal_, who_, model_.name, input_tokens, *key_, cancellation_, shared_.shutting_down,
+  context_.emplace(RelayContext{with_, caller_, principal_, who_, model_.name, input_tokens, *key_, cancellation_, shared_.shutting_down,
                                 event_, deadline_, head_, writer_, *guards_, output_held_, limited_by_, Step()});
   relay_ = std::make_unique<Relay>(*context_, std::move(sequences), plan_, reservation_);
   Ending ending = co_await relay_->Run();

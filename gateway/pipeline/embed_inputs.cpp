@@ -136,7 +136,7 @@ absl::Status EmbedRequest::MayGiveDocuments() const {
 }
 
 absl::Status EmbedRequest::CheckRoom() {
-  return CheckInputTokens(principal_->snapshot->DefaultsOf(who_.place), static_cast<std::int64_t>(prompt_tokens_.size()));
+  return CheckInputTokens(principal_.snapshot->DefaultsOf(who_.place), static_cast<std::int64_t>(prompt_tokens_.size()));
 }
 
 }  // namespace tollgate::pipeline

@@ -123,8 +123,9 @@ base::Digest DigestOf(std::span<const v1::RankedDocument> results) {
   return base::Sha256(bytes);
 }
 
-EmbedRequest::EmbedRequest(Shared& shared, const Caller& caller, const EmbedAsk& ask, Cancellation& cancellation, async::Event& event)
-    : Request(shared, caller, CallOf(ask), nullptr, cancellation, event), ask_(ask) {}
+EmbedRequest::EmbedRequest(Shared& shared, const Caller& caller, identity::Principal principal, const EmbedAsk& ask,
+                           Cancellation& cancellation, async::Event& event)
+    : Request(shared, caller, std::move(principal), CallOf(ask), nullptr, cancellation, event), ask_(ask) {}
 
 std::string EmbedRequest::NameOf(std::size_t text) const {
   if (!ask_.rerank) return fmt::format("input[{}]", text);
@@ -145,7 +146,7 @@ absl::Status EmbedRequest::CheckCall() {
   limits.messages_max = kEmbedTextsMax + 1;
   TG_RETURN_IF_ERROR(Validate(call_, limits));
   v1::ChatRequest none;  // What is in force goes on record; the cap on input tokens, band and weight alone concern this call.
-  TG_ASSIGN(defaults_, ApplyDefaults(principal_->snapshot->DefaultsOf(who_.place), none));
+  TG_ASSIGN(defaults_, ApplyDefaults(principal_.snapshot->DefaultsOf(who_.place), none));
   defaults_.clamped.clear();
   return absl::OkStatus();
 }

@@ -38,7 +38,8 @@ base::Digest DigestOf(std::span<const tollgate::v1::RankedDocument> results);
 
 class EmbedRequest final : public Request {
  public:
-  EmbedRequest(Shared& shared, const Caller& caller, const EmbedAsk& ask, Cancellation& cancellation, async::Event& event);
+  EmbedRequest(Shared& shared, const Caller& caller, identity::Principal principal, const EmbedAsk& ask, Cancellation& cancellation,
+               async::Event& event);
 
   // After Run has given a Reply, which has neither text nor more: once.
   EmbedAnswer TakeVectors(const Reply& reply);

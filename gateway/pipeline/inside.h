@@ -24,7 +24,7 @@ class Inside {
   // Of so many places, which tenants share as tenant_shares.h says.
   explicit Inside(std::int64_t most) : shares_(most, 1) {}
 
-  // UNAVAILABLE: OVERLOADED, or SHUTTING_DOWN after Close. Nobody's (an empty tenant) counts in total alone. `wake` must be quick.
+  // UNAVAILABLE: OVERLOADED, or SHUTTING_DOWN after Close. `wake` must be quick.
   absl::StatusOr<Place> Enter(Tenant tenant, std::function<void()> wake);
   void Leave(Place place);  // Once.
 

@@ -54,31 +54,35 @@ struct Pipeline::Impl {
 
   Inside inside{with.options.running_max};
 
-  // Nobody, of a caller who is not known: the request will say so.
-  Tenant Whose(const Caller& caller) const {
-    const auto principal = Authenticate(with, caller);
-    return principal.ok() ? TenantOf(principal->place) : Tenant();
-  }
-
-  // Lets a request in, runs it, and counts how it went. `make` gives the work for an event that wakes it, `take` the answer of the work and
-  // its reply.
+  // Lets a request in, runs it, and counts how it went. `make` gives the work of a principal for an event that wakes it, `take` the answer
+  // of the work and its reply.
   template <typename Answer, typename Make, typename Take>
   async::Awaitable<Outcome<Answer>> Run(const Caller& caller, Cancellation& cancellation, Make make, Take take) {
     requests += 1;
     const auto executor = co_await boost::asio::this_coro::executor;
     async::Event event(executor);
-    auto place = inside.Enter(Whose(caller), event.Notifier());
+    auto principal = Authenticate(with, caller);
+    if (!principal.ok()) {
+      failed += 1;
+      co_return Refuse(caller, principal.status(), {});
+    }
+    auto place = inside.Enter(TenantOf(principal->place), event.Notifier());
     if (!place.ok()) {
       failed += 1;
-      co_return Refuse(caller, place.status(), {});
+      co_return Refuse(caller, place.status(), principal->place);
     }
     cancellation.OnCancel(event.Notifier());
-    auto work = make(event);
+    auto work = make(*std::move(principal), event);
     Outcome<Reply> outcome = co_await work->Run();
     while (std::optional<Continued> next = work->TakeNext()) {
       if (cancellation.cancelled() || shared.shutting_down) break;
       continued += 1;
-      work = make(event);
+      principal = Authenticate(with, caller);  // The key may have been revoked meanwhile.
+      if (!principal.ok()) {
+        outcome = Refuse(caller, principal.status(), {});
+        break;
+      }
+      work = make(*std::move(principal), event);
       work->GoOnFor(*std::move(next));
       outcome = co_await work->Run();
     }
@@ -148,8 +152,8 @@ Outcome<Tenant> Pipeline::Admit(const Caller& caller) {
 
 async::Awaitable<Outcome<Reply>> Pipeline::Chat(const Caller& caller, const v1::ChatRequest& request, StreamWriter* writer,
                                                 std::shared_ptr<Cancellation> cancellation) {
-  auto make = [&](async::Event& event) {
-    return std::make_unique<ChatRequest>(impl_->shared, caller, request, writer, *cancellation, event);
+  auto make = [&](identity::Principal principal, async::Event& event) {
+    return std::make_unique<ChatRequest>(impl_->shared, caller, std::move(principal), request, writer, *cancellation, event);
   };
   auto take = [](ChatRequest&, Reply& reply) { return std::move(reply); };
   co_return co_await impl_->Run<Reply>(caller, *cancellation, make, take);
@@ -158,7 +162,9 @@ async::Awaitable<Outcome<Reply>> Pipeline::Chat(const Caller& caller, const v1::
 async::Awaitable<Outcome<EmbedAnswer>> Pipeline::Embed(const Caller& caller, const v1::EmbedRequest& request,
                                                        std::shared_ptr<Cancellation> cancellation) {
   const EmbedAsk ask = AskOf(request);
-  auto make = [&](async::Event& event) { return std::make_unique<EmbedRequest>(impl_->shared, caller, ask, *cancellation, event); };
+  auto make = [&](identity::Principal principal, async::Event& event) {
+    return std::make_unique<EmbedRequest>(impl_->shared, caller, std::move(principal), ask, *cancellation, event);
+  };
   auto take = [](EmbedRequest& work, Reply& reply) { return work.TakeVectors(reply); };
   co_return co_await impl_->Run<EmbedAnswer>(caller, *cancellation, make, take);
 }
@@ -166,7 +172,9 @@ async::Awaitable<Outcome<EmbedAnswer>> Pipeline::Embed(const Caller& caller, con
 async::Awaitable<Outcome<RerankAnswer>> Pipeline::Rerank(const Caller& caller, const v1::RerankRequest& request,
                                                          std::shared_ptr<Cancellation> cancellation) {
   const EmbedAsk ask = AskOf(request);
-  auto make = [&](async::Event& event) { return std::make_unique<EmbedRequest>(impl_->shared, caller, ask, *cancellation, event); };
+  auto make = [&](identity::Principal principal, async::Event& event) {
+    return std::make_unique<EmbedRequest>(impl_->shared, caller, std::move(principal), ask, *cancellation, event);
+  };
   auto take = [](EmbedRequest& work, Reply& reply) { return work.TakeResults(reply); };
   co_return co_await impl_->Run<RerankAnswer>(caller, *cancellation, make, take);
 }

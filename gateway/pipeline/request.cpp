@@ -32,8 +32,8 @@ constexpr std::size_t kValuesSealedHere = 64;  // More than these are sealed on 
 
 }  // namespace
 
-Request::Request(Shared& shared, const Caller& caller, const v1::ChatRequest& call, StreamWriter* writer, Cancellation& cancellation,
-                 async::Event& event)
+Request::Request(Shared& shared, const Caller& caller, identity::Principal principal, const v1::ChatRequest& call, StreamWriter* writer,
+                 Cancellation& cancellation, async::Event& event)
     : shared_(shared),
       with_(shared.with),
       caller_(caller),
@@ -41,10 +41,12 @@ Request::Request(Shared& shared, const Caller& caller, const v1::ChatRequest& ca
       writer_(writer),
       cancellation_(cancellation),
       event_(event),
-      began_s_(base::ToMicros(with_.clock->Wall()) / 1'000'000) {
+      began_s_(base::ToMicros(with_.clock->Wall()) / 1'000'000),
+      principal_(std::move(principal)) {
   const auto now = steady_clock::now();
   deadline_ = std::min(caller.deadline.value_or(now + with_.options.deadline_default), now + with_.options.deadline_max);
   who_.request = caller.request_id;
+  who_.place = principal_.place;
 }
 
 async::Awaitable<Outcome<Reply>> Request::Run() {
@@ -77,7 +79,7 @@ async::Awaitable<Outcome<Reply>> Request::Run() {
     co_await GiveGrantsBack();
     co_return Refuse(std::move(status));
   }
-  guards_.emplace(shared_, *principal_, who_.request, event_, reservation_, inspection_.prompt);
+  guards_.emplace(shared_, principal_, who_.request, event_, reservation_, inspection_.prompt);
   // For requests that are on record alone; values before anybody meets their pseudonyms.
   co_await AcceptTerms();
   status = co_await KeepPseudonyms();
@@ -94,7 +96,7 @@ async::Awaitable<Outcome<Reply>> Request::Run() {
   co_return co_await Generate();
 }
 
-Watch Request::NewWatch() const { return {with_, *principal_, model_.name, cancellation_, shared_.shutting_down, deadline_}; }
+Watch Request::NewWatch() const { return {with_, principal_, model_.name, cancellation_, shared_.shutting_down, deadline_}; }
 
 std::optional<Ending> Request::MustStop() const { return NewWatch().MustStopNow("its prompt was judged"); }
 
@@ -104,15 +106,13 @@ int Request::SequencesAsked() const { return std::max(1, call_.choices()); }
 bool Request::IsLarge() const { return Bytes() >= with_.options.inspect_here_bytes; }
 
 absl::Status Request::Admit() {
-  TG_ASSIGN(principal_, Authenticate(with_, caller_));
-  who_.place = principal_->place;
-  policies_ = principal_->snapshot->JudgesOf(who_.place, caller_.request_id);
+  policies_ = principal_.snapshot->JudgesOf(who_.place, caller_.request_id);
   scopes_ = ScopesOf(who_.place);
   TG_RETURN_IF_ERROR(CheckClientRequestId(caller_.client_request_id));
   TG_RETURN_IF_ERROR(CheckCall());
   TG_RETURN_IF_ERROR(FindModel());
   TG_RETURN_IF_ERROR(Fits(model_));
-  TG_ASSIGN(price_, principal_->snapshot->PriceOf(model_.name, with_.clock->Wall()));
+  TG_ASSIGN(price_, principal_.snapshot->PriceOf(model_.name, with_.clock->Wall()));
   if (before_) return absl::OkStatus();
   TG_ASSIGN(admission_, with_.quotas->Admit(scopes_));
   return absl::OkStatus();
@@ -120,7 +120,7 @@ absl::Status Request::Admit() {
 
 absl::Status Request::Judge(std::span<const policy::Message> prompt) {
   const Judging how{with_,
-                    *principal_,
+                    principal_,
                     who_.request,
                     policies_,
                     SubjectOf(),
@@ -135,7 +135,7 @@ absl::Status Request::Judge(std::span<const policy::Message> prompt) {
   if (judged.route) {
     told_route_ = std::move(judged.route->told);
     model_ = std::move(judged.route->model);
-    TG_ASSIGN(price_, principal_->snapshot->PriceOf(model_.name, with_.clock->Wall()));
+    TG_ASSIGN(price_, principal_.snapshot->PriceOf(model_.name, with_.clock->Wall()));
   }
   if (call_.output_form().has_grammar()) inspection_.verdict.not_scanned.push_back("output_grammar");
   return absl::OkStatus();

@@ -32,8 +32,9 @@ namespace tollgate::pipeline {
 
 class Request {
  public:
-  Request(Shared& shared, const Caller& caller, const tollgate::v1::ChatRequest& call, StreamWriter* writer, Cancellation& cancellation,
-          async::Event& event);
+  // Of a caller who was just authenticated as `principal`.
+  Request(Shared& shared, const Caller& caller, identity::Principal principal, const tollgate::v1::ChatRequest& call, StreamWriter* writer,
+          Cancellation& cancellation, async::Event& event);
   virtual ~Request() = default;
 
   void GoOnFor(Continued before);  // Before Run: it is the one that another request named.
@@ -105,7 +106,7 @@ class Request {
 
   const std::int64_t began_s_;  // Since 1970: what rules with hours go by, on prompt and reply alike.
   std::chrono::steady_clock::time_point deadline_;
-  std::optional<identity::Principal> principal_;
+  const identity::Principal principal_;
   std::vector<metering::Scope> scopes_;
   DefaultsApplied defaults_;
   RecordIdentity who_;

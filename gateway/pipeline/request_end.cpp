@@ -44,7 +44,7 @@ void GiveRest(std::vector<OutputPiece>& rest, Reply& reply) {
 }  // namespace
 
 policy::Subject Request::SubjectOf() const {
-  policy::Subject subject = pipeline::SubjectOf(*principal_, call_, *key_, model_.name, began_s_);
+  policy::Subject subject = pipeline::SubjectOf(principal_, call_, *key_, model_.name, began_s_);
   subject.pseudonyms = inspection_.pseudonyms;
   return subject;
 }
@@ -60,7 +60,7 @@ std::int64_t Request::OverheadUs() const {
 
 Failure Request::FailureOf(absl::Status status, std::optional<audit::Position> position) const {
   Failure failure{.status = std::move(status)};
-  if (principal_) failure.limits = LimitsOf(*with_.quotas, scopes_);
+  failure.limits = LimitsOf(*with_.quotas, scopes_);
   if (position) {
     failure.head = head_;
     failure.head->model = model_.name;
@@ -140,7 +140,7 @@ v1::EndBody Request::EndBodyOf(const Ending& ending) const {
 // A record that was long on its way: what its caller may have is asked again. The record then tells of more than left.
 std::optional<absl::Status> Request::LostWhile(steady_clock::time_point since, const Ending& ending) const {
   if (!ending.status.ok() || steady_clock::now() - since < with_.options.authority_check) return std::nullopt;
-  if (auto lost = LostAuthority(with_, *principal_, model_.name)) return std::move(lost->status);
+  if (auto lost = LostAuthority(with_, principal_, model_.name)) return std::move(lost->status);
   return std::nullopt;
 }
 

@@ -31,7 +31,7 @@ absl::Status Request::FindModel() {
   std::string why;
   std::optional<Route> route;
   if (!before_) {
-    TG_ASSIGN(route, RouteOf(with_, *principal_, call_.model(), who_.request, SequencesAsked()));
+    TG_ASSIGN(route, RouteOf(with_, principal_, call_.model(), who_.request, SequencesAsked()));
   } else {
     route = NextFallback(before_->left, why);
     if (!route) return base::NotFound(why);
@@ -45,7 +45,7 @@ absl::Status Request::FindModel() {
 
 std::optional<Route> Request::NextFallback(const Fallbacks& left, std::string& why) const {
   const auto fits = [this](const inference::ModelInfo& model) { return Fits(model); };
-  return NextRoute(with_, *principal_, left, fits, SequencesAsked(), why);
+  return NextRoute(with_, principal_, left, fits, SequencesAsked(), why);
 }
 
 bool Request::MayGoOn() const {

@@ -41,7 +41,7 @@ async::Awaitable<std::optional<Ending>> Request::AskOthers() {
     const auto wake = std::min(watch.NextLook(), guards_->NextWake());
     co_await event_.WaitUntil(wake);
   }
-  if (auto lost = LostAuthority(with_, *principal_, model_.name)) co_return std::move(*lost);
+  if (auto lost = LostAuthority(with_, principal_, model_.name)) co_return std::move(*lost);
   absl::Status decided = DecideAnswered(std::move(answers));
   if (!decided.ok()) co_return Broken("POLICY_FAILED", std::move(decided));
   if (inspection_.verdict.action != policy::Action::kBlock) co_return std::nullopt;
