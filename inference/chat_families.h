@@ -34,6 +34,7 @@ struct ChatFamily {
   std::string_view later_assistant{};  // Of one that follows another of its own; else `assistant`.
   std::string_view tool{};             // Of a tool's turn that answers no call; empty: those are refused.
   std::string_view open{};             // Begins the assistant's turn.
+  std::string_view turn_end{};         // What the model ends it with, where that is not what ends `assistant`.
   Trim trim = Trim::kNothing;          // White space at both ends of turns.
   ToolStyle tools = ToolStyle::kNone;
   // Whether the model thinks before it answers: what the template says; not, for `open` ends behind a thought; or within one that it ends.

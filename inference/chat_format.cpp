@@ -188,6 +188,17 @@ std::string SystemIn(std::string_view normal) {
   return {};
 }
 
+// Mistral's: what a template calls its default system message, where that is one string. One that is made with today's date is left out.
+std::string DefaultSystemIn(std::string_view normal) {
+  constexpr std::string_view kBefore = "{%setdefault_system_message='";
+  const std::size_t at = normal.find(kBefore);
+  if (at == std::string_view::npos) return {};
+  const std::string_view rest = normal.substr(at + kBefore.size());
+  std::size_t end = 0;
+  while (end < rest.size() && rest[end] != '\'') end += rest[end] == '\\' ? 2 : 1;
+  return end < rest.size() && rest.substr(end).starts_with("'%}") ? Unescape(rest.substr(0, end)) : "";
+}
+
 // The system turns as one, before all others.
 std::vector<Turn> SystemFirst(std::span<const Turn> turns) {
   std::vector<Turn> out(1);
@@ -262,6 +273,7 @@ void ChatFormat::ReadTemplate(std::string_view normal) {
   const std::size_t opening = normal.rfind("add_generation_prompt");
   opens_thinking_ = opening != std::string_view::npos && normal.find("<think>\\n'", opening) != std::string_view::npos;
   if (family_->control[0] == "<|im_start|>") system_ = SystemIn(normal);
+  if (family_->name == "mistral-v11-tekken") system_ = DefaultSystemIn(normal);
 }
 
 std::string ChatFormat::name() const { return std::string(family_->name); }
@@ -284,6 +296,7 @@ std::vector<std::string> ChatFormat::controls() const {
 }
 
 std::string ChatFormat::turn_end() const {
+  if (!family_->turn_end.empty()) return std::string(family_->turn_end);
   std::string end;
   Split(
       *family_, family_->assistant, [](std::string_view) {}, [&](std::string_view name) { end = name; });

@@ -3,6 +3,7 @@
 
 #include "inference/chat_format.h"
 #include "tests/inference/support.h"
+#include "tests/inference/template_parts.h"
 
 namespace tollgate::inference {
 namespace {
@@ -72,6 +73,11 @@ TEST_CASE("Any other template is refused, and the refusal says what it looks lik
        "{{ ' ' + content.strip() + ' ' + eos_token }}{{ '<<SYS>><</SYS>>' }}",
        "a variant of Llama 2"},
       {"<|user|>\n{{ item['content'] }}<|assistant|>\n{{ item['content'] }}", "a variant of Phi or Zephyr"},
+      // Calls in a markup: one that thinks, whose results have a role of their own, and one that reads pictures.
+      {test::Qwen3CoderTemplate() + "{{ '<|im_start|>tool_response\n' }}{{ '<|im_start|>assistant\n<think>\n' }}", "a variant of ChatML"},
+      {test::Qwen3CoderTemplate() + "{{ '<|vision_start|>' }}", "a variant of ChatML"},
+      {test::MistralArgsTemplate("''") + "{{ '[THINK]' }}", "a variant of Llama 2 or Mistral"},
+      {test::MistralArgsTemplate("''") + "{{ '[MODEL_SETTINGS]' }}", "a variant of Llama 2 or Mistral"},
       {std::string(70000, 'x'), "70000 bytes"},
   };
   for (const Row& row : rows) {
@@ -176,6 +182,26 @@ TEST_CASE("What a template says of thinking and of its system turn is kept") {
       tools + R"({{ "don't say \"it's\" <|im_start|> <|im_end|>" }}{{ '<|im_start|>system\nBe brief.<|im_end|>\n' }})");
   CHECK(quoted.default_system() == "Be brief.");
   CHECK(Laid(closed, {{"user", "", "u"}}) == "[<|im_start|>]user\nu[<|im_end|>]\n[<|im_start|>]assistant\n");
+}
+
+TEST_CASE("Mistral's default system message stands first where it is one string, and is left out where it holds today's date") {
+  const auto format = [](const char* system, bool call_ids) {
+    return *ChatFormat::FromTemplate(test::MistralArgsTemplate(system, call_ids));
+  };
+  CHECK(Laid(format("'You\\'re Devstral.\\nBe brief.'", false), {{"user", "", "u"}}) ==
+        "[[SYSTEM_PROMPT]]You're Devstral.\nBe brief.[[/SYSTEM_PROMPT]][[INST]]u[[/INST]]");
+  CHECK(Laid(format("'You are Devstral.'", false), {{"system", "", "s"}, {"user", "", "u"}}) ==
+        "[[SYSTEM_PROMPT]]s[[/SYSTEM_PROMPT]][[INST]]u[[/INST]]");
+  CHECK(Laid(format("''", false), {{"user", "", "u"}}) == "[[INST]]u[[/INST]]");
+  CHECK(Laid(format("'It is ' + today + '.'", true), {{"user", "", "u"}}) == "[[INST]]u[[/INST]]");
+}
+
+TEST_CASE("A token that ends gpt-oss's answers stands in no prompt") {
+  const auto format = *ChatFormat::FromTemplate(test::HarmonyTemplate());
+  CHECK(format.turn_end() == "<|return|>");
+  const std::string laid = Laid(format, {{"user", "", "U1"}, {"assistant", "", "A1"}, {"user", "", "U2"}, {"assistant", "", "A2"}});
+  CHECK(laid.find("return") == std::string::npos);
+  CHECK(laid.find("[<|message|>]A1[<|end|>][<|start|>]user") != std::string::npos);
 }
 
 TEST_CASE("A format can be named, whatever the template is; what a template of that family says still holds") {

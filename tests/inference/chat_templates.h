@@ -5,27 +5,9 @@
 #include <vector>
 
 #include "tests/inference/deepseek_templates.h"
+#include "tests/inference/template_parts.h"
 
 namespace tollgate::inference::test {
-
-struct PublishedTemplate {
-  const char* family;
-  std::string jinja;
-  // System S, user U1, assistant A1, user U2, laid out: <s> and </s> for the vocabulary's own begin and end.
-  std::string golden;
-  const char* libllama;  // The name under which libllama lays it out too; empty: it does not.
-  bool same_system;      // libllama lays system turns out as the template does,
-  bool same_reply;       // and earlier replies.
-};
-
-// `role`'s turn by a template that writes BEFORE, the text and AFTER.
-inline std::string Branch(const std::string& role, const std::string& write) {
-  return "{% if message['role'] == '" + role + "' %}{{ " + write + " }}{% endif %}";
-}
-inline std::string Loop(const std::string& body, const std::string& open = "") {
-  return "{% for message in messages %}" + body + "{% endfor %}" +
-         (open.empty() ? "" : "{% if add_generation_prompt %}{{ " + open + " }}{% endif %}");
-}
 
 inline const std::vector<PublishedTemplate>& PublishedTemplates() {
   const std::string content = "message['content']";
@@ -135,14 +117,17 @@ inline const std::vector<PublishedTemplate>& PublishedTemplates() {
                 Branch("assistant", "'ASSISTANT: ' + message['content'] + eos_token + '\n'"),
             "'ASSISTANT:'"),
        "S\n\nUSER: U1\nASSISTANT: A1</s>\nUSER: U2\nASSISTANT:", "vicuna", true, true},
-      {"gpt-oss",
-       Loop(Branch("user", "'<|start|>user<|message|>' + message['content'] + '<|end|>'") +
-                Branch("assistant", "'<|start|>assistant<|channel|>final<|message|>' + message['content'] + '<|return|>'"),
-            "'<|start|>assistant'"),
+      {"gpt-oss", HarmonyTemplate(),
        "<|start|>developer<|message|># "
        "Instructions\n\nS<|end|><|start|>user<|message|>U1<|end|><|start|>assistant<|channel|>final<|message|>A1"
-       "<|return|><|start|>user<|message|>U2<|end|><|start|>assistant<|channel|>final<|message|>",
+       "<|end|><|start|>user<|message|>U2<|end|><|start|>assistant<|channel|>final<|message|>",
        "", true, true},
+      {"qwen3-coder", Qwen3CoderTemplate(),
+       "<|im_start|>system\nS<|im_end|>\n<|im_start|>user\nU1<|im_end|>\n<|im_start|>assistant\nA1<|im_end|>\n<|im_start|>user\nU2"
+       "<|im_end|>\n<|im_start|>assistant\n",
+       "chatml", true, true},
+      {"mistral-v11-tekken", MistralArgsTemplate("''"), "[SYSTEM_PROMPT]S[/SYSTEM_PROMPT][INST]U1[/INST]A1</s>[INST]U2[/INST]",
+       "mistral-v7-tekken", true, true},
   };
   return rows;
 }

@@ -4,6 +4,7 @@
 #include <catch2/catch_test_macros.hpp>
 
 #include "inference/chat_format.h"
+#include "tests/inference/template_parts.h"
 
 namespace tollgate::inference {
 namespace {
@@ -133,6 +134,15 @@ TEST_CASE("A format without tools refuses them by name, with the remedy") {
   CHECK(Laid("gemma", Conversation(false, true)).find("gemma, has no place for tools: leave them out, or use a model") !=
         std::string::npos);
   CHECK(Laid("llama3", Conversation(false, false)).find("llama3, has no place for tools") != std::string::npos);
+  for (const std::string& jinja : {test::Qwen3CoderTemplate(), test::MistralArgsTemplate("''"), test::MistralArgsTemplate("''", true)}) {
+    const auto format = ChatFormat::FromTemplate(jinja);
+    REQUIRE(format.ok());
+    CHECK(format->tools() == ToolStyle::kNone);
+    for (const bool told : {false, true}) {
+      const auto parts = format->Lay(Conversation(false, told));
+      CHECK(base::Message(parts.status()).find("no place for tools: leave them out, or use a model") != std::string::npos);
+    }
+  }
   std::vector<Turn> turns = {{"user", "", "U"}, {"tool", "", "R"}};
   CHECK(Laid("qwen", turns).find("must name the call") != std::string::npos);
 }
