@@ -1,9 +1,10 @@
 // How it works. "Fairness in Serving Large Language Models" (arXiv 2401.00588), by tenant and, within one, by key: a counter is charged
 // with the prompt when a sequence is let in and with each output token when it is decoded. Lift: one without waiting work that brings some
 // starts from the least counter among those that wait, or, if none waits, from that of the tenant served last. There is no skipping ahead:
-// all slots are alike, so the first tenant in order always fits, but for the kept slot. That one goes to a tenant that holds none, and
-// only while it is not ahead of the least served by more than what it asks for: else many short sequences through the kept slot could
-// outrun a tenant whose own slots are busy.
+// all slots are alike, so the first tenant in order always fits, but for the kept slots. One that is kept for a sequence that goes on takes
+// nothing from anybody: that tenant held it, and without the cut it would hold it still. The last one of four goes to a tenant that holds
+// none, and only while it is not ahead of the least served by more than what it asks for: else many short sequences through the kept slot
+// could outrun a tenant whose own slots are busy.
 //
 // Between prompts that are being worked through it is the same with what was done, not what was let in: each step's tokens go to the tenant
 // that got least of prompt and output, and one that brings a prompt starts from where those are that have one, but for a short prompt's
@@ -25,9 +26,10 @@
 namespace tollgate::inference {
 namespace {
 
-constexpr std::size_t kAccountsMax = 1024;  // Beyond this, those of absent tenants are dropped.
-constexpr double kShortPromptTokens = 512;  // Of who comes anew: these may go before the prompts of those who were there.
-constexpr std::size_t kKeysMax = 256;       // Of one tenant; beyond this, those that neither wait nor run.
+constexpr std::size_t kAccountsMax = 1024;                // Beyond this, those of absent tenants are dropped.
+constexpr double kShortPromptTokens = 512;                // Of who comes anew: these may go before the prompts of those who were there.
+constexpr base::MonoTime kFirst = base::MonoTime::min();  // Where a sequence that goes on stands among its key's.
+constexpr std::size_t kKeysMax = 256;                     // Of one tenant; beyond this, those that neither wait nor run.
 
 double CostOf(const Sequence& sequence) {
   const auto prompt = static_cast<double>(sequence.request.prompt_tokens.size());
@@ -71,13 +73,37 @@ void FairQueue::Push(std::unique_ptr<Sequence> sequence, base::MonoTime now) {
   ++key.waiting_in_all;
   ++waiting_[band];
   ++size_;
-  key.waiting[band].emplace(request.deadline.value_or(base::MonoTime::max()), std::move(sequence));
+  key.waiting[band].emplace(request.goes_on ? kFirst : request.deadline.value_or(base::MonoTime::max()), std::move(sequence));
 }
 
 std::unique_ptr<Sequence> FairQueue::Pop(bool last_slot, base::MonoTime now) {
   if (size_ == 0) return nullptr;
-  const auto [tenant, key, band] = Choose(last_slot, now);
-  if (tenant == nullptr) return nullptr;
+  const Choice choice = Choose(last_slot, now);
+  return choice.tenant == nullptr ? nullptr : Take(choice, now);
+}
+
+int FairQueue::Kept(base::MonoTime now) {
+  std::erase_if(kept_, [now](const KeptSlot& slot) { return now >= slot.until; });
+  return static_cast<int>(kept_.size());
+}
+
+std::unique_ptr<Sequence> FairQueue::PopKept(base::MonoTime now) {
+  for (auto slot = kept_.begin(); slot != kept_.end(); ++slot) {
+    const auto tenant = accounts_.find(slot->tenant);
+    if (tenant == accounts_.end() || tenant->second.waiting_in_all == 0) continue;
+    for (auto& [id, key] : tenant->second.keys) {
+      for (int band = 0; band < kBands; ++band) {
+        if (key.waiting[band].empty() || key.waiting[band].begin()->first != kFirst) continue;
+        kept_.erase(slot);
+        return Take({&tenant->second, &key, band}, now);
+      }
+    }
+  }
+  return nullptr;
+}
+
+std::unique_ptr<Sequence> FairQueue::Take(const Choice& choice, base::MonoTime now) {
+  const auto [tenant, key, band] = choice;
   const double ahead = tenant->served - LeastServed();
   auto first = key->waiting[band].begin();
   std::unique_ptr<Sequence> sequence = std::move(first->second);

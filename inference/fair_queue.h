@@ -4,6 +4,8 @@
 //   2. the tenant served least: a Virtual Token Counter counts prompt tokens once and output tokens twice, over their sequence's weight;
 //   3. of that tenant's keys, the one served least, by a counter of the same kind;
 //   4. of that key's sequences, the one with the earliest deadline, then the one that came first.
+// A sequence that goes on for one that ended comes before its key's others, and where a slot is kept for it, before everybody: the slot was
+// its own.
 // A tenant (or key) that comes back is lifted to the least of those that wait, so that idling saves nothing up.
 //
 // The bound: of the tenants that wait, none was served more than GapBoundTokens() beyond another (where all ask in one band). A tenant gets
@@ -66,6 +68,12 @@ class FairQueue {
   // holds none (and is not far ahead of one that waits), whoever else is there.
   std::unique_ptr<Sequence> Pop(bool last_slot, base::MonoTime now);
 
+  // A slot that one of the tenant's has left is kept, until then at most, for the sequence that goes on for it: nobody else's meanwhile.
+  void Keep(const base::TeamId& tenant, base::MonoTime until) { kept_.push_back({tenant, until}); }
+  int Kept(base::MonoTime now);  // So many are kept.
+  std::unique_ptr<Sequence> PopKept(
+      base::MonoTime now);  // As Pop, one that a slot is kept for, which is kept no more; nullptr: none is here.
+
   // What Pop would give now, and from whom; a sequence of null: nothing. Valid until anything else is called.
   struct Head {
     const Sequence* sequence = nullptr;
@@ -100,6 +108,11 @@ class FairQueue {
     KeyAccount* key = nullptr;
     int band = 0;
   };
+  struct KeptSlot {
+    base::TeamId tenant;
+    base::MonoTime until;
+  };
+  std::unique_ptr<Sequence> Take(const Choice& choice, base::MonoTime now);
   void Prune(base::MonoTime now);
   Choice Choose(bool kept, base::MonoTime now);
   int BandOf(const TenantAccount& tenant, int front, base::MonoTime now) const;
@@ -107,6 +120,7 @@ class FairQueue {
   double LeastServed() const;  // Of the tenants that wait; REQUIRES: one does.
 
   std::map<base::TeamId, TenantAccount> accounts_;
+  std::vector<KeptSlot> kept_;
   Options options_;
   std::array<int, kBands> waiting_{};
   double last_served_ = 0;  // Counter of the tenant that was served last,

@@ -36,6 +36,7 @@ using std::chrono::microseconds;
 using std::chrono::milliseconds;
 
 constexpr microseconds kPoll = milliseconds(10);         // How late a deadline in the queue or of a parked sequence may be seen.
+constexpr microseconds kKept = milliseconds(100);        // A slot, for the sequence that goes on for the one that left it.
 constexpr microseconds kPublishEvery = milliseconds(1);  // Of real time, while there is work.
 constexpr microseconds kIdle = std::chrono::seconds(1);
 constexpr std::int64_t kOutputsAtFirst = 64;  // Room for so many tokens is made at once.
@@ -164,8 +165,14 @@ void Replica::Rewind(Sequence& sequence, const RewindOrder& order) {
 
 void Replica::Admit() {
   for (;;) {
-    const bool may = running_ < model_.slots && queue_.size() > 0 && engine_->Ready().ok();
-    const bool last_slot = KeepsSlot(model_.slots) && running_ == model_.slots - 1;
+    const bool ready = engine_->Ready().ok();
+    if (auto rest = ready ? queue_.PopKept(now_) : nullptr) {
+      Open(std::move(rest));
+      continue;
+    }
+    const int taken = running_ + queue_.Kept(now_);
+    const bool may = taken < model_.slots && queue_.size() > 0 && ready;
+    const bool last_slot = KeepsSlot(model_.slots) && taken == model_.slots - 1;
     if (cells_ != nullptr && !cells_->Admits(may ? queue_.Peek(last_slot, now_) : FairQueue::Head{}, now_)) return;
     if (!may) return;
     std::unique_ptr<Sequence> sequence = queue_.Pop(last_slot, now_);
@@ -373,7 +380,9 @@ void Replica::ParkOrEnd(Sequence& sequence) {
     sequence.last_token_at.reset();
     sequence.guard = 0;
   }
-  if (met && sequence.control.allowance_final) End(sequence, EndReason::kAllowance, absl::OkStatus());
+  if (!met || !sequence.control.allowance_final) return;
+  End(sequence, EndReason::kAllowance, absl::OkStatus());
+  if (sequence.control.goes_on && cells_ == nullptr) queue_.Keep(sequence.request.tenant, now_ + kKept);
 }
 
 void Replica::Wait() {

@@ -198,7 +198,9 @@ std::unique_ptr<Sequence> Replica::MakeSequence(const SequenceRequest& request, 
   sequence->output_limit = kept.max_tokens == 0 ? engine_->Info().context_tokens - input : kept.max_tokens;
   sequence->end.input_tokens = input;
   sequence->end.submitted_at = clock_.Mono();
-  sequence->queue_deadline = sequence->end.submitted_at + model_.queue_timeout;
+  const bool goes_on =
+      kept.goes_on && kept.deadline.has_value();  // Of what was said already: no slot for a while is no reason to break off.
+  sequence->queue_deadline = goes_on ? base::MonoTime::max() : sequence->end.submitted_at + model_.queue_timeout;
   sequence->control = {kept.allowance, kept.allowance_final, true};
   sequence->stream = std::make_shared<StreamState>(waker_, model_.stream_buffer_bytes, kept.allowance, kept.allowance_final);
   return sequence;

@@ -65,7 +65,7 @@ void StreamState::NotifyOnce(std::function<void()> callback, bool patient) {
   callback();
 }
 
-void StreamState::Allow(std::int64_t total, bool final) {
+void StreamState::Allow(std::int64_t total, bool final, bool goes_on) {
   bool wake = false;
   {
     base::Lock lock(mu_);
@@ -74,6 +74,7 @@ void StreamState::Allow(std::int64_t total, bool final) {
       if (decoded_ < allowance_) parked_news_ = false;
     }
     if (final) allowance_final_ = true;
+    goes_on_ = goes_on_ || (final && goes_on);
     wake = parked_ && (decoded_ < allowance_ || allowance_final_);
     if (wake) parked_ = false;
   }
@@ -198,7 +199,7 @@ TokenStream::TokenStream(std::shared_ptr<StreamState> state) : state_(std::move(
 TokenStream::~TokenStream() { state_->Forget(); }
 Taken TokenStream::Take(Piece& piece) { return state_->Take(piece); }
 void TokenStream::NotifyOnce(std::function<void()> callback, bool patient) { state_->NotifyOnce(std::move(callback), patient); }
-void TokenStream::Allow(std::int64_t total_output_tokens, bool final) { state_->Allow(total_output_tokens, final); }
+void TokenStream::Allow(std::int64_t total_output_tokens, bool final, bool goes_on) { state_->Allow(total_output_tokens, final, goes_on); }
 void TokenStream::Cancel(EndReason reason) { state_->Cancel(reason); }
 bool TokenStream::Rewind(std::int64_t output_tokens, std::vector<std::int32_t> banned) {
   return state_->Rewind(output_tokens, std::move(banned));

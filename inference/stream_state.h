@@ -37,7 +37,8 @@ struct StreamControl {
   std::int64_t allowance = 0;
   bool allowance_final = false;
   bool has_room = true;
-  bool rewind = false;  // TakeRewind has an order; what was pushed after it was given is dropped.
+  bool goes_on = false;  // Behind a final allowance, in another sequence.
+  bool rewind = false;   // TakeRewind has an order; what was pushed after it was given is dropped.
 };
 
 // What one step gave.
@@ -63,7 +64,7 @@ class StreamState {
   // The consumer's side: as TokenStream says.
   Taken Take(Piece& piece);
   void NotifyOnce(std::function<void()> callback, bool patient);
-  void Allow(std::int64_t total, bool final);
+  void Allow(std::int64_t total, bool final, bool goes_on);
   bool Rewind(std::int64_t output_tokens, std::vector<std::int32_t> banned);
   void Cancel(EndReason reason);
   void Forget();  // The consumer is gone: cancel, drop the callback.
@@ -97,7 +98,7 @@ class StreamState {
     return text || ended_ || parked_news_;
   }
   StreamControl Control() const REQUIRES(mu_) {
-    return {allowance_, allowance_final_, static_cast<std::int64_t>(text_.size()) < buffer_bytes_, rewind_.has_value()};
+    return {allowance_, allowance_final_, static_cast<std::int64_t>(text_.size()) < buffer_bytes_, goes_on_, rewind_.has_value()};
   }
 
   const std::shared_ptr<Waker> waker_;
@@ -118,6 +119,7 @@ class StreamState {
   std::int64_t delivered_ GUARDED_BY(mu_) = 0;
   std::int64_t allowance_ GUARDED_BY(mu_);
   bool allowance_final_ GUARDED_BY(mu_);
+  bool goes_on_ GUARDED_BY(mu_) = false;
   bool parked_ GUARDED_BY(mu_) = false;       // The replica waits to be woken for this sequence.
   bool parked_news_ GUARDED_BY(mu_) = false;  // kParked has not been given yet.
   std::optional<RewindOrder> rewind_ GUARDED_BY(mu_);

@@ -90,8 +90,9 @@ class TokenStream {
   void NotifyOnce(std::function<void()> callback, bool patient = false);
 
   // Lets the sequence decode until `total_output_tokens` tokens stand in its output, counted from its start. Never lowers an earlier
-  // allowance. `final`: the sequence ends there with kAllowance instead of parking.
-  void Allow(std::int64_t total_output_tokens, bool final);
+  // allowance. `final`: the sequence ends there with kAllowance instead of parking. `goes_on`: another will be submitted at once, with
+  // SequenceRequest::goes_on; its slot is kept for that for 100 ms (not where slots share cells).
+  void Allow(std::int64_t total_output_tokens, bool final, bool goes_on = false);
 
   // Takes output tokens back until the first `output_tokens` remain, and goes on from there with a token that is none of `banned`. Text
   // that was not taken is dropped; the next piece says where its text belongs. What was taken back stays counted as decoded and billed, and

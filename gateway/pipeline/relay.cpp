@@ -300,7 +300,7 @@ async::Awaitable<absl::Status> Relay::Write(std::vector<OutputPiece> out, const 
 
 // It has met its allowance and goes no further. Its end gives what was held of its text, so that of what is billed all tokens are known.
 async::Awaitable<absl::Status> Relay::EndAtAllowance(Choice& choice) {
-  choice.tokens->Allow(choice.allowed - choice.before_tokens, /*final=*/true);
+  choice.tokens->Allow(choice.allowed - choice.before_tokens, /*final=*/true, /*goes_on=*/true);
   const auto patience = steady_clock::now() + kStopPatience;
   const auto notify = context_.event.Notifier();
   while (!choice.ended && steady_clock::now() < patience) {

@@ -27,6 +27,7 @@ struct Fixture {
     int deadline_s = 0;  // 0 = none.
     double weight = 1;
     int output_limit = 50;
+    bool goes_on = false;
   };
   void Push(int team, int prompt_tokens = 10) { Push(team, prompt_tokens, Of{}); }
   void Push(int team, int prompt_tokens, const Of& of) {
@@ -35,6 +36,7 @@ struct Fixture {
     request.key = Key(of.key);
     request.band = of.band;
     request.weight = of.weight;
+    request.goes_on = of.goes_on;
     if (of.deadline_s > 0) request.deadline = now + seconds(of.deadline_s);
     request.prompt_tokens.assign(static_cast<std::size_t>(prompt_tokens), 1);
     auto sequence = std::make_unique<Sequence>(std::move(request));
@@ -114,6 +116,38 @@ TEST_CASE("A tenant that comes to an empty queue is lifted to the one served las
   f.Push(2, 10);
   f.Push(1, 10);
   CHECK(f.Serve(4) == "1212");
+}
+
+TEST_CASE("A kept slot is for the tenant's sequence that goes on and for no other, once, and until it lapses") {
+  Fixture f;
+  f.queue.Keep(Team(1), f.now + seconds(1));
+  f.Push(1, 5);
+  f.Push(2, 5);
+  CHECK(f.queue.PopKept(f.now) == nullptr);
+  f.Push(2, 6, {.goes_on = true});
+  CHECK(f.queue.PopKept(f.now) == nullptr);
+  f.Push(1, 7, {.key = 2, .band = 3, .goes_on = true});
+  CHECK(f.queue.Kept(f.now) == 1);
+  const auto rest = f.queue.PopKept(f.now);
+  REQUIRE(rest != nullptr);
+  CHECK(rest->request.prompt_tokens.size() == 7);
+  CHECK(rest->account->slots_held == 1);
+  CHECK(f.queue.Kept(f.now) == 0);
+  f.queue.Keep(Team(2), f.now + seconds(1));
+  f.now += seconds(1);
+  CHECK(f.queue.Kept(f.now) == 0);
+  CHECK(f.queue.PopKept(f.now) == nullptr);
+  CHECK(f.queue.size() == 3);
+}
+
+TEST_CASE("What goes on comes before its key's others, and takes no other tenant's turn") {
+  Fixture f;
+  f.Push(1, 5, {.deadline_s = 1});
+  f.Push(2, 6);
+  f.Push(1, 7, {.deadline_s = 9, .goes_on = true});
+  CHECK(f.PopSize() == 7);
+  CHECK(f.PopSize() == 6);
+  CHECK(f.PopSize() == 5);
 }
 
 TEST_CASE("The last slot goes only to a tenant that holds none") {

@@ -108,6 +108,64 @@ TEST_CASE("A sequence that goes on for one that ended is let in though its tenan
   CHECK(base::Message(full.status()).find("all it may hold") != std::string::npos);
 }
 
+TEST_CASE("A slot that a reply leaves to go on is kept for the rest of it, and goes to who waits where that does not come") {
+  base::ManualClock clock;
+  const auto pool = MakePool(Scripted(1), clock);
+  const auto leave = [&] {
+    SequenceRequest first = Of(1, Ask(*pool, "!tokens 100"));
+    first.allowance = 4;
+    const auto stream = Submit(*pool, first);
+    Heard heard;
+    CHECK(Hear(*stream, heard) == Taken::kParked);
+    return stream;
+  };
+  auto stream = leave();
+  const auto other = Submit(*pool, Of(2, Ask(*pool, "!tokens 1\n!hang")));
+  Until(*pool, [](const ReplicaStats& s) { return s.waiting == 1; });
+  stream->Allow(4, true, true);
+  CHECK(HearAll(*stream).end.reason == EndReason::kAllowance);
+  SequenceRequest rest = Of(1, Ask(*pool, "!tokens 1\n!hang"));
+  rest.goes_on = true;
+  stream = Submit(*pool, rest);
+  while (stream->tokens_decoded() + other->tokens_decoded() == 0) std::this_thread::yield();
+  CHECK(stream->tokens_decoded() == 1);
+  CHECK(other->tokens_decoded() == 0);
+  stream->Cancel();
+  while (other->tokens_decoded() == 0) std::this_thread::yield();
+  other->Cancel();
+
+  stream = leave();
+  const auto third = Submit(*pool, Of(2, Ask(*pool, "third")));
+  stream->Allow(4, true, true);
+  HearAll(*stream);
+  Until(*pool, [](const ReplicaStats& s) { return s.waiting == 1 && s.running == 0; });
+  clock.Advance(milliseconds(101));
+  CHECK(HearAll(*third).text == "third");
+}
+
+TEST_CASE("What goes on for a reply waits for a slot as long as its deadline allows, whatever the queue's is") {
+  base::ManualClock clock;
+  ModelOptions model = Scripted(1);
+  model.queue_timeout = seconds(30);
+  const auto pool = MakePool(model, clock);
+  const auto running = Submit(*pool, Of(2, Ask(*pool, "!tokens 1\n!hang")));
+  while (running->tokens_decoded() < 1) std::this_thread::yield();
+  SequenceRequest rest = Of(1, Ask(*pool, "rest"));
+  const auto plain = Submit(*pool, rest);
+  rest.goes_on = true;
+  const auto endless = Submit(*pool, rest);
+  rest.deadline = clock.Mono() + seconds(60);
+  const auto stream = Submit(*pool, rest), late = Submit(*pool, rest);
+  Until(*pool, [](const ReplicaStats& s) { return s.waiting == 4; });
+  clock.Advance(seconds(40));
+  CHECK(HearAll(*plain).end.reason == EndReason::kQueueTimeout);
+  CHECK(HearAll(*endless).end.reason == EndReason::kQueueTimeout);
+  Until(*pool, [](const ReplicaStats& s) { return s.waiting == 2; });
+  running->Cancel();
+  CHECK(HearAll(*stream).text == "rest");
+  CHECK(HearAll(*late).text == "rest");
+}
+
 TEST_CASE("A job of a tenant with nothing inside is let in beside one that brings jobs without end") {
   ModelOptions model = Scripted(4);
   model.pooling = Pooling::kMean;
