@@ -5,7 +5,9 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -90,6 +92,13 @@ class Reader {
   // destroyed. DATA_LOSS: what is stored is not what was recorded. The journal's errors, if the VIEW cannot be recorded.
   absl::StatusOr<v1::SealedContent> OpenContent(const Viewer& viewer, Position position, const std::string& reason);
 
+  // The same of several records of one request, in their order, by one VIEW that names them; of each what OpenContent would say. Between
+  // them `keep_going` is asked; what it refuses with is the answer.
+  absl::StatusOr<std::vector<absl::StatusOr<v1::SealedContent>>> OpenContents(const Viewer& viewer, base::RequestId request,
+                                                                              std::span<const Position> positions,
+                                                                              const std::string& reason,
+                                                                              const std::function<absl::Status()>& keep_going = nullptr);
+
   // A team's prompts and replies, oldest first, for work on many: of `filter`, its order aside, which must name the team. Its kinds are
   // some of REQUEST, DENY, FINAL and ABORT; none = all of these. A page ends at filter.limit rows, or with the row that brings its
   // contents, and all that its replies are made of, to `bytes_max`. One VIEW record says which records are opened. Errors as OpenContent,
@@ -97,7 +106,9 @@ class Reader {
   absl::StatusOr<OpenedPage> OpenHistory(const Viewer& viewer, ListFilter filter, const std::string& reason, std::int64_t bytes_max);
 
  private:
-  struct Stored;  // The contents of a page, as they are stored.
+  struct Stored;  // The contents of a page, as they are stored,
+  struct Found;   // and of records that are named.
+  static absl::Status Find(base::Session& session, base::RequestId request, std::span<const Position> positions, Found& out);
   absl::Status Unseal(const Viewer& viewer, base::TeamId team, const std::string& reason, const Stored& stored,
                       std::vector<OpenedRow>& rows);
   static absl::Status AddStories(base::Session& session, std::int64_t bytes_max, OpenedPage& page, Stored& stored);

@@ -1,5 +1,4 @@
-// What is stored is compared with its leaf before its key is even asked for, so that nothing that was changed is opened. The VIEW goes on
-// record between finding the keys and using them: whatever happens after it, the log says who was about to read.
+// A team's history. As reader_contents.cpp: leaves before keys, and the VIEW between finding the keys and using them.
 // Tested by tests/audit/reader_test.cpp.
 #include <algorithm>
 #include <chrono>
@@ -12,52 +11,15 @@
 #include "audit/days.h"
 #include "audit/key_chain.h"
 #include "audit/reader.h"
+#include "audit/reader_contents.h"
 #include "audit/reader_rows.h"
 #include "audit/record_columns.h"
 
 namespace tollgate::audit {
 namespace {
 
-constexpr std::chrono::seconds kViewTime{5};
 constexpr std::int64_t kRowBytes = 512;  // Of a row beside its content and message.
 constexpr std::size_t kMeasured = 64;    // Replies by one statement.
-
-// The record in a row (message, content, leaf hash, …, the columns from `first_column`), if it is what its leaf says.
-absl::StatusOr<v1::Record> FittingRecord(const base::Rows& rows, std::size_t row, const Position& position, std::string_view content,
-                                         std::size_t first_column) {
-  const RecordColumns columns = ColumnsOf(rows, row, first_column);
-  const std::string message = rows.Bytes(row, 0);
-  const base::Digest digest = rows.IsNull(row, 1) ? base::Digest{} : base::Sha256(content);
-  if (base::View(RecordLeaf(position.log_id, position.index, columns, digest, message)) != rows.Bytes(row, 2)) {
-    return base::DataLoss(
-        fmt::format("record {} is not what its leaf says: it was changed; run `tollgate audit verify`", position.ToString()));
-  }
-  return RecordOf(columns, message);
-}
-
-std::string ContentOf(const base::Rows& rows, std::size_t row) { return rows.IsNull(row, 1) ? std::string() : rows.Bytes(row, 1); }
-
-v1::Record ViewRecord(const Viewer& viewer, const v1::Record& of, const std::string& reason) {
-  v1::Record view;
-  view.set_kind(v1::RECORD_KIND_VIEW);
-  view.set_org_id(of.org_id());
-  view.set_team_id(of.team_id());
-  if (!viewer.key.IsNone()) view.set_key_id(viewer.key.Bytes());
-  view.mutable_view()->set_actor(viewer.actor);
-  view.mutable_view()->set_reason(reason);
-  return view;
-}
-
-absl::Status NeedReason(const std::string& reason) {
-  if (!reason.empty()) return absl::OkStatus();
-  return base::InvalidArgument("reading content needs a reason, which is kept with who read it");
-}
-
-absl::Status Append(Journal& journal, v1::Record view) {
-  Entry entry;
-  entry.record = std::move(view);
-  return AppendAndWait(journal, std::move(entry), std::chrono::steady_clock::now() + kViewTime).status();
-}
 
 // The sealed contents that belong to a row: its own, and of what stands before it the segments'.
 bool HasSealed(const OpenedRow& row) {
@@ -65,8 +27,8 @@ bool HasSealed(const OpenedRow& row) {
   return row.row.has_content || std::any_of(row.before.begin(), row.before.end(), holds);
 }
 
-// Which of the rows are about to be opened, as a VIEW says it.
-void FillViewed(const std::vector<OpenedRow>& rows, const std::vector<std::shared_ptr<const RequestKey>>& keys, v1::ViewBody& view) {
+// Of a page: which of its rows.
+std::vector<Position> ToOpen(const std::vector<OpenedRow>& rows, const std::vector<std::shared_ptr<const RequestKey>>& keys) {
   std::vector<Position> positions;
   for (std::size_t i = 0; i < rows.size(); ++i) {
     if (keys[i] == nullptr || !rows[i].state.ok()) continue;
@@ -75,18 +37,7 @@ void FillViewed(const std::vector<OpenedRow>& rows, const std::vector<std::share
       if (before.row.has_content && before.row.record.kind() == v1::RECORD_KIND_SEGMENT) positions.push_back(before.row.position);
     }
   }
-  std::sort(positions.begin(), positions.end());
-  v1::ViewedLog* log = nullptr;
-  std::int64_t last = 0;
-  for (const Position& position : positions) {
-    if (log == nullptr || log->log_id() != position.log_id) {
-      log = view.add_viewed();
-      log->set_log_id(position.log_id);
-      last = 0;
-    }
-    log->add_steps(position.index - last);
-    last = position.index;
-  }
+  return positions;
 }
 
 // One stored row (message, content, leaf hash, log, index, columns); its content as it is stored is given back.
@@ -188,52 +139,6 @@ absl::StatusOr<std::size_t> Fitting(base::Session& session, const Ends& ends, co
 
 }  // namespace
 
-absl::StatusOr<v1::SealedContent> Reader::OpenContent(const Viewer& viewer, Position position, const std::string& reason) {
-  TG_RETURN_IF_ERROR(NeedReason(reason));
-  if (keys_ == nullptr || journal_ == nullptr)
-    return base::FailedPrecondition("content cannot be opened here: there are no keys or no journal");
-  static const std::string kSql = fmt::format(
-      "SELECT message, content, leaf_hash, {} FROM audit.record WHERE log_id = $1::int2 AND leaf_index = $2::int8 AND day >= $3::date "
-      "ORDER BY day LIMIT 1",
-      kColumnNames);
-  static const std::string kFirst = fmt::format(
-      "SELECT message, content, leaf_hash, log_id, leaf_index, {} FROM audit.record WHERE request_id = $1::uuid AND kind IN (1, 2, 7) "
-      "AND day >= $2::date ORDER BY wall_us, kind LIMIT 1",
-      kColumnNames);
-  v1::Record record, first;
-  std::string stored;
-  TG_RETURN_IF_ERROR(sessions_.RunAndWait([&](base::Session& pooled) {
-    return pooled.InTransaction("read a record", [&](base::Session& session) -> absl::Status {
-      TG_RETURN_IF_ERROR(See(session, viewer));
-      TG_ASSIGN(const auto rows, RunLatestFirst(session, "read a record", kSql, {std::int64_t{position.log_id}, position.index},
-                                                DayOf(base::SystemClock().Wall()), [](const base::Rows& found) { return !found.empty(); }));
-      if (rows.empty()) return base::NotFound(fmt::format("there is no record {} that you may see", position.ToString()));
-      if (rows.IsNull(0, 1)) return base::NotFound(fmt::format("record {} has no content", position.ToString()));
-      stored = rows.Bytes(0, 1);
-      TG_ASSIGN(record, FittingRecord(rows, 0, position, stored, 3));
-      TG_ASSIGN(const base::Uuid request, base::Uuid::FromBytes(record.request_id()));
-      TG_ASSIGN(const auto opening, RunSinceMade(session, "read a request's first record", kFirst, {request.ToString()}, request));
-      if (opening.empty())
-        return base::DataLoss(fmt::format("the first record of {}'s request is missing: run `tollgate audit verify`", position.ToString()));
-      const Position at{static_cast<std::int32_t>(opening.Int(0, 3)), opening.Int(0, 4)};
-      TG_ASSIGN(first, FittingRecord(opening, 0, at, ContentOf(opening, 0), 5));
-      return absl::OkStatus();
-    });
-  }));
-  TG_ASSIGN(const auto team, base::Uuid::FromBytes(record.team_id()));
-  TG_ASSIGN(const auto request, base::Uuid::FromBytes(record.request_id()));
-  TG_ASSIGN(const auto key, keys_->Find(base::TeamId(team), base::RequestId(request)));
-
-  v1::Record view = ViewRecord(viewer, record, reason);
-  view.set_request_id(record.request_id());
-  view.set_project_id(record.project_id());
-  view.mutable_view()->set_log_id(position.log_id);
-  view.mutable_view()->set_index(position.index);
-  TG_RETURN_IF_ERROR(Append(*journal_, std::move(view)));
-  TG_RETURN_IF_ERROR(CheckKey(*key, first));
-  return OpenSealed(*key, record, stored);
-}
-
 // By row of the page: its own content, then those of what stands before it.
 struct Reader::Stored {
   std::vector<std::vector<std::string>> rows;
@@ -324,8 +229,8 @@ absl::Status Reader::Unseal(const Viewer& viewer, base::TeamId team, const std::
     if (keys[i] != nullptr && !view.has_view()) view = ViewRecord(viewer, rows[i].row.record, reason);
   }
   if (!view.has_view()) return absl::OkStatus();
-  FillViewed(rows, keys, *view.mutable_view());
-  TG_RETURN_IF_ERROR(Append(*journal_, std::move(view)));
+  NameViewed(ToOpen(rows, keys), *view.mutable_view());
+  TG_RETURN_IF_ERROR(AppendView(*journal_, std::move(view)));
   const auto open = [](const RequestKey& key, const std::string& sealed, OpenedRow& row) -> absl::Status {
     if (!row.row.has_content) return absl::OkStatus();
     TG_ASSIGN(row.content, OpenSealed(key, row.row.record, sealed));

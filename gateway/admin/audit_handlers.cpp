@@ -1,5 +1,7 @@
 // The database itself keeps orgs apart (row-level security by the viewer); the names in a filter are looked up within the caller's reach as
-// well. Content is opened record by record, each after its own VIEW record. Tested by tests/gateway/admin/services_reading_test.cpp.
+// well. Contents of one request are opened together, behind one VIEW record that names them.
+//
+// Tested by tests/gateway/admin/services_reading_test.cpp.
 #include <fmt/format.h>
 
 #include "audit/verify.h"
@@ -44,6 +46,35 @@ v1::StoredRecord Describe(const Caller& caller, const audit::Row& row) {
     if (place.has_value()) out.set_key(place->key->public_id);
   }
   return out;
+}
+
+// Puts the contents of the rows that have some, all of one request, beside what is described of them.
+absl::Status AddContents(const Caller& caller, const audit::Viewer& viewer, const std::vector<audit::Row>& rows, const std::string& reason,
+                         v1::ShowRecordReply& reply) {
+  std::vector<audit::Position> positions;
+  std::vector<int> at;
+  std::string request;
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    if (!rows[i].has_content) continue;
+    positions.push_back(rows[i].position);
+    at.push_back(static_cast<int>(i));
+    request = rows[i].record.request_id();
+  }
+  if (positions.empty()) return absl::OkStatus();
+  TG_ASSIGN(const base::Uuid id, base::Uuid::FromBytes(request));
+  TG_ASSIGN(auto contents,
+            caller.context().reader.OpenContents(viewer, base::RequestId(id), positions, reason, [&caller] { return caller.KeepGoing(); }));
+  for (std::size_t i = 0; i < contents.size(); ++i) {
+    v1::StoredRecord& out = *reply.mutable_records(at[i]);
+    if (contents[i].ok()) {
+      *out.mutable_content() = *std::move(contents[i]);
+    } else if (absl::IsNotFound(contents[i].status()) || absl::IsDataLoss(contents[i].status())) {
+      out.set_content_missing(base::Message(contents[i].status()));
+    } else {
+      return contents[i].status();
+    }
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -94,20 +125,8 @@ absl::Status ShowRecord(const Caller& caller, const v1::ShowRecordRequest& reque
   } else {
     return base::InvalidArgument("name a request_id or a position");
   }
-  for (const audit::Row& row : rows) {
-    v1::StoredRecord& out = *reply.add_records();
-    out = Describe(caller, row);
-    if (!request.with_content() || !row.has_content) continue;
-    auto content = reader.OpenContent(viewer, row.position, request.reason());
-    if (content.ok()) {
-      *out.mutable_content() = *std::move(content);
-    } else if (absl::IsNotFound(content.status()) || absl::IsDataLoss(content.status())) {
-      out.set_content_missing(base::Message(content.status()));
-    } else {
-      return content.status();
-    }
-  }
-  return absl::OkStatus();
+  for (const audit::Row& row : rows) *reply.add_records() = Describe(caller, row);
+  return request.with_content() ? AddContents(caller, viewer, rows, request.reason(), reply) : absl::OkStatus();
 }
 
 absl::Status VerifyLogs(const Caller& caller, const v1::VerifyLogRequest& request, v1::VerifyLogReply& reply) {

@@ -267,7 +267,7 @@ std::string ViewSummary(const v1::ViewBody& view) {
       std::int64_t last = 0;
       for (const std::int64_t step : log.steps()) last += step;
       const std::int64_t first = log.steps_size() == 0 ? 0 : log.steps(0);
-      logs.push_back(fmt::format("{} prompts of {}/{} to {}/{}", ShowCount(log.steps_size()), log.log_id(), first, log.log_id(), last));
+      logs.push_back(fmt::format("{} records of {}/{} to {}/{}", ShowCount(log.steps_size()), log.log_id(), first, log.log_id(), last));
     }
     what = fmt::format("{}", fmt::join(logs, ", "));
   }

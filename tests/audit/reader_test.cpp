@@ -161,6 +161,39 @@ TEST_CASE_METHOD(Bed, "Content is opened only after a VIEW record, and the story
   CHECK(base::Message(erased.status()).find("destroyed") != std::string::npos);
 }
 
+TEST_CASE_METHOD(Bed, "The contents of a long stream are opened behind one VIEW, and nothing of them where whoever asked has gone") {
+  const auto request = base::RequestId::New();
+  std::vector<Position> positions = {Sealed(request, "prompt")};
+  for (std::uint32_t i = 1; i <= 50; ++i) positions.push_back(Said(v1::RECORD_KIND_SEGMENT, i, std::to_string(i)));
+  Tamper("UPDATE audit.record SET content = '\\x00' WHERE leaf_index = " + std::to_string(positions[2].index));
+  const auto views = [this] { return Int("SELECT count(*) FROM audit.record WHERE kind = 6"); };
+  const auto gone = [] { return base::Cancelled("nobody waits"); };
+  CHECK(absl::IsCancelled(reader.OpenContents(all, request, positions, "case 12", gone).status()));
+  CHECK(views() == 0);
+  int asked = 0;
+  const auto leaves = [&]() -> absl::Status { return ++asked > 10 ? base::Cancelled("nobody waits") : absl::OkStatus(); };
+  CHECK(absl::IsCancelled(reader.OpenContents(all, request, positions, "case 12", leaves).status()));
+  CHECK(views() == 1);
+
+  positions.push_back({positions[0].log_id, 0});  // START's.
+  const auto contents = reader.OpenContents(all, request, positions, "case 12");
+  REQUIRE(contents.ok());
+  REQUIRE(contents->size() == positions.size());
+  CHECK((*contents)[0]->prompt(0).parts(0) == "prompt");
+  CHECK((*contents)[1]->text() == "1");
+  CHECK(absl::IsDataLoss((*contents)[2].status()));
+  CHECK((*contents)[50]->text() == "50");
+  CHECK(absl::IsNotFound(contents->back().status()));
+  CHECK(views() == 2);
+  const auto story = reader.Show(all, request);
+  REQUIRE(story->size() == 53);
+  const v1::ViewBody& view = story->back().record.view();
+  CHECK(view.reason() == "case 12");
+  REQUIRE(view.viewed_size() == 1);
+  CHECK(view.viewed(0).steps_size() == 50);
+  CHECK(view.viewed(0).steps(0) == positions[0].index);
+}
+
 TEST_CASE_METHOD(Bed, "Prompts of a team are opened page by page, each page behind one VIEW that names them") {
   std::vector<base::RequestId> requests;
   std::vector<Position> positions;
