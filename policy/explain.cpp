@@ -14,6 +14,7 @@
 #include "policy/disguise.h"
 #include "policy/evidence.h"
 #include "policy/explain_asked.h"
+#include "policy/explain_readings.h"
 #include "policy/fold.h"
 #include "policy/json_parts.h"
 #include "policy/program.h"
@@ -105,13 +106,14 @@ class Allows {
 
 class Explainer {
  public:
-  // `text` as rules see it, and as it is `written`.
+  // `text` as rules see it, the `prompt` that it is, and as it is `written`.
   Explainer(std::span<const Rule> rules, const Program& program, const Subject& subject, const ExplainedText& text,
-            std::string_view written, const Asked& asked)
+            std::span<const Message> prompt, std::string_view written, const Asked& asked)
       : rules_(rules),
         program_(program),
         subject_(subject),
         text_(text),
+        prompt_(prompt),
         written_(written),
         asked_(asked),
         selection_(program.Select(subject, text.output ? Role::kAssistant : text.role, text.channel)),
@@ -248,8 +250,7 @@ class Explainer {
 
   // What looks at the prompt as a whole: here it is this text.
   void TellGauges(const Rule& rule, RuleStory& out) const {
-    const Message message{text_.role, "", {std::string(text_.text)}, false, text_.channel};
-    PromptMeasure measure(subject_, {&message, 1});
+    PromptMeasure measure(subject_, prompt_);
     const auto reading = measure.FirstOver(rule.gauges, rule.sight);
     for (const Gauge& gauge : rule.gauges) {
       const auto score = PromptMeasure::Reading{gauge, measure.Value(gauge, rule.sight)}.score();
@@ -289,14 +290,27 @@ class Explainer {
   const Program& program_;
   const Subject& subject_;
   const ExplainedText& text_;
+  const std::span<const Message> prompt_;
   const std::string_view written_;
   const Asked& asked_;
   const Program::Selection selection_;
   const std::vector<Hit> hits_;
 };
 
-absl::Status Judge(const PolicySet& set, const Subject& subject, const ExplainedText& text, const AskOthers& ask, Asked& asked,
-                   Explanation& out) {
+// As a request has it: who wrote it and what it is belong together.
+ExplainedText InRequest(ExplainedText text) {
+  if (text.output) return text;
+  Part& part = text.channel.part;
+  if (text.role == Role::kTool && part == Part::kText) part = Part::kToolResult;
+  if (part == Part::kToolResult) text.role = Role::kTool;
+  if (part == Part::kToolCall) text.role = Role::kAssistant;
+  if (part == Part::kToolDefinition) text.role = Role::kSystem;
+  return text;
+}
+
+// `prompt`: what of a request the text is; of a reply nothing.
+absl::Status Judge(const PolicySet& set, const Subject& subject, const ExplainedText& text, std::span<const Message> prompt,
+                   const AskOthers& ask, Asked& asked, Explanation& out) {
   if (text.output) {
     TG_ASSIGN(Filtered filtered, set.FilterWhole(subject, text.text, text.channel));
     out.verdict = std::move(filtered.verdict);
@@ -307,18 +321,11 @@ absl::Status Judge(const PolicySet& set, const Subject& subject, const Explained
     if (!filtered.blocked && !out.result.empty()) questions = set.QuestionsOfOutput(subject, text.channel);
     return HearOthers(set, std::move(questions), reply, ask, asked, out);
   }
-  const bool call = text.channel.part == Part::kToolCall;
-  Message message{text.role, "", {}, false, text.channel};
-  if (call) {
-    AddJson(text.text, message.parts);
-  } else {
-    message.parts = {text.text};
-  }
-  TG_ASSIGN(Inspection inspection, set.Inspect(subject, {&message, 1}));
+  TG_ASSIGN(Inspection inspection, set.Inspect(subject, prompt));
   out.verdict = std::move(inspection.verdict);
-  const Message& used = inspection.prompt.back();
-  if (out.verdict.action != Action::kBlock) out.result = call ? JsonOf(used.parts, 0, text.text) : TextOf(used);
-  out.micros = MicrosOf([&] { set.Inspect(subject, {&message, 1}).IgnoreError(); });
+  const Message& used = inspection.prompt[inspection.put_before];
+  if (out.verdict.action != Action::kBlock) out.result = TextUsed(used, text.text);
+  out.micros = MicrosOf([&] { set.Inspect(subject, prompt).IgnoreError(); });
   return HearOthers(set, inspection.questions, used, ask, asked, out);
 }
 
@@ -329,8 +336,9 @@ const char* StateName(RuleStory::State state) {
   return kNames[static_cast<std::size_t>(state)];
 }
 
-absl::StatusOr<Explanation> Explain(std::span<const PolicySource> sources, const Subject& subject, const ExplainedText& text,
+absl::StatusOr<Explanation> Explain(std::span<const PolicySource> sources, const Subject& subject, const ExplainedText& given,
                                     const AskOthers& ask) {
+  const ExplainedText text = InRequest(given);
   if (text.text.size() > ExplainedText::kBytesMax)
     return base::InvalidArgument("at most 256 KiB of text can be explained at once; cut out the part in question");
   if (!base::IsValidUtf8(text.text)) return base::InvalidArgument("the text is not valid UTF-8");
@@ -341,11 +349,21 @@ absl::StatusOr<Explanation> Explain(std::span<const PolicySource> sources, const
   Explanation out;
   out.digest = set->digest();
   Asked asked;
-  TG_RETURN_IF_ERROR(Judge(*set, subject, text, ask, asked, out));
+  std::vector<Message> prompt;
+  if (!text.output) prompt = PromptOf(text.role, text.channel, text.text);
+  TG_RETURN_IF_ERROR(Judge(*set, subject, text, prompt, ask, asked, out));
   ExplainedText judged = text;
   if (text.channel.part == Part::kToolCall) judged.text = JsonDecoded(text.text);
-  Explainer(rules, *program, subject, judged, text.text, asked).Fill(out);
+  Explainer(rules, *program, subject, judged, prompt, text.text, asked).Fill(out);
   if (judged.text != text.text) out.judged = std::move(judged.text);
+  if (prompt.size() > 1) {  // A result that is read twice.
+    ExplainedText read = text;
+    read.text = TextOf(prompt[1]);
+    Explanation again;
+    again.micros = out.micros;
+    Explainer(rules, *program, subject, read, prompt, text.text, asked).Fill(again);
+    AddReading(text.text, std::move(again), out);
+  }
   return out;
 }
 

@@ -106,6 +106,22 @@ std::optional<std::vector<std::string>> SecondReading(const Message& message) {
   return text.find('\\') == std::string::npos ? std::nullopt : CutJson(text);
 }
 
+std::vector<Message> PromptOf(Role role, Channel channel, std::string_view text) {
+  if (role == Role::kTool && channel.part == Part::kText) channel.part = Part::kToolResult;
+  std::vector<Message> out{{role, "", {}, false, std::move(channel)}};
+  if (out[0].channel.part == Part::kToolCall) {
+    AddJson(text, out[0].parts);
+  } else {
+    out[0].parts.emplace_back(text);
+  }
+  if (auto reading = SecondReading(out[0])) out.push_back({Role::kTool, "", *std::move(reading), true, Channel(out[0].channel)});
+  return out;
+}
+
+std::string TextUsed(const Message& used, std::string_view text) {
+  return used.channel.part == Part::kToolCall ? JsonOf(used.parts, 0, text) : TextOf(used);
+}
+
 absl::StatusOr<std::string> FilterJson(std::string_view text, StreamFilter& filter) {
   const auto parts = CutJson(text);
   std::string decoded, strings;  // The text, and for each byte whether it is in a string.

@@ -35,6 +35,15 @@ std::string JsonOf(std::span<const std::string> parts, std::size_t before, std::
 // Inspect takes out of either is in neither. Nothing for any other message.
 std::optional<std::vector<std::string>> SecondReading(const Message& message);
 
+// One text as a request lays it before Inspect: of a call its JSON cut; what a tool says as its result, with its second reading behind it.
+std::vector<Message> PromptOf(Role role, Channel channel, std::string_view text);
+// What became of the text, in Inspection::prompt's place for it.
+std::string TextUsed(const Message& used, std::string_view text);
+
+// For people: spans of second readings are told where they are written, of the result itself, and what was found in both once. Counts
+// follow, where a verdict has all of a rule's spans. INTERNAL: what is aside and a tool's is no second reading of what is before it.
+absl::Status TellAsWritten(std::span<const Message> prompt, Verdict& verdict);
+
 // JSON through a filter: what may leave, its strings written as JoinJson does. A replacement of what was no string is one; where an edit
 // reached beyond a string, it is no JSON any more. REQUIRES: `filter` is new. Afterwards it was pushed all of `json`, decoded, and is
 // finished; if it is blocked, nothing should leave. Text that is no JSON goes through as it is. Errors as StreamFilter::Push.

@@ -1,7 +1,7 @@
-// A test meets the set as a request of the rule's own scope would: the first name of each list in its `where`, at a moment of its hours or
-// the test's own. On output it is also run byte by byte through a stream, so that no policy goes in force whose stream and whole text
-// disagree on its own examples. Number and bytes are counted before the first test runs; the time is looked at between tests and, in a
-// stream, every few hundred characters.
+// A test meets the set as a request of the rule's own scope would, a tool's result in both its readings: the first name of each list in its
+// `where`, at a moment of its hours or the test's own. On output it is also run byte by byte through a stream, so that no policy goes in
+// force whose stream and whole text disagree on its own examples. Number and bytes are counted before the first test runs; the time is
+// looked at between tests and, in a stream, every few hundred characters.
 //
 // Tested by tests/policy/rule_tests_test.cpp.
 #include "policy/policy_tests.h"
@@ -68,17 +68,11 @@ constexpr std::size_t kPushesUnasked = 256;
 
 absl::StatusOr<Outcome> Run(const PolicySet& policies, const Subject& subject, const RuleTest& test, const Patience& patience) {
   if (!test.output) {
-    Message message{test.role, "", {}, false, test.channel};
-    if (test.channel.part == Part::kToolCall) {
-      AddJson(test.text, message.parts);
-    } else {
-      message.parts = {test.text};
-    }
-    TG_ASSIGN(Inspection inspection, policies.Inspect(subject, {&message, 1}));
+    const std::vector<Message> prompt = PromptOf(test.role, test.channel, test.text);
+    TG_ASSIGN(Inspection inspection, policies.Inspect(subject, prompt));
+    TG_RETURN_IF_ERROR(TellAsWritten(prompt, inspection.verdict));
     std::string text;
-    const Message& used = inspection.prompt.back();  // A rule may put a system prompt before it.
-    if (inspection.verdict.action != Action::kBlock)
-      text = test.channel.part == Part::kToolCall ? JsonOf(used.parts, 0, test.text) : TextOf(used);
+    if (inspection.verdict.action != Action::kBlock) text = TextUsed(inspection.prompt[inspection.put_before], test.text);
     return Outcome{std::move(text), std::move(inspection.verdict)};
   }
   TG_ASSIGN(Filtered whole, policies.FilterWhole(subject, test.text, test.channel));

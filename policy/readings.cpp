@@ -1,5 +1,5 @@
 // What is read has a byte for each that is written, but in strings, where an escape of two to twelve bytes is one code point. So it takes
-// no more than a list of the escapes to say where anything that is read is written.
+// no more than a list of the escapes to say where anything that is read is written. json_parts.h's TellAsWritten is here too.
 //
 // Tested by tests/policy/readings_test.cpp.
 #include "policy/readings.h"
@@ -9,6 +9,7 @@
 #include <iterator>
 #include <optional>
 #include <string>
+#include <tuple>
 #include <utility>
 
 #include <fmt/format.h>
@@ -43,9 +44,11 @@ class WhereWritten {
       edit.text = JoinJson(std::vector<std::string>{"", edit.text});
       edit.hidden = JoinJson(std::vector<std::string>{"", edit.hidden});
     }
-    edit.begin = Around(edit.begin).first;
-    edit.end = Around(edit.end - 1).second;
+    std::tie(edit.begin, edit.end) = Of(edit.begin, edit.end);
     return edit;
+  }
+  std::pair<std::int64_t, std::int64_t> Of(std::int64_t begin, std::int64_t end) const {
+    return {Around(begin).first, Around(end - 1).second};
   }
 
  private:
@@ -114,6 +117,37 @@ std::vector<TextEdit> EditsOfBoth(std::string_view json, std::span<const TextEdi
     }
   }
   return out;
+}
+
+std::vector<std::pair<std::int64_t, std::int64_t>> AsWritten(std::string_view json,
+                                                             std::span<const std::pair<std::int64_t, std::int64_t>> spans) {
+  const WhereWritten where(json);
+  std::vector<std::pair<std::int64_t, std::int64_t>> out;
+  for (const auto& [begin, end] : spans) out.push_back(begin < end ? where.Of(begin, end) : std::pair(begin, end));
+  return out;
+}
+
+absl::Status TellAsWritten(std::span<const Message> prompt, Verdict& verdict) {
+  TG_ASSIGN(const std::vector<ReadTwice> all, ReadTwiceIn(prompt));
+  if (all.empty()) return absl::OkStatus();
+  for (const auto& [written, read] : all) {
+    const WhereWritten where(TextOf(prompt[written]));
+    for (RuleOutcome& rule : verdict.rules) {
+      for (Span& span : rule.spans) {
+        if (span.message != read || span.begin >= span.end) continue;
+        span.message = static_cast<std::uint32_t>(written);
+        std::tie(span.begin, span.end) = where.Of(span.begin, span.end);
+      }
+    }
+  }
+  for (RuleOutcome& rule : verdict.rules) {
+    const bool whole = rule.count == static_cast<std::int64_t>(rule.spans.size());
+    const auto place = [](const Span& span) { return std::tuple(span.message, std::string_view(span.field), span.begin, span.end); };
+    std::sort(rule.spans.begin(), rule.spans.end(), [&](const Span& a, const Span& b) { return place(a) < place(b); });
+    rule.spans.erase(std::unique(rule.spans.begin(), rule.spans.end()), rule.spans.end());
+    if (whole) rule.count = static_cast<std::int64_t>(rule.spans.size());
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace tollgate::policy

@@ -3,8 +3,10 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <span>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/status.h"
@@ -26,5 +28,9 @@ absl::StatusOr<std::vector<ReadTwice>> ReadTwiceIn(std::span<const Message> prom
 // rule's and of the same bytes. An edit of a part of an escape is of the whole escape; what it puts into a string is escaped.
 // REQUIRES: CutJson reads `json`.
 std::vector<TextEdit> EditsOfBoth(std::string_view json, std::span<const TextEdit> written, std::span<const TextEdit> read);
+
+// Where the spans of the second reading are written: with the whole of an escape that they have a part of. REQUIRES: as EditsOfBoth.
+std::vector<std::pair<std::int64_t, std::int64_t>> AsWritten(std::string_view json,
+                                                             std::span<const std::pair<std::int64_t, std::int64_t>> spans);
 
 }  // namespace tollgate::policy

@@ -16,6 +16,8 @@
 #include "gateway/explain/outcome.h"
 #include "gateway/pipeline/judge.h"
 #include "gateway/pipeline/pipeline.h"
+#include "gateway/pipeline/tool_prompt.h"
+#include "policy/json_parts.h"
 #include "policy/policy_set.h"
 
 namespace tollgate::admin {
@@ -98,19 +100,39 @@ void AddFindings(const policy::Verdict& verdict, const char* direction, v1::Chec
   }
 }
 
+// Spans of what stands behind the conversation are told of the message that it is of: those of its calls in the field "tool_calls", a
+// result's second reading's where they are written.
+absl::Status PlaceInMessages(const v1::ChatRequest& request, std::span<const policy::Message> prompt, policy::Verdict& verdict) {
+  TG_RETURN_IF_ERROR(policy::TellAsWritten(prompt, verdict));
+  std::vector<std::uint32_t> caller_of;
+  for (int i = 0; i < request.messages_size(); ++i)
+    caller_of.insert(caller_of.end(), static_cast<std::size_t>(request.messages(i).tool_calls_size()), static_cast<std::uint32_t>(i));
+  for (policy::RuleOutcome& rule : verdict.rules) {
+    for (policy::Span& span : rule.spans) {
+      const std::int64_t call = std::int64_t{span.message} - request.messages_size();
+      if (call < 0 || call >= std::ssize(caller_of)) continue;
+      span.message = caller_of[static_cast<std::size_t>(call)];
+      span.field = "tool_calls";
+    }
+  }
+  return absl::OkStatus();
+}
+
+// The conversation is laid before policy as a request's is, and comes out as one's would.
 absl::Status RunOnMessages(const policy::PolicySet& set, const policy::Subject& subject, const v1::CheckPolicyRequest& request,
                            v1::CheckPolicyReply& reply) {
   if (request.messages().empty()) return absl::OkStatus();
-  TG_ASSIGN(const std::vector<policy::Message> messages, explain::MessagesOf(request.messages()));
-  TG_ASSIGN(const policy::Inspection inspection, set.Inspect(subject, messages));
+  TG_RETURN_IF_ERROR(explain::CheckRoles(request.messages()));
+  v1::ChatRequest asked;
+  *asked.mutable_messages() = request.messages();
+  const std::vector<policy::Message> prompt = pipeline::PolicyPrompt(asked);
+  TG_ASSIGN(policy::Inspection inspection, set.Inspect(subject, prompt));
   *reply.mutable_input() = explain::ToOutcome(inspection.verdict);
+  TG_RETURN_IF_ERROR(PlaceInMessages(asked, prompt, inspection.verdict));
   AddFindings(inspection.verdict, "input", reply);
-  for (const policy::Message& m : inspection.changed ? inspection.prompt : messages) {
-    v1::ChatMessage& out = *reply.add_messages_used();
-    out.set_role(RoleOf(m.role));
-    out.set_name(m.name);
-    for (const std::string& part : m.parts) out.add_parts(part);
-  }
+  v1::SealedContent used;
+  pipeline::FillUsed(asked, inspection.prompt, used);
+  *reply.mutable_messages_used() = std::move(*used.mutable_prompt_used());
   return absl::OkStatus();
 }
 

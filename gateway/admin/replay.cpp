@@ -92,7 +92,7 @@ absl::Status Judge(const HistoryPage& page, const Candidate& candidate, const au
     return absl::OkStatus();
   }
   const policy::Subject subject = SubjectOf(page, record, *std::move(as));
-  TG_RETURN_IF_ERROR(explain::MessagesOf(opened.content.prompt()).status());
+  TG_RETURN_IF_ERROR(explain::CheckRoles(opened.content.prompt()));
   v1::ChatRequest asked;
   *asked.mutable_messages() = opened.content.prompt();
   *asked.mutable_tools() = opened.content.tools();

@@ -97,13 +97,9 @@ void Fill(const policy::RuleCost& cost, v1::RuleCost& out) {
 
 }  // namespace
 
-absl::StatusOr<std::vector<policy::Message>> MessagesOf(const google::protobuf::RepeatedPtrField<v1::ChatMessage>& messages) {
-  std::vector<policy::Message> out;
-  for (const v1::ChatMessage& m : messages) {
-    TG_ASSIGN(const policy::Role role, RoleOf(m.role()));
-    out.push_back({role, m.name(), {m.parts().begin(), m.parts().end()}});
-  }
-  return out;
+absl::Status CheckRoles(const google::protobuf::RepeatedPtrField<v1::ChatMessage>& messages) {
+  for (const v1::ChatMessage& message : messages) TG_RETURN_IF_ERROR(RoleOf(message.role()).status());
+  return absl::OkStatus();
 }
 
 absl::StatusOr<v1::ExplainPolicyReply> Explain(std::span<const policy::PolicySource> policies, const policy::Subject& subject,

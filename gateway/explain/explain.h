@@ -14,8 +14,8 @@
 
 namespace tollgate::explain {
 
-// A conversation as policy takes it. INVALID_ARGUMENT for an unknown role.
-absl::StatusOr<std::vector<policy::Message>> MessagesOf(const google::protobuf::RepeatedPtrField<v1::ChatMessage>& messages);
+// INVALID_ARGUMENT for an unknown role: pipeline::PolicyPrompt would take it for the user's.
+absl::Status CheckRoles(const google::protobuf::RepeatedPtrField<v1::ChatMessage>& messages);
 
 // What the policies do to the request's text, taken to come from `subject`. Of the request only text, direction and role are looked at.
 // INVALID_ARGUMENT as policy::Explain, or for an unknown role. Without `ask` nobody is asked.

@@ -3,6 +3,7 @@
 
 #include "base/encoding.h"
 #include "policy/explain.h"
+#include "policy/json_parts.h"
 #include "tests/policy/policy_support.h"
 
 namespace tollgate::policy {
@@ -215,6 +216,66 @@ TEST_CASE("An explanation has the verdict, the result and the digest of the set 
     CHECK(out.rules.size() == 7);
     CHECK(out.micros >= 0);
     for (const RuleStory& story : out.rules) CHECK_FALSE(story.why.empty());
+  }
+}
+
+TEST_CASE("A tool's result is explained in both readings, as a request has it, each span where it is written") {
+  const std::string yaml = R"(version: 1
+name: t
+rules:
+  - {id: hidden, detect: {unicode: invisible}, do: flag}
+  - {id: hosts, detect: {hosts_except: [acme.example]}, do: flag}
+  - {id: card, detect: {regex: '4{4}', as_written: true}, do: redact}
+  - {id: much, detect: {length: {characters: 150}}, do: flag}
+)";
+  const PolicySource source{"test.yaml", yaml};
+  const auto policies = MustCompile(yaml);
+  struct Row {
+    const char *text, *rule, *found;
+  };
+  const Row rows[] = {
+      {R"({"note":"pay\u200bpal"})", "hidden", "\\u200b"},
+      {R"({"a":"\u00e9","u":"https://acme.example\u002eevil.example/x"})", "hosts", "https://acme.example\\u002eevil.example/x"},
+      {R"({"n":"x 44\u0034\u0034 y"})", "card", "44\\u0034\\u0034"},
+      {R"({"n":"\n","m":"4444"})", "card", "4444"},
+  };
+  for (const Row& row : rows) {
+    INFO(row.text);
+    const ExplainedText given{row.text, false, Role::kUser, {Part::kToolResult, "find"}};  // Only tools answer.
+    const auto out = Explain({&source, 1}, {}, given);
+    REQUIRE(out.ok());
+    const Message result{Role::kTool, "", {std::string(row.text)}, false, {Part::kToolResult, "find"}};
+    const std::vector<Message> prompt = {result, {Role::kTool, "", *SecondReading(result), true, {Part::kToolResult, "find"}}};
+    const auto asked = policies->Inspect({}, prompt);
+    CHECK(out->verdict == asked->verdict);
+    CHECK(out->result == TextOf(asked->prompt[0]));
+    CHECK(StoryOf(*out, row.rule).state == RuleStory::State::kHit);
+    CHECK(StoryOf(*out, row.rule).count == 1);
+    CHECK(StoryOf(*out, row.rule).why == "it found 1 span");
+    REQUIRE(out->found.size() == 1);
+    const FoundSpan& span = out->found[0];
+    CHECK(out->result.find("4444") == std::string::npos);
+    CHECK(std::string(row.text).substr(static_cast<std::size_t>(span.begin), static_cast<std::size_t>(span.end - span.begin)) == row.found);
+    CHECK(span.column == span.begin + 1);
+  }
+  const std::string half = R"({"note":"\n)" + std::string(80, 'x') + "\"}";  // Both readings together are longer than a request may be.
+  const auto long_twice = Explain({&source, 1}, {}, {half, false, Role::kTool});
+  CHECK(long_twice->verdict.rules.size() == 1);
+  CHECK(StoryOf(*long_twice, "much").state == RuleStory::State::kHit);
+}
+
+TEST_CASE("A call is the assistant's and a tool's definition the system's, whoever is said to have written it") {
+  const PolicySource source{"test.yaml", R"(version: 1
+name: t
+rules:
+  - {id: call, where: {roles: assistant, parts: tool_calls}, detect: {keywords: falcon}, do: flag}
+  - {id: tool, where: {roles: system, parts: tool_definitions}, detect: {keywords: falcon}, do: flag}
+)"};
+  for (const auto& [part, rule] : {std::pair{Part::kToolCall, "call"}, std::pair{Part::kToolDefinition, "tool"}}) {
+    const auto out = Explain({&source, 1}, {}, {R"({"q":"falcon"})", false, Role::kUser, {part, "find"}});
+    REQUIRE(out.ok());
+    CHECK(StoryOf(*out, rule).state == RuleStory::State::kHit);
+    CHECK(out->verdict.rules.size() == 1);
   }
 }
 

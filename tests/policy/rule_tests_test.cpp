@@ -49,6 +49,22 @@ TEST_CASE("A test says where its rule hits by what stands there, all of it and i
   }
 }
 
+TEST_CASE("A test of a tool's result meets the set in both readings, and its spans are what is written") {
+  const auto with = [](const std::string& test) {
+    return "version: 1\nname: t\nrules:\n  - id: hidden\n    detect: {unicode: invisible}\n    do: redact\n    tests:\n      - " + test +
+           "\n  - {id: card, detect: {regex: '4{4}', as_written: true}, do: redact}\n";
+  };
+  for (const char* test : {
+           R"({part: tool_results, text: '{"note":"pay\u200bpal"}', spans: '\u200b', result: '{"note":"pay[INVISIBLE]pal"}'})",
+           R"({part: tool_results, text: '{"a":"\n","n":"4444"}', expect: card, expect_not: hidden, spans: {card: '4444'}})",
+           R"({role: tool, text: '{"n":"44\u00344"}', expect_not: hidden, spans: {card: '44\u00344'}, result: '{"n":"[REDACTED]"}'})",
+           R"({role: user, text: '{"n":"44\u00344"}', expect_not: [hidden, card]})",
+       }) {
+    INFO(test);
+    MustCompile(with(test));
+  }
+}
+
 TEST_CASE("A test that fails says what was expected and what came instead") {
   struct Row {
     const char *test, *says;

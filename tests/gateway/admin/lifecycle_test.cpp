@@ -78,6 +78,55 @@ struct World : test::Served {
 
 }  // namespace
 
+TEST_CASE("A conversation is tried as a request's: its calls, its results in both readings, each known by the call that it answers") {
+  World world;
+  v1::CheckPolicyRequest check;
+  check.set_yaml(R"(version: 1
+name: house
+rules:
+  - {id: card, where: {parts: tool_calls}, detect: {personal_data: card}, do: redact}
+  - {id: hidden, where: {tool: read_mail, parts: tool_results}, detect: {unicode: invisible}, do: flag}
+)");
+  v1::ChatMessage& calling = *check.add_messages();
+  calling.set_role(v1::ROLE_ASSISTANT);
+  for (const char* name : {"pay", "read_mail"}) {
+    v1::ToolCall& call = *calling.add_tool_calls();
+    call.set_id(name);
+    call.set_name(name);
+    call.set_arguments(R"({"card":"4111111111\u0031\u0031\u0031111"})");
+  }
+  for (const char* answers : {"pay", "read_mail"}) {
+    v1::ChatMessage& result = *check.add_messages();
+    result.set_role(v1::ROLE_TOOL);
+    result.set_tool_call_id(answers);
+    result.add_parts(R"({"note":"pay\u200bpal"})");
+  }
+  v1::CheckPolicyReply checked;
+  const grpc::Status status = world.Ask("author", &v1::Policy::Stub::Check, check, checked);
+  INFO(status.error_message());
+  REQUIRE(status.ok());
+  CHECK(checked.input().action() == "redact");
+  REQUIRE(checked.findings_size() == 3);
+  for (int i = 0; i < 2; ++i) {
+    CHECK(checked.findings(i).rule_id() == "card");
+    CHECK(checked.findings(i).message() == 0);
+    CHECK(checked.findings(i).field() == "tool_calls");
+    CHECK(checked.findings(i).begin() == 9);
+  }
+  CHECK(checked.findings(2).rule_id() == "hidden");
+  CHECK(checked.findings(2).message() == 2);
+  CHECK(checked.findings(2).field() == "text");
+  CHECK(checked.findings(2).begin() == 12);
+  CHECK(checked.findings(2).end() == 18);
+  REQUIRE(checked.messages_used_size() == 3);
+  REQUIRE(checked.messages_used(0).tool_calls_size() == 2);
+  CHECK(checked.messages_used(0).tool_calls(0).name() == "pay");
+  CHECK(checked.messages_used(0).tool_calls(0).arguments() == R"({"card":"[CARD]"})");
+  CHECK(checked.messages_used(2).parts(0) == R"({"note":"pay\u200bpal"})");
+  check.mutable_messages(0)->set_role(static_cast<v1::Role>(77));
+  CHECK(world.Ask("author", &v1::Policy::Stub::Check, check, checked).error_code() == StatusCode::INVALID_ARGUMENT);
+}
+
 TEST_CASE("A version goes from draft over tested, shadow, canary and enforced to retired") {
   World world;
   CHECK(world.Put(Yaml("eagle"), false).state() == "enforced");
