@@ -10,6 +10,7 @@
 
 #include "base/nearest_word.h"
 #include "gateway/cli/policy_text.h"
+#include "gateway/cli/record_words.h"
 #include "gateway/cli/remote.h"
 #include "gateway/cli/scope_options.h"
 #include "gateway/cli/words.h"
@@ -70,7 +71,7 @@ void Check(Context& context, PolicyOptions options) {
 
 std::string Outcome(const v1::PolicyOutcome& outcome, std::string_view direction, const std::string& used) {
   std::string text = fmt::format("{}: {}\n", direction, PolicyWords(outcome));
-  if (outcome.action() != "block") text += fmt::format("  becomes: {}\n", used);
+  if (outcome.action() != "block") text += Indented(used, "  becomes: ");  // Each line of it: none is the program's own.
   return text;
 }
 

@@ -11,6 +11,7 @@
 #include <CLI/CLI.hpp>
 
 #include "gateway/cli/policy_text.h"
+#include "gateway/cli/record_words.h"
 #include "gateway/cli/remote.h"
 #include "gateway/cli/scope_options.h"
 #include "gateway/explain/explain.h"
@@ -83,7 +84,7 @@ std::string CostWords(const v1::ExplainedRule& rule) {
 
 void PrintExplanation(Context& context, const v1::ExplainPolicyRequest& request, const v1::ExplainPolicyReply& reply, bool all) {
   context.Print(fmt::format("{}: {}\n", request.output() ? "output" : "input", PolicyWords(reply.outcome())));
-  if (request.output() || reply.outcome().action() != "block") context.Print(fmt::format("  becomes: {}\n", reply.text_used()));
+  if (request.output() || reply.outcome().action() != "block") context.Print(Indented(reply.text_used(), "  becomes: "));
   const std::string& judged = reply.text_judged().empty() ? request.text() : reply.text_judged();
   Table spans({"at", "rule", "severity", "found by", "found", "score", "what became of it", "because it counts"});
   for (const v1::ExplainedSpan& span : reply.spans()) {

@@ -13,7 +13,8 @@ class FakePolicy final : public v1::Policy::Service {
   grpc::Status Check(grpc::ServerContext*, const v1::CheckPolicyRequest* request, v1::CheckPolicyReply* reply) override {
     check = *request;
     if (!refusal.ok()) return refusal;
-    if (request->messages_size() > 0) reply->mutable_input()->set_action("block");
+    if (request->messages_size() > 0) reply->mutable_input()->set_action(used.empty() ? "block" : "flag");
+    if (!used.empty()) reply->add_messages_used()->add_parts(used);
     return grpc::Status::OK;
   }
   grpc::Status Put(grpc::ServerContext*, const v1::PutPolicyRequest* request, v1::StoredPolicy* reply) override {
@@ -124,6 +125,7 @@ class FakePolicy final : public v1::Policy::Service {
   v1::SetSecondPersonRequest second_person;
   v1::ListPoliciesRequest list;
   v1::CheckPolicyRequest check;
+  std::string used;  // What Check says that a message becomes.
   v1::ExplainPolicyRequest explain;
   v1::LintPolicyRequest lint;
   v1::PutPolicyRequest put;

@@ -44,6 +44,17 @@ TEST_CASE("A text is explained with no server, from a policy on standard input")
   CHECK_THAT(json.out, ContainsSubstring("\"policy_digest\""));
 }
 
+TEST_CASE("A text from outside moves no cursor, and none of its lines passes for the program's own") {
+  const std::string hostile = "a\x1b]0;x\a\n\nno rule found anything\n";
+  const Result explained = RunLine({"policy", "explain", "-", "--input", hostile}, kPolicy);
+  CHECK_THAT(explained.out, ContainsSubstring("  becomes: a?]0;x?\n  becomes: \n  becomes: no rule found anything\n  becomes: \n"));
+  Server server;
+  server.policy.used = hostile;
+  const Result tried = server.Run({"policy", "test", "--input", "a"});
+  CHECK_THAT(tried.out, ContainsSubstring("  becomes: a?]0;x?\n  becomes: \n  becomes: no rule found anything\n"));
+  for (const std::string& out : {explained.out, tried.out}) CHECK(out.find_first_of("\x1b\a") == std::string::npos);
+}
+
 TEST_CASE("What cannot be explained or linted is a usage error with its place") {
   CHECK_THAT(RunLine({"policy", "explain", "-"}, kPolicy).err, ContainsSubstring("which text? give --input TEXT"));
   CHECK_THAT(RunLine({"policy", "explain", "-", "--input", "@/nowhere/at/all"}, kPolicy).err, ContainsSubstring("/nowhere/at/all"));
