@@ -142,7 +142,7 @@ enum class EndReason {
   kCancelled,     // Cancel, or the stream was dropped. [CANCELLED]
   kDeadline,      // The request's deadline passed: in queue, prompt or output. [DEADLINE_EXCEEDED]
   kQueueTimeout,  // Waited longer for a slot than the model's queue_timeout. [UNAVAILABLE, with a retry hint]
-  kEngineFailed,  // The engine failed on this sequence. [UNAVAILABLE or INTERNAL]
+  kEngineFailed,  // The engine failed on this sequence. [UNAVAILABLE or INTERNAL; what else is the sequence's own doing]
   kShutdown,      // The pool was drained or destroyed. [UNAVAILABLE]
 };
 std::string_view Name(EndReason reason);  // "stop", "length", "allowance", "cancelled" …

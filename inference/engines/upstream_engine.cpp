@@ -194,7 +194,8 @@ class UpstreamEngine final : public Engine {
       TG_ASSIGN(GrammarRules rules, ReadGrammar(slot.grammar));
       slot.follower = std::make_unique<GrammarFollower>(std::move(rules));
     }
-    auto request = std::make_unique<UpstreamRequest>(*tokenizer_, static_cast<std::int64_t>(prompt.size()), max_tokens, end_token_);
+    auto request = std::make_unique<UpstreamRequest>(*tokenizer_, static_cast<std::int64_t>(prompt.size()), max_tokens, end_token_,
+                                                     UpstreamEventBytesMax(options_.kind, prompt.size()));
     TG_RETURN_IF_ERROR(fleet_->Send(slot.call, slot.affinity, "/v1/completions", UpstreamBody(options_, ask), *request));
     slot.request = std::move(request);
     slot.progress_at = clock_.Mono();
@@ -287,7 +288,14 @@ class UpstreamEngine final : public Engine {
     }
     // Tried again: the next step begins anew, elsewhere.
     if (request->given() == 0 && request->may_retry() && fleet_->TryAgain(slot.call, slot.affinity)) return;
-    Fail(item.slot, outputs, request->status());
+    Fail(item.slot, outputs, request->disliked() && !slot.grammar.empty() ? NoForm(request->status()) : request->status());
+  }
+
+  // A server that is started otherwise than it should be dislikes plain requests too.
+  static absl::Status NoForm(const absl::Status& status) {
+    return base::InvalidArgument(fmt::format(
+        "the upstream takes no answer in this form: ask for a simpler schema or grammar, or for text (if plain requests fail too: {})",
+        base::Message(status)));
   }
 
   void Fail(int slot, std::vector<EngineOutput>& outputs, const absl::Status& status) {

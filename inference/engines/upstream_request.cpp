@@ -11,8 +11,6 @@
 
 #include <fmt/format.h>
 
-#include "inference/engines/upstream_answer.h"
-
 namespace tollgate::inference {
 
 bool UpstreamRequest::OnBody(int http_status, std::string_view bytes) {
@@ -20,7 +18,7 @@ bool UpstreamRequest::OnBody(int http_status, std::string_view bytes) {
   if (http_status != 200) return (refusal_bytes_ += bytes.size()) <= kRefusalBytesMax;
   events_.clear();
   if (!stream_.Push(bytes, events_)) {
-    bad_ = base::Unavailable(fmt::format("the upstream sent an event of more than {} bytes", EventStream::kEventBytesMax));
+    bad_ = base::Unavailable(fmt::format("the upstream sent an event of more than {} bytes", event_bytes_max_));
     return false;
   }
   for (const std::string& data : events_) {
@@ -34,6 +32,10 @@ bool UpstreamRequest::OnBody(int http_status, std::string_view bytes) {
 
 absl::Status UpstreamRequest::Take(UpstreamEvent event) {
   done_ = event.done;
+  if (event.error) {
+    error_ = event.error;
+    return RefusalWithin(*error_).status;
+  }
   if (event.input_tokens) reported_input_ = event.input_tokens;
   if (event.output_tokens) reported_output_ = event.output_tokens;
   absurd_ = absurd_ || event.absurd_usage;
@@ -84,14 +86,14 @@ void UpstreamRequest::OnEnd(int http_status, const absl::Status& status) {
     return;
   }
   if (bad_.ok()) AddUnseen();
+  if (error_) {
+    Refused(RefusalWithin(*error_));
+    return Conclude();
+  }
   if (!bad_.ok()) {
     status_ = bad_;
   } else if (http_status > 200) {
-    UpstreamRefusal refusal = RefusalOf(http_status, wait_);
-    status_ = std::move(refusal.status);
-    may_retry_ = refusal.may_retry;
-    endpoint_failed_ = refusal.endpoint_failed;
-    return;
+    return Refused(RefusalOf(http_status, wait_));
   } else if (!status.ok()) {
     status_ = base::Unavailable(fmt::format("the upstream's answer did not come: {}", base::Message(status)));
   } else if (finish_.empty()) {
@@ -99,6 +101,13 @@ void UpstreamRequest::OnEnd(int http_status, const absl::Status& status) {
   }
   endpoint_failed_ = may_retry_ = !status_.ok();
   Conclude();
+}
+
+void UpstreamRequest::Refused(UpstreamRefusal refusal) {
+  status_ = std::move(refusal.status);
+  may_retry_ = refusal.may_retry;
+  endpoint_failed_ = refusal.endpoint_failed;
+  disliked_ = refusal.dislikes;
 }
 
 void UpstreamRequest::Conclude() {

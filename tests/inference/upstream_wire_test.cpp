@@ -4,6 +4,8 @@
 #include <boost/json.hpp>
 #include <catch2/catch_test_macros.hpp>
 
+#include "inference/engines/upstream_answer.h"
+
 namespace tollgate::inference {
 namespace {
 
@@ -105,6 +107,19 @@ TEST_CASE("Events are read; what has the wrong shape is refused, without its con
   CHECK(ReadUpstreamEvent("{}").ok());
   CHECK(ReadUpstreamEvent(R"({"choices":[{"text":"","finish_reason":"stop"}]})")->finish == "stop");
 
+  // The prompt's ids, which vLLM repeats, are not even read.
+  for (const char* echo : {R"("prompt_token_ids":[1,22,333],)", R"("prompt_token_ids": [1, 22, , 333],)", R"("prompt_token_ids":[],)",
+                           R"("prompt_token_ids":null,)", R"("prompt_token_ids":["a"],)"}) {
+    INFO(echo);
+    const auto first = ReadUpstreamEvent(fmt::format(R"({{"choices":[{{{}"text":"\"prompt_token_ids\":[1]","token_ids":[3]}}]}})", echo));
+    REQUIRE(first.ok());
+    CHECK(first->text == R"("prompt_token_ids":[1])");
+    CHECK(first->tokens == std::vector<std::int32_t>{3});
+  }
+  CHECK(ReadUpstreamEvent(R"({"error":{"message":"SECRET","code":400}})")->error == 400);
+  CHECK(ReadUpstreamEvent(R"({"choices":[{"text":"","finish_reason":"abort"}]})")->error == kGivenUp);
+  CHECK_FALSE(text->error);
+
   const char* strange[] = {"",
                            "SECRET",
                            "[]",
@@ -124,6 +139,10 @@ TEST_CASE("Events are read; what has the wrong shape is refused, without its con
                            R"({"choices":[],"usage":{"completion_tokens":"SECRET"}})",
                            R"({"choices":[],"usage":[]})",
                            R"({"error":{"message":"SECRET"}})",
+                           R"({"error":"SECRET"})",
+                           R"({"error":{"code":"SECRET"}})",
+                           R"({"error":{"code":200}})",
+                           R"({"error":{"code":4000000000000}})",
                            "{\"choices\":[{\"text\":\"\xFF\"}]}",
                            "{\"a\":[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]}"};
   for (const char* data : strange) {
