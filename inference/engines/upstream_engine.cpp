@@ -152,6 +152,9 @@ class UpstreamEngine final : public Engine {
     info_.architecture = tokenizer_->architecture();
     info_.chat_template = tokenizer_->format();
     tokenizer_->Describe(info_);
+    shown_ = tokenizer_->Shown();
+    // Those of DeepSeek's are text to the servers' own tokenizers.
+    info_.hides_calls = info_.tools == ToolStyle::kMistral && !ShowsControls(options_.kind);
     info_.grammars = TakesGrammars(options_.kind);
     info_.vocab_tokens = tokenizer_->tokens();
     info_.engine_build = fleet_->Build();
@@ -188,6 +191,7 @@ class UpstreamEngine final : public Engine {
                           .logit_bias = slot.logit_bias,
                           .banned = slot.banned,
                           .grammar = slot.grammar,
+                          .shown = shown_,
                           .cache_salt = slot.salt,
                           .priority = slot.band};
     if (!slot.grammar.empty()) {
@@ -315,6 +319,7 @@ class UpstreamEngine final : public Engine {
   ModelInfo info_;
   std::unique_ptr<Tokenizer> tokenizer_;
   std::int32_t end_token_ = 0;
+  std::vector<std::string> shown_;
   std::atomic<bool> interrupted_{false};
 
   // Replica's thread only.

@@ -72,6 +72,8 @@ class UpstreamRequest final : public base::HttpSink {
  private:
   absl::Status Take(UpstreamEvent event);
   absl::Status Add(const UpstreamEvent& event);
+  std::vector<std::string> Share(std::string_view text, const std::vector<std::int32_t>& ids) const;
+  void Refused(UpstreamRefusal refusal);
   void Conclude();
   void EndTurn();
   void AddUnseen();

@@ -62,6 +62,8 @@ void AddGrammar(UpstreamKind kind, std::string_view grammar, std::string& body) 
 void AddOwn(const UpstreamOptions& options, const UpstreamAsk& ask, std::string& body) {
   if (options.kind == UpstreamKind::kVllm) body += R"(,"return_token_ids":true)";
   if (options.kind == UpstreamKind::kLlamaServer) body += R"(,"cache_prompt":false)";
+  if (options.kind == UpstreamKind::kLlamaServer && !ask.shown.empty())
+    fmt::format_to(std::back_inserter(body), R"(,"preserved_tokens":{})", json::serialize(json::array(ask.shown.begin(), ask.shown.end())));
   AppendUpstreamSalt(options, ask.cache_salt, ask.priority, body);
 }
 

@@ -25,6 +25,7 @@ struct UpstreamAsk {
   std::span<const LogitBias> logit_bias;
   std::span<const std::int32_t> banned;  // Tokens that must not come.
   std::string_view grammar;              // GBNF. REQUIRES: empty, or TakesGrammars.
+  std::span<const std::string> shown;    // Control tokens whose text shall come, by ShowsControls.
   std::string cache_salt;
   int priority = 0;
 };

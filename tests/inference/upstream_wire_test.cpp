@@ -57,6 +57,13 @@ TEST_CASE("A request carries token ids, the salt and the priority that are ours,
   CHECK(llama.at("repeat_penalty") == 1.25);
   CHECK_FALSE(llama.contains("cache_salt"));
   CHECK_FALSE(BodyOf(UpstreamKind::kVllm, ask, false).contains("priority"));
+
+  const std::vector<std::string> shown = {"[CALL]", "\"quoted\""};
+  ask.shown = shown;
+  CHECK(BodyOf(UpstreamKind::kLlamaServer, ask).at("preserved_tokens") == json::array{"[CALL]", "\"quoted\""});
+  for (const UpstreamKind other : {UpstreamKind::kVllm, UpstreamKind::kSglang, UpstreamKind::kTensorRtLlm})
+    CHECK_FALSE(BodyOf(other, ask).contains("preserved_tokens"));
+  CHECK_FALSE(llama.contains("preserved_tokens"));
 }
 
 TEST_CASE("Sampling that changes nothing is sent to each kind too: none of a server's own defaults acts") {
