@@ -32,11 +32,10 @@ using std::chrono::milliseconds;
 
 constexpr milliseconds kWait{2};     // A slice of waiting in a step: how late a new sequence or a clock that tests move may be seen.
 constexpr milliseconds kTail{1000};  // For the end of an answer whose tokens have all come.
-constexpr std::int32_t kUnseen = -1;
 
 struct Slot {
   std::vector<std::int32_t> prompt;
-  std::vector<std::int32_t> output;  // What was given out and stands; kUnseen where no id is known.
+  std::vector<std::int32_t> output;  // What was given out and stands.
   SamplingParams sampling;
   std::vector<LogitBias> logit_bias;
   std::vector<std::int32_t> banned;           // For the next token.
@@ -184,7 +183,7 @@ class UpstreamEngine final : public Engine {
 
   absl::Status Send(Slot& slot, std::int64_t max_tokens) {
     std::vector<std::int32_t> prompt = slot.prompt;
-    std::copy_if(slot.output.begin(), slot.output.end(), std::back_inserter(prompt), [](std::int32_t id) { return id != kUnseen; });
+    std::copy_if(slot.output.begin(), slot.output.end(), std::back_inserter(prompt), [](std::int32_t id) { return id != kUnknownToken; });
     const UpstreamAsk ask{.prompt = prompt,
                           .max_tokens = max_tokens,
                           .sampling = slot.sampling,
@@ -252,7 +251,7 @@ class UpstreamEngine final : public Engine {
       if (const absl::Status read = Read(slot, tokens.front()); !read.ok()) return Fail(item.slot, outputs, read);
       UpstreamToken token = std::move(tokens.front());
       tokens.pop_front();
-      slot.output.push_back(token.unseen ? kUnseen : token.id);
+      slot.output.push_back(token.id);
       slot.banned.clear();
       EngineOutput& output = outputs.emplace_back();
       output.slot = item.slot;

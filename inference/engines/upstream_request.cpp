@@ -151,7 +151,7 @@ void UpstreamRequest::EndTurn() {
 
 void UpstreamRequest::AddUnseen() {
   if (names_tokens_ || finish_ != "length" || reported_output_.value_or(0) < max_tokens_) return;
-  for (; given_ < max_tokens_; ++given_, ++unseen_) tokens_.push_back({end_token_, "", false, true});
+  for (; given_ < max_tokens_; ++given_, ++unseen_) tokens_.push_back({kUnknownToken, "", false});
 }
 
 void UpstreamRequest::Fail(const absl::Status& status) {

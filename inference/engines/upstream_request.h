@@ -14,6 +14,7 @@
 #include "inference/engines/event_stream.h"
 #include "inference/engines/upstream_answer.h"
 #include "inference/engines/upstream_wire.h"
+#include "inference/token_stream.h"
 #include "inference/tokenizer.h"
 
 namespace tollgate::inference {
@@ -21,8 +22,7 @@ namespace tollgate::inference {
 struct UpstreamToken {
   std::int32_t id = 0;
   std::string bytes;
-  bool ends = false;    // The model's turn.
-  bool unseen = false;  // No text came of it, and the id is not known.
+  bool ends = false;  // The model's turn.
 };
 
 class UpstreamRequest final : public base::HttpSink {

@@ -155,6 +155,23 @@ TEST_CASE("Behind a token without text an answer goes on from what is known of i
   CHECK(Asked(requests[1].body).max_tokens == 8);
 }
 
+TEST_CASE("Of a token without text nobody learns an id") {
+  ScriptedUpstream server([&](Exchange& e) {
+    e.Begin();
+    e.Write(Event("a") + Event("", {}, "length") + UsageEvent(8, 3) + kDone);
+    e.End();
+  });
+  const auto replica = StartUpstream(Upstream({server.url()}));
+  SequenceRequest request = AskUpstream(*replica);
+  request.max_tokens = 3;
+  request.want_tokens = true;
+  std::vector<std::int32_t> ids;
+  for (const Piece& piece : HearAll(*SubmitTo(*replica, request)).pieces) {
+    for (const OutputToken& token : piece.tokens) ids.push_back(token.id);
+  }
+  CHECK(ids == std::vector<std::int32_t>{'a', kUnknownToken, kUnknownToken});
+}
+
 TEST_CASE("A server that repeats a long prompt in its first event is heard, and one that says as much of its own is not") {
   constexpr std::size_t kPrompt = 250'000;
   const bool its_own = GENERATE(false, true);
