@@ -66,7 +66,7 @@ struct EngineAlternative {
 // A token that was chosen, or why the slot can go no further. Several may stand for one slot, in order.
 struct EngineOutput {
   int slot = 0;
-  std::int32_t token = -1;                 // -1: none; the model's turn had ended with the token before.
+  std::int32_t token = -1;                 // -1: none; the model's turn had ended with the token before. Or kUnknownToken.
   std::string_view bytes;                  // The token's text, perhaps part of a code point. Valid until the next call.
   bool ends = false;                       // The model ended its turn with this token.
   float logprob = 0;                       // Where wanted,

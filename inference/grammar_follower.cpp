@@ -58,14 +58,18 @@ absl::Status GrammarFollower::Over() const {
 
 absl::StatusOr<bool> GrammarFollower::Takes(std::string_view bytes) {
   if (left_ >= 0) left_ = std::min(left_ + kWorkEach, kWorkMax);
+  const std::int64_t before = left_;
   const bool takes = Walk(now_, bytes) != kDead;
+  spent_ += before - left_;
   TG_RETURN_IF_ERROR(Over());
   return takes && !bytes.empty();
 }
 
 absl::Status GrammarFollower::Accept(std::string_view bytes) {
+  const std::int64_t before = left_;
   if (tables_.states.size() > kStatesKept || tables_.nodes.size() > nodes_kept_ || tables_.words > words_kept_) Compact();
   const std::uint32_t next = Walk(now_, bytes);
+  spent_ += before - left_;
   TG_RETURN_IF_ERROR(Over());
   if (next == kDead) return base::Internal("the grammar was given what it does not take");
   now_ = next;

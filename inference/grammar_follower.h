@@ -33,6 +33,8 @@ class GrammarFollower {
   absl::Status Accept(std::string_view bytes);         // REQUIRES: Takes.
   bool MayEnd() const;                                 // Whether the output may end here.
 
+  std::int64_t spent() const { return spent_; }  // Steps that Takes and Accept have taken so far.
+
   // may[token] = 1 for each that may come next. One pass over the vocabulary. REQUIRES: a place for each, all 0.
   absl::Status Mark(const TokenOrder& order, std::vector<std::uint8_t>& may);
 
@@ -88,6 +90,7 @@ class GrammarFollower {
   std::uint32_t start_ = 0;
   std::uint32_t now_ = 0;
   std::int64_t left_ = kWorkMax;
+  std::int64_t spent_ = 0;
   std::uint32_t round_ = 0;
   std::size_t nodes_kept_ = kNodesKept;
   std::size_t words_kept_ = kWordsKept;

@@ -27,6 +27,9 @@ namespace tollgate::inference {
 
 class StreamState;  // What the pool keeps of it.
 
+// A token that came, but the server that computed it does not say which. It counts, and stands in no prompt.
+constexpr std::int32_t kUnknownToken = 0x7FFFFFFF;
+
 // A token of the output, where the request wants tokens. Log-probabilities are natural, and as the model gave them: before temperature,
 // penalties, bias and cuts.
 struct OutputToken {
@@ -35,7 +38,7 @@ struct OutputToken {
     std::string bytes;
     float logprob = 0;
   };
-  std::int32_t id = 0;
+  std::int32_t id = 0;           // Or kUnknownToken.
   std::string bytes;             // Perhaps part of a code point.
   float logprob = 0;             // Where the request wants it,
   std::vector<Alternative> top;  // with the likeliest, the likeliest first.

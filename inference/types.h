@@ -60,8 +60,7 @@ struct PromptPart {
   bool trusted = false;
 };
 
-// How tokens are chosen. Applied in this order: penalties, temperature, min_p, top_k, top_p.
-// Submit refuses values outside of the ranges, naming the field.
+// How tokens are chosen, in this order: penalties, temperature, min_p, top_k, top_p. Submit refuses what is out of range, naming the field.
 struct SamplingParams {
   double temperature = 1.0;        // 0 to 2; 0 = greedy: the likeliest token, the lowest id on a tie.
   double top_p = 1.0;              // 0 < top_p <= 1.
@@ -121,6 +120,7 @@ struct ModelInfo {
   bool resumes = true;   // A sequence at its allowance goes on where it stood; else what is more is a new request to a server.
   bool rewinds = false;  // Tokens of its output can be taken back (TokenStream::Rewind).
   ToolStyle tools = ToolStyle::kNone;
+  bool hides_calls = false;             // Its servers show no call of a tool as one: nobody could read it.
   bool thinks = false;                  // It thinks between <think> and </think> before it answers;
   bool opens_thinking = false;          // prompts end within the thought.
   Pooling pooling = Pooling::kNone;     // Not kNone: it embeds or reranks, and does not chat.
@@ -142,7 +142,7 @@ enum class EndReason {
   kCancelled,     // Cancel, or the stream was dropped. [CANCELLED]
   kDeadline,      // The request's deadline passed: in queue, prompt or output. [DEADLINE_EXCEEDED]
   kQueueTimeout,  // Waited longer for a slot than the model's queue_timeout. [UNAVAILABLE, with a retry hint]
-  kEngineFailed,  // The engine failed on this sequence. [UNAVAILABLE or INTERNAL]
+  kEngineFailed,  // The engine failed on this sequence. [UNAVAILABLE or INTERNAL; what else is the sequence's own doing]
   kShutdown,      // The pool was drained or destroyed. [UNAVAILABLE]
 };
 std::string_view Name(EndReason reason);  // "stop", "length", "allowance", "cancelled" …

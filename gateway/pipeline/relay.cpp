@@ -128,7 +128,9 @@ async::Awaitable<absl::Status> Relay::Push(Choice& choice, inference::Piece& pie
   choice.output->Count(choice.decoded);
   piece.tokens_delivered += choice.before_delivered;
   if (sequences_.thought_tokens_max > 0 || sequences_.request.strict) {
-    for (const inference::OutputToken& token : piece.tokens) choice.ids.push_back(token.id);
+    for (const inference::OutputToken& token : piece.tokens) {
+      if (token.id != inference::kUnknownToken) choice.ids.push_back(token.id);
+    }
   }
   for (inference::OutputToken& token : piece.tokens) token.text_end += choice.before_bytes;
   if (Retries()) {

@@ -35,10 +35,11 @@ async::Awaitable<absl::StatusOr<bool>> Relay::Retry(Choice& choice, std::size_t 
     for (const std::size_t keep : {first, std::max(first, had)}) {
       const int most = plan_.retries.find(found->rule_id)->second;
       if (state.times + state.in_vain >= most || keep >= written.tokens.size() || !written.EndsAt(keep)) continue;
+      const std::int32_t banned = written.tokens[keep].id;
+      if (banned == inference::kUnknownToken) continue;
       tried = true;
       std::unique_ptr<ChoiceOutput> anew = co_await TakenBack(choice, keep);
       if (anew == nullptr) continue;
-      const std::int32_t banned = written.tokens[keep].id;
       const auto base = static_cast<std::size_t>(choice.before_delivered);
       bool goes_on = !choice.ended && keep >= base && choice.tokens->Rewind(static_cast<std::int64_t>(keep - base), {banned});
       if (!goes_on) {
@@ -70,7 +71,9 @@ async::Awaitable<absl::StatusOr<bool>> Relay::Retry(Choice& choice, std::size_t 
 async::Awaitable<absl::StatusOr<bool>> Relay::WriteAnew(Choice& choice, std::size_t keep, std::int32_t banned) {
   inference::SequenceRequest rest = sequences_.request;
   if (keep > 0 && (rest.json || !rest.grammar.empty())) co_return false;
-  for (std::size_t i = 0; i < keep; ++i) rest.prompt_tokens.push_back(choice.written.tokens[i].id);
+  for (std::size_t i = 0; i < keep; ++i) {
+    if (const std::int32_t id = choice.written.tokens[i].id; id != inference::kUnknownToken) rest.prompt_tokens.push_back(id);
+  }
   const auto kept = static_cast<std::int64_t>(keep);
   rest.max_tokens = std::min(rest.max_tokens - kept, sequences_.context_tokens - static_cast<std::int64_t>(rest.prompt_tokens.size()));
   if (rest.max_tokens < 1) co_return false;

@@ -181,6 +181,10 @@ absl::Status ValidateToolsFor(const v1::ChatRequest& request, const inference::M
   if (MentionsTools(request) && model.tools == inference::ToolStyle::kNone)
     return BadField("tools", fmt::format("{} has no place for tools in its chat format, {}: leave them out, or use another model",
                                          model.name, model.chat_template));
+  if (UsesTools(request) && model.hides_calls)
+    return BadField("tools", fmt::format("{} runs on servers that give no text for the token that its calls begin with: leave tools out, "
+                                         "set tool_choice to none, or use another model",
+                                         model.name));
   if (request.max_reasoning_tokens() > 0 && !model.thinks)
     return BadField("max_reasoning_tokens",
                     fmt::format("{} does not think before it answers: leave it out, or use another model", model.name));
@@ -197,7 +201,7 @@ absl::Status ValidateToolsFor(const v1::ChatRequest& request, const inference::M
         fmt::format("cannot be together with a call that is forced of {}, whose prompts end within the thought: leave it out, or "
                     "let the model decide",
                     model.name));
-  // Servers give no text for the control token that a call of Mistral's begins with.
+  // To servers the control token that a call of Mistral's begins with is no text that a grammar may ask for.
   if (!model.grammars || (!model.resumes && model.tools == inference::ToolStyle::kMistral))
     return CallsOrForm(request)
                ? BadField("response_format",

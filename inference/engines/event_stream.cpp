@@ -12,7 +12,7 @@ bool EventStream::Push(std::string_view bytes, std::vector<std::string>& events)
   while (!bytes.empty()) {
     const std::size_t end = bytes.find('\n');
     const std::string_view part = bytes.substr(0, end);
-    if (line_.size() + part.size() > kEventBytesMax) return false;
+    if (line_.size() + part.size() > event_bytes_max_) return false;
     line_ += part;
     if (end == std::string_view::npos) return true;
     bytes.remove_prefix(end + 1);
@@ -31,7 +31,7 @@ bool EventStream::Line(std::string_view line, std::vector<std::string>& events) 
   if (!line.starts_with("data:")) return true;
   line.remove_prefix(5);
   if (line.starts_with(' ')) line.remove_prefix(1);
-  if (data_.size() + line.size() + 1 > kEventBytesMax) return false;
+  if (data_.size() + line.size() + 1 > event_bytes_max_) return false;
   if (has_data_) data_ += '\n';
   has_data_ = true;
   data_ += line;

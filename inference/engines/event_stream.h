@@ -11,8 +11,10 @@ namespace tollgate::inference {
 
 class EventStream {
  public:
-  // An event may have so many bytes.
+  // An event may have so many bytes, unless it is known why it may have more.
   static constexpr std::size_t kEventBytesMax = 1 << 20;
+
+  explicit EventStream(std::size_t event_bytes_max = kEventBytesMax) : event_bytes_max_(event_bytes_max) {}
 
   // Appends the data of each event that `bytes` completes. False: an event is longer than allowed; nothing more can be read.
   bool Push(std::string_view bytes, std::vector<std::string>& events);
@@ -22,6 +24,7 @@ class EventStream {
  private:
   bool Line(std::string_view line, std::vector<std::string>& events);
 
+  const std::size_t event_bytes_max_;
   std::string line_;  // What of the last line has come.
   std::string data_;  // Of the event that is not complete.
   bool has_data_ = false;

@@ -3,7 +3,9 @@
 // Tested by tests/inference/upstream_model_test.cpp.
 #include "inference/engines/llama_tokenizer.h"
 
+#include <algorithm>
 #include <exception>
+#include <map>
 #include <utility>
 
 #include <fmt/format.h>
@@ -19,7 +21,12 @@ namespace {
 class LlamaTokenizer final : public Tokenizer {
  public:
   LlamaTokenizer(LlamaModel model, LlamaVocab vocab, const base::Digest& digest, std::string architecture)
-      : model_(std::move(model)), vocab_(std::move(vocab)), digest_(digest), architecture_(std::move(architecture)) {}
+      : model_(std::move(model)), vocab_(std::move(vocab)), digest_(digest), architecture_(std::move(architecture)) {
+    const std::vector<std::string> names = vocab_.format().tool_marks();
+    for (std::int32_t token = 0; !names.empty() && token < static_cast<std::int32_t>(vocab_.tokens()); ++token) {
+      if (const std::string name(vocab_.Bytes(token)); std::find(names.begin(), names.end(), name) != names.end()) shown_[name] = token;
+    }
+  }
 
   absl::StatusOr<std::vector<std::int32_t>> Render(std::span<const Turn> turns) const override { return vocab_.Render(turns); }
   absl::StatusOr<std::vector<std::int32_t>> Tokenize(std::string_view text) const override {
@@ -32,8 +39,26 @@ class LlamaTokenizer final : public Tokenizer {
   }
   absl::StatusOr<std::vector<std::int32_t>> TokenizeNext(std::string_view text) const override {
     std::vector<std::int32_t> tokens;
-    TG_RETURN_IF_ERROR(vocab_.TokenizeNext(text, tokens));
+    while (!text.empty()) {
+      auto next = shown_.end();
+      std::size_t at = text.size();
+      for (auto shown = shown_.begin(); shown != shown_.end(); ++shown) {
+        if (const std::size_t found = text.find(shown->first); found < at) at = found, next = shown;
+      }
+      TG_RETURN_IF_ERROR(vocab_.TokenizeNext(text.substr(0, at), tokens));
+      if (next == shown_.end()) break;
+      tokens.push_back(next->second);
+      text.remove_prefix(at + next->first.size());
+    }
     return tokens;
+  }
+  std::vector<std::string> Shown() const override {
+    std::vector<std::string> names;
+    for (const auto& [name, token] : shown_) names.push_back(name);
+    return names;
+  }
+  bool Shows(std::int32_t token) const override {
+    return std::any_of(shown_.begin(), shown_.end(), [token](const auto& shown) { return shown.second == token; });
   }
   std::string_view Bytes(std::int32_t token) const override { return vocab_.Bytes(token); }
   bool EndsTurn(std::int32_t token) const override { return vocab_.EndsTurn(token); }
@@ -48,6 +73,7 @@ class LlamaTokenizer final : public Tokenizer {
   LlamaVocab vocab_;
   base::Digest digest_;
   std::string architecture_;
+  std::map<std::string, std::int32_t> shown_;
 };
 
 }  // namespace

@@ -11,25 +11,36 @@
 #include "base/error_detail.h"
 
 namespace tollgate::inference {
+namespace {
 
 // Of the statuses that say "not now", those of 4xx are the word of a server that works, and no failure of its: too many requests (429), too
 // early (425), too slow (408). Proxies count so too.
-UpstreamRefusal RefusalOf(int http_status, std::chrono::seconds wait) {
-  const bool not_now = http_status == 408 || http_status == 425 || http_status == 429;
-  const bool busy = not_now || http_status >= 500;
-  const bool ours = http_status == 400 || http_status == 413 || http_status == 422;  // It did not like this request.
+UpstreamRefusal Refusal(int code, std::string_view told, std::chrono::seconds wait) {
+  const bool not_now = code == 408 || code == 425 || code == 429;
+  const bool busy = not_now || code >= 500;
+  const bool ours = code == 400 || code == 413 || code == 422;  // It did not like this request.
   const std::string again = wait.count() > 0 ? fmt::format("try again in {} s", wait.count()) : "try again";
   const std::string remedy = busy   ? again
                              : ours ? "check upstream.kind, upstream.model and context_tokens against how it was started"
                                     : "check upstream.endpoints, upstream.model and upstream.bearer_file";
-  const std::string message = fmt::format("the upstream answered with HTTP {}: {}", http_status, remedy);
+  const std::string message = fmt::format("the upstream {} {}: {}", told, code, remedy);
   absl::Status status = busy ? base::Unavailable(message) : base::Internal(message);
   if (busy && wait.count() > 0) {
     base::ErrorDetail detail{.reason = "UPSTREAM_UNAVAILABLE"};
     detail.retry_after_ms = std::chrono::milliseconds(wait).count();
     status = base::WithDetail(status, detail);
   }
-  return {.status = std::move(status), .may_retry = busy, .endpoint_failed = !ours && !not_now};
+  return {.status = std::move(status), .may_retry = busy, .endpoint_failed = !ours && !not_now, .dislikes = ours};
+}
+
+}  // namespace
+
+UpstreamRefusal RefusalOf(int http_status, std::chrono::seconds wait) { return Refusal(http_status, "answered with HTTP", wait); }
+
+// Who gives a request up may do so at the request's own fault, of which older servers say no more; and it works.
+UpstreamRefusal RefusalWithin(int code) {
+  if (code == kGivenUp) return {.status = base::Unavailable("the upstream gave the request up: try again"), .may_retry = true};
+  return Refusal(code, "broke its answer off with error", std::chrono::seconds(0));
 }
 
 bool UpstreamAnswer::OnBody(int http_status, std::string_view bytes) {

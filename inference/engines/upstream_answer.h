@@ -17,9 +17,14 @@ struct UpstreamRefusal {
   absl::Status status;           // For people, without a word of the server's.
   bool may_retry = false;        // Another endpoint may do better.
   bool endpoint_failed = false;  // It says something of the endpoint, rather than of the request.
+  bool dislikes = false;         // It takes no such request.
 };
 // REQUIRES: not 200. `wait`: how long the server asks to be left alone; 0 = it does not say.
 UpstreamRefusal RefusalOf(int http_status, std::chrono::seconds wait);
+// The same of an error within an answer that had begun with 200, by the HTTP status that it names; kGivenUp: the server gave the request
+// up, and does not say why.
+constexpr int kGivenUp = 0;
+UpstreamRefusal RefusalWithin(int code);
 // A server is left alone no longer, whatever it asks for.
 constexpr std::chrono::seconds kRestMax{30};
 // Of such an answer's body so much is read, unseen, so that its connection may be used again.

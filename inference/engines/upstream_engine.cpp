@@ -32,16 +32,24 @@ using std::chrono::milliseconds;
 
 constexpr milliseconds kWait{2};     // A slice of waiting in a step: how late a new sequence or a clock that tests move may be seen.
 constexpr milliseconds kTail{1000};  // For the end of an answer whose tokens have all come.
-constexpr std::int32_t kUnseen = -1;
+// Of followers' steps, in one turn beside which everybody's tokens wait: some three milliseconds.
+constexpr std::int64_t kTurnSteps = GrammarFollower::kWorkEach;
+
+// A grammar, read on the thread of who asks. Of one sequence.
+struct ReadForm final : CheckedGrammar {
+  explicit ReadForm(GrammarRules rules) : follower(std::make_unique<GrammarFollower>(std::move(rules))) {}
+  std::unique_ptr<GrammarFollower> follower;
+};
 
 struct Slot {
   std::vector<std::int32_t> prompt;
-  std::vector<std::int32_t> output;  // What was given out and stands; kUnseen where no id is known.
+  std::vector<std::int32_t> output;  // What was given out and stands.
   SamplingParams sampling;
   std::vector<LogitBias> logit_bias;
   std::vector<std::int32_t> banned;           // For the next token.
   std::string grammar;                        // Empty: none. Else
-  std::unique_ptr<GrammarFollower> follower;  // how far the output's text has followed it.
+  std::unique_ptr<GrammarFollower> follower;  // how far the output's text has followed it,
+  std::int64_t credit = 0;                    // and steps of it that it may still use before others do.
   std::string salt;
   std::uint64_t affinity = 0;
   int band = 0;
@@ -81,8 +89,8 @@ class UpstreamEngine final : public Engine {
 
   absl::StatusOr<std::shared_ptr<CheckedGrammar>> CheckGrammar(std::string_view gbnf) const override {
     if (!info_.grammars) return Engine::CheckGrammar(gbnf);
-    TG_RETURN_IF_ERROR(ReadGrammar(gbnf).status());
-    return nullptr;  // Read again for each request that is sent.
+    TG_ASSIGN(GrammarRules rules, ReadGrammar(gbnf));
+    return std::make_shared<ReadForm>(std::move(rules));
   }
 
   absl::StatusOr<EngineOpened> Open(int index, const EngineSequence& sequence) override {
@@ -92,6 +100,13 @@ class UpstreamEngine final : public Engine {
     slot.sampling = sequence.sampling;
     slot.logit_bias.assign(sequence.logit_bias.begin(), sequence.logit_bias.end());
     slot.grammar = sequence.grammar;
+    if (!slot.grammar.empty()) {
+      std::shared_ptr<CheckedGrammar> read = sequence.read;
+      if (read == nullptr) {
+        TG_ASSIGN(read, CheckGrammar(slot.grammar));
+      }
+      slot.follower = std::move(static_cast<ReadForm&>(*read).follower);
+    }
     slot.salt = fleet_->SaltOf(sequence.tenant);
     slot.affinity = UpstreamFleet::Affinity(slot.salt, prompt);
     slot.band = sequence.band;
@@ -152,6 +167,9 @@ class UpstreamEngine final : public Engine {
     info_.architecture = tokenizer_->architecture();
     info_.chat_template = tokenizer_->format();
     tokenizer_->Describe(info_);
+    shown_ = tokenizer_->Shown();
+    // Those of DeepSeek's are text to the servers' own tokenizers.
+    info_.hides_calls = info_.tools == ToolStyle::kMistral && !ShowsControls(options_.kind);
     info_.grammars = TakesGrammars(options_.kind);
     info_.vocab_tokens = tokenizer_->tokens();
     info_.engine_build = fleet_->Build();
@@ -166,7 +184,31 @@ class UpstreamEngine final : public Engine {
     for (auto& slot : slots_) {
       if (slot) Watch(*slot);
     }
-    for (const EngineWork& item : work) Give(item, *slots_[item.slot], outputs);
+    GiveAll(work, outputs);
+  }
+
+  // What is held to a form costs its follower's steps, and everybody waits for those: so there are only so many in a turn, for those first
+  // that have used least of them. Something is given in each turn that has anything to give.
+  void GiveAll(std::span<const EngineWork> work, std::vector<EngineOutput>& outputs) {
+    held_.clear();
+    for (const EngineWork& item : work) {
+      Slot& slot = *slots_[item.slot];
+      if (slot.follower != nullptr && slot.request != nullptr && !slot.request->tokens().empty()) {
+        held_.push_back(item);
+      } else {
+        Give(item, slot, outputs);
+      }
+    }
+    const auto credit = [this](const EngineWork& item) -> std::int64_t& { return slots_[item.slot]->credit; };
+    for (const EngineWork& item : held_)
+      credit(item) = std::min(credit(item) + kTurnSteps / static_cast<std::int64_t>(held_.size()), kTurnSteps);
+    std::stable_sort(held_.begin(), held_.end(), [&](const auto& a, const auto& b) { return credit(a) > credit(b); });
+    turn_left_ = kTurnSteps;
+    const std::size_t before = outputs.size();
+    for (const EngineWork& item : held_) {
+      if (outputs.size() > before && (turn_left_ <= 0 || credit(item) <= 0)) return;
+      Give(item, *slots_[item.slot], outputs);
+    }
   }
 
   // Sends the slot's request to an endpoint that was not tried for it; where there is none, the slot fails.
@@ -181,20 +223,19 @@ class UpstreamEngine final : public Engine {
 
   absl::Status Send(Slot& slot, std::int64_t max_tokens) {
     std::vector<std::int32_t> prompt = slot.prompt;
-    std::copy_if(slot.output.begin(), slot.output.end(), std::back_inserter(prompt), [](std::int32_t id) { return id != kUnseen; });
+    std::copy_if(slot.output.begin(), slot.output.end(), std::back_inserter(prompt), [](std::int32_t id) { return id != kUnknownToken; });
     const UpstreamAsk ask{.prompt = prompt,
                           .max_tokens = max_tokens,
                           .sampling = slot.sampling,
                           .logit_bias = slot.logit_bias,
                           .banned = slot.banned,
                           .grammar = slot.grammar,
+                          .shown = shown_,
                           .cache_salt = slot.salt,
                           .priority = slot.band};
-    if (!slot.grammar.empty()) {
-      TG_ASSIGN(GrammarRules rules, ReadGrammar(slot.grammar));
-      slot.follower = std::make_unique<GrammarFollower>(std::move(rules));
-    }
-    auto request = std::make_unique<UpstreamRequest>(*tokenizer_, static_cast<std::int64_t>(prompt.size()), max_tokens, end_token_);
+    if (slot.follower != nullptr) slot.follower->Restart();
+    auto request = std::make_unique<UpstreamRequest>(*tokenizer_, static_cast<std::int64_t>(prompt.size()), max_tokens, end_token_,
+                                                     UpstreamEventBytesMax(options_.kind, prompt.size()));
     TG_RETURN_IF_ERROR(fleet_->Send(slot.call, slot.affinity, "/v1/completions", UpstreamBody(options_, ask), *request));
     slot.request = std::move(request);
     slot.progress_at = clock_.Mono();
@@ -244,16 +285,22 @@ class UpstreamEngine final : public Engine {
     while (!tokens.empty() && static_cast<std::int64_t>(slot.output.size()) < item.output_max) {
       const bool last = tokens.front().ends || (tokens.size() == 1 && request.all_given());
       if (last && !request.over() && clock_.Mono() - slot.progress_at < kTail) return;
+      const std::int64_t spent = slot.follower == nullptr ? 0 : slot.follower->spent();
       if (const absl::Status read = Read(slot, tokens.front()); !read.ok()) return Fail(item.slot, outputs, read);
       UpstreamToken token = std::move(tokens.front());
       tokens.pop_front();
-      slot.output.push_back(token.unseen ? kUnseen : token.id);
+      slot.output.push_back(token.id);
       slot.banned.clear();
       EngineOutput& output = outputs.emplace_back();
       output.slot = item.slot;
       output.token = token.id;
       output.bytes = given_.emplace_back(std::move(token.bytes));
       output.ends = token.ends;
+      if (slot.follower == nullptr) continue;
+      const std::int64_t cost = slot.follower->spent() - spent;
+      turn_left_ -= cost;
+      slot.credit = std::max(slot.credit - cost, -GrammarFollower::kWorkMax);
+      if (turn_left_ <= 0 || slot.credit <= 0) break;
     }
     if (request.over() && tokens.empty()) Conclude(item, slot, outputs);
   }
@@ -287,7 +334,14 @@ class UpstreamEngine final : public Engine {
     }
     // Tried again: the next step begins anew, elsewhere.
     if (request->given() == 0 && request->may_retry() && fleet_->TryAgain(slot.call, slot.affinity)) return;
-    Fail(item.slot, outputs, request->status());
+    Fail(item.slot, outputs, request->disliked() && !slot.grammar.empty() ? NoForm(request->status()) : request->status());
+  }
+
+  // A server that is started otherwise than it should be dislikes plain requests too.
+  static absl::Status NoForm(const absl::Status& status) {
+    return base::InvalidArgument(fmt::format(
+        "the upstream takes no answer in this form: ask for a simpler schema or grammar, or for text (if plain requests fail too: {})",
+        base::Message(status)));
   }
 
   void Fail(int slot, std::vector<EngineOutput>& outputs, const absl::Status& status) {
@@ -307,11 +361,14 @@ class UpstreamEngine final : public Engine {
   ModelInfo info_;
   std::unique_ptr<Tokenizer> tokenizer_;
   std::int32_t end_token_ = 0;
+  std::vector<std::string> shown_;
   std::atomic<bool> interrupted_{false};
 
   // Replica's thread only.
   std::vector<std::optional<Slot>> slots_;
   std::deque<std::string> given_;  // Of this step's outputs.
+  std::vector<EngineWork> held_;   // Scratch: what is held to a form and has something to give.
+  std::int64_t turn_left_ = 0;     // Steps of followers.
   std::unique_ptr<UpstreamFleet> fleet_;
 };
 

@@ -1,7 +1,8 @@
 // How it works. Events become tokens at once. An upstream that names its tokens is counted by them; one that gives text alone by our own
-// tokenizer, event by event, the end of the turn counting as one. Text belongs to its tokens where their bytes make it up, and to the first
-// of them where not (a code point that the upstream held back). More than was asked for is cut off. Of a control token text alone says
-// nothing: where an answer used up what it was asked for by the upstream's own count, those that we saw nothing of are tokens too.
+// tokenizer, event by event, the end of the turn counting as one. Text belongs to its tokens as far as their bytes make it up from its end,
+// and what stands before to the first of them (a code point that the upstream held back). More than was asked for is cut off. Of a control
+// token text alone says nothing: where an answer used up what it was asked for by the upstream's own count, those that we saw nothing of
+// are tokens too.
 //
 // Tested by tests/inference/upstream_faults_test.cpp, tests/inference/upstream_engine_test.cpp.
 #include "inference/engines/upstream_request.h"
@@ -11,8 +12,6 @@
 
 #include <fmt/format.h>
 
-#include "inference/engines/upstream_answer.h"
-
 namespace tollgate::inference {
 
 bool UpstreamRequest::OnBody(int http_status, std::string_view bytes) {
@@ -20,7 +19,7 @@ bool UpstreamRequest::OnBody(int http_status, std::string_view bytes) {
   if (http_status != 200) return (refusal_bytes_ += bytes.size()) <= kRefusalBytesMax;
   events_.clear();
   if (!stream_.Push(bytes, events_)) {
-    bad_ = base::Unavailable(fmt::format("the upstream sent an event of more than {} bytes", EventStream::kEventBytesMax));
+    bad_ = base::Unavailable(fmt::format("the upstream sent an event of more than {} bytes", event_bytes_max_));
     return false;
   }
   for (const std::string& data : events_) {
@@ -34,6 +33,10 @@ bool UpstreamRequest::OnBody(int http_status, std::string_view bytes) {
 
 absl::Status UpstreamRequest::Take(UpstreamEvent event) {
   done_ = event.done;
+  if (event.error) {
+    error_ = event.error;
+    return RefusalWithin(*error_).status;
+  }
   if (event.input_tokens) reported_input_ = event.input_tokens;
   if (event.output_tokens) reported_output_ = event.output_tokens;
   absurd_ = absurd_ || event.absurd_usage;
@@ -52,13 +55,11 @@ absl::Status UpstreamRequest::Add(const UpstreamEvent& event) {
   } else {
     names_tokens_ = true;
   }
-  std::string whole;
   for (const std::int32_t id : ids) {
     if (id >= tokenizer_.tokens())
       return base::Unavailable("the upstream named a token that the model's vocabulary lacks: it runs another model than its file says");
-    whole += tokenizer_.Bytes(id);
   }
-  const bool fits = whole == event.text;
+  std::vector<std::string> texts = Share(event.text, ids);
   if (tokens_.empty()) untaken_bytes_ = 0;
   untaken_bytes_ += event.text.size();
   if (untaken_bytes_ > kUntakenBytesMax) return base::Unavailable("the upstream sent far more text than tokens");
@@ -69,10 +70,35 @@ absl::Status UpstreamRequest::Add(const UpstreamEvent& event) {
     }
     ++given_;
     turn_ended_ = tokenizer_.EndsTurn(ids[i]);
-    const std::string_view bytes = fits ? tokenizer_.Bytes(ids[i]) : i == 0 ? std::string_view(event.text) : std::string_view();
-    tokens_.push_back({ids[i], std::string(bytes), turn_ended_});
+    tokens_.push_back({ids[i], std::move(texts[i]), turn_ended_});
   }
   return absl::OkStatus();
+}
+
+// Each token's part of an event's text. Those by which a model calls tools have theirs also where the text leaves them out, as vLLM does
+// with control tokens.
+std::vector<std::string> UpstreamRequest::Share(std::string_view text, const std::vector<std::int32_t>& ids) const {
+  std::vector<std::string> parts(ids.size());
+  std::size_t known = ids.size();  // From here on.
+  for (; known > 0; --known) {
+    const std::int32_t id = ids[known - 1];
+    const std::string_view own = tokenizer_.Bytes(id);
+    const bool there = text.ends_with(own);
+    if (!there && !tokenizer_.Shows(id)) break;
+    if (there) text.remove_suffix(own.size());
+    parts[known - 1] = own;
+  }
+  if (known == 0 && !parts.empty()) parts.front().insert(0, text);
+  bool given = false;
+  for (std::size_t i = 0; i < known; ++i) {
+    const std::string_view own = tokenizer_.Bytes(ids[i]);
+    if (tokenizer_.Shows(ids[i]) && text.find(own) == std::string_view::npos) {
+      parts[i] = own;
+    } else if (!std::exchange(given, true)) {
+      parts[i] = text;
+    }
+  }
+  return parts;
 }
 
 void UpstreamRequest::OnRetryAfter(std::chrono::seconds wait) { wait_ = std::min(wait, kRestMax); }
@@ -84,14 +110,14 @@ void UpstreamRequest::OnEnd(int http_status, const absl::Status& status) {
     return;
   }
   if (bad_.ok()) AddUnseen();
+  if (error_) {
+    Refused(RefusalWithin(*error_));
+    return Conclude();
+  }
   if (!bad_.ok()) {
     status_ = bad_;
   } else if (http_status > 200) {
-    UpstreamRefusal refusal = RefusalOf(http_status, wait_);
-    status_ = std::move(refusal.status);
-    may_retry_ = refusal.may_retry;
-    endpoint_failed_ = refusal.endpoint_failed;
-    return;
+    return Refused(RefusalOf(http_status, wait_));
   } else if (!status.ok()) {
     status_ = base::Unavailable(fmt::format("the upstream's answer did not come: {}", base::Message(status)));
   } else if (finish_.empty()) {
@@ -99,6 +125,13 @@ void UpstreamRequest::OnEnd(int http_status, const absl::Status& status) {
   }
   endpoint_failed_ = may_retry_ = !status_.ok();
   Conclude();
+}
+
+void UpstreamRequest::Refused(UpstreamRefusal refusal) {
+  status_ = std::move(refusal.status);
+  may_retry_ = refusal.may_retry;
+  endpoint_failed_ = refusal.endpoint_failed;
+  disliked_ = refusal.dislikes;
 }
 
 void UpstreamRequest::Conclude() {
@@ -118,7 +151,7 @@ void UpstreamRequest::EndTurn() {
 
 void UpstreamRequest::AddUnseen() {
   if (names_tokens_ || finish_ != "length" || reported_output_.value_or(0) < max_tokens_) return;
-  for (; given_ < max_tokens_; ++given_, ++unseen_) tokens_.push_back({end_token_, "", false, true});
+  for (; given_ < max_tokens_; ++given_, ++unseen_) tokens_.push_back({kUnknownToken, "", false});
 }
 
 void UpstreamRequest::Fail(const absl::Status& status) {

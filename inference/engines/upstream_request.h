@@ -12,7 +12,9 @@
 
 #include "base/http_client.h"
 #include "inference/engines/event_stream.h"
+#include "inference/engines/upstream_answer.h"
 #include "inference/engines/upstream_wire.h"
+#include "inference/token_stream.h"
 #include "inference/tokenizer.h"
 
 namespace tollgate::inference {
@@ -20,8 +22,7 @@ namespace tollgate::inference {
 struct UpstreamToken {
   std::int32_t id = 0;
   std::string bytes;
-  bool ends = false;    // The model's turn.
-  bool unseen = false;  // No text came of it, and the id is not known.
+  bool ends = false;  // The model's turn.
 };
 
 class UpstreamRequest final : public base::HttpSink {
@@ -30,8 +31,14 @@ class UpstreamRequest final : public base::HttpSink {
   static constexpr std::size_t kUntakenBytesMax = 4 << 20;
 
   // `end_token`: what counts for the end of a turn that the upstream tells without a token.
-  UpstreamRequest(const Tokenizer& tokenizer, std::int64_t prompt_tokens, std::int64_t max_tokens, std::int32_t end_token)
-      : tokenizer_(tokenizer), prompt_tokens_(prompt_tokens), max_tokens_(max_tokens), end_token_(end_token) {}
+  UpstreamRequest(const Tokenizer& tokenizer, std::int64_t prompt_tokens, std::int64_t max_tokens, std::int32_t end_token,
+                  std::size_t event_bytes_max)
+      : tokenizer_(tokenizer),
+        prompt_tokens_(prompt_tokens),
+        max_tokens_(max_tokens),
+        end_token_(end_token),
+        event_bytes_max_(event_bytes_max),
+        stream_(event_bytes_max) {}
 
   bool OnBody(int http_status, std::string_view bytes) override;
   void OnRetryAfter(std::chrono::seconds wait) override;
@@ -52,6 +59,7 @@ class UpstreamRequest final : public base::HttpSink {
   const absl::Status& status() const { return status_; }
   bool may_retry() const { return may_retry_; }  // Another endpoint may do better.
   bool endpoint_failed() const { return endpoint_failed_; }
+  bool disliked() const { return disliked_; }          // The upstream takes no such request.
   std::chrono::seconds wait() const { return wait_; }  // The endpoint asks to be left alone for so long.
 
   const std::optional<std::int64_t>& reported_input() const { return reported_input_; }
@@ -64,6 +72,8 @@ class UpstreamRequest final : public base::HttpSink {
  private:
   absl::Status Take(UpstreamEvent event);
   absl::Status Add(const UpstreamEvent& event);
+  std::vector<std::string> Share(std::string_view text, const std::vector<std::int32_t>& ids) const;
+  void Refused(UpstreamRefusal refusal);
   void Conclude();
   void EndTurn();
   void AddUnseen();
@@ -72,6 +82,7 @@ class UpstreamRequest final : public base::HttpSink {
   const std::int64_t prompt_tokens_;
   const std::int64_t max_tokens_;
   const std::int32_t end_token_;
+  const std::size_t event_bytes_max_;
   EventStream stream_;
   std::vector<std::string> events_;  // Scratch.
   std::deque<UpstreamToken> tokens_;
@@ -86,6 +97,8 @@ class UpstreamRequest final : public base::HttpSink {
   bool over_ = false;
   bool may_retry_ = false;
   bool endpoint_failed_ = false;
+  bool disliked_ = false;
+  std::optional<int> error_;  // It reported within its answer.
   std::size_t refusal_bytes_ = 0;
   std::chrono::seconds wait_{0};
   std::string finish_;

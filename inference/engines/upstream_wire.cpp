@@ -1,5 +1,6 @@
 // How it works. The body is written by hand, because a prompt is up to a million numbers; events are parsed by Boost.JSON, strictly: what
-// has the wrong type is an error, what is unknown is passed over. A count that cannot be is a lie about usage, which spoils no answer.
+// has the wrong type is an error, what is unknown is passed over. A count that cannot be is a lie about usage, which spoils no answer. The
+// prompt's ids, which vLLM repeats, are cut out before: to make values of a million numbers would hold up everybody's tokens.
 //
 // Tested by tests/inference/upstream_wire_test.cpp.
 #include "inference/engines/upstream_wire.h"
@@ -12,6 +13,8 @@
 
 #include "base/crypto.h"
 #include "base/encoding.h"
+#include "inference/engines/event_stream.h"
+#include "inference/engines/upstream_answer.h"
 
 namespace tollgate::inference {
 namespace {
@@ -59,6 +62,8 @@ void AddGrammar(UpstreamKind kind, std::string_view grammar, std::string& body) 
 void AddOwn(const UpstreamOptions& options, const UpstreamAsk& ask, std::string& body) {
   if (options.kind == UpstreamKind::kVllm) body += R"(,"return_token_ids":true)";
   if (options.kind == UpstreamKind::kLlamaServer) body += R"(,"cache_prompt":false)";
+  if (options.kind == UpstreamKind::kLlamaServer && !ask.shown.empty())
+    fmt::format_to(std::back_inserter(body), R"(,"preserved_tokens":{})", json::serialize(json::array(ask.shown.begin(), ask.shown.end())));
   AppendUpstreamSalt(options, ask.cache_salt, ask.priority, body);
 }
 
@@ -106,11 +111,41 @@ absl::Status ReadChoice(const json::value& choice, UpstreamEvent& event) {
       event.finish.assign(value.get_string().data(), value.get_string().size());
     }
   }
-  if (!event.finish.empty() && event.finish != "stop" && event.finish != "length") return Strange("it ended for a reason we do not know");
+  if (event.finish == "abort") event.error = kGivenUp;
+  if (!event.finish.empty() && !event.error && event.finish != "stop" && event.finish != "length")
+    return Strange("it ended for a reason we do not know");
   return absl::OkStatus();
 }
 
+// Without the ids that vLLM repeats. Within a string each quote has a backslash before it, so that no text looks like the name and its
+// colon.
+std::string_view WithoutPrompt(std::string_view data, std::string& room) {
+  constexpr std::string_view kName = R"("prompt_token_ids":)";
+  const std::size_t name = data.find(kName);
+  if (name == std::string_view::npos) return data;
+  const std::size_t open = data.find_first_not_of(' ', name + kName.size());
+  if (open == std::string_view::npos || data[open] != '[') return data;
+  const std::size_t close = data.find_first_not_of("0123456789, ", open + 1);
+  if (close == std::string_view::npos || data[close] != ']') return data;
+  room.assign(data.substr(0, open + 1));
+  room += data.substr(close);
+  return room;
+}
+
+// The HTTP status that an error goes by; nothing: it has none.
+std::optional<int> CodeOf(const json::value& error) {
+  if (!error.is_object()) return std::nullopt;
+  const json::value* code = error.get_object().if_contains("code");
+  if (code == nullptr || !code->is_int64() || code->get_int64() < 400 || code->get_int64() > 599) return std::nullopt;
+  return static_cast<int>(code->get_int64());
+}
+
 }  // namespace
+
+std::size_t UpstreamEventBytesMax(UpstreamKind kind, std::size_t prompt_tokens) {
+  constexpr std::size_t kIdBytes = 12;  // Of the longest, with what stands between two.
+  return EventStream::kEventBytesMax + (kind == UpstreamKind::kVllm ? kIdBytes * prompt_tokens : 0);
+}
 
 void AppendUpstreamTokens(std::span<const std::int32_t> tokens, std::string& body) {
   for (std::size_t i = 0; i < tokens.size(); ++i) {
@@ -144,12 +179,17 @@ absl::StatusOr<UpstreamEvent> ReadUpstreamEvent(std::string_view data) {
     event.done = true;
     return event;
   }
+  std::string room;
+  const std::string_view rest = WithoutPrompt(data, room);
   boost::system::error_code error;
-  const json::value value = json::parse({data.data(), data.size()}, error);
+  const json::value value = json::parse({rest.data(), rest.size()}, error);
   if (error || !value.is_object()) return Strange("an event is no JSON object");
   const json::object& object = value.get_object();
-  if (const json::value* e = object.if_contains("error"); e != nullptr && !e->is_null())
+  if (const json::value* e = object.if_contains("error"); e != nullptr && !e->is_null()) {
+    event.error = CodeOf(*e);
+    if (event.error) return event;
     return base::Unavailable("the upstream reported an error in the middle of its answer; its own log says which");
+  }
   if (const json::value* usage = object.if_contains("usage")) TG_RETURN_IF_ERROR(ReadUsage(*usage, event));
   const json::value* choices = object.if_contains("choices");
   if (choices == nullptr) return event;

@@ -25,12 +25,20 @@ struct UpstreamAsk {
   std::span<const LogitBias> logit_bias;
   std::span<const std::int32_t> banned;  // Tokens that must not come.
   std::string_view grammar;              // GBNF. REQUIRES: empty, or TakesGrammars.
+  std::span<const std::string> shown;    // Control tokens whose text shall come, by ShowsControls.
   std::string cache_salt;
   int priority = 0;
 };
 
 // By its documentation; whether a version does shows in its answers alone: some ignore what they do not know.
 constexpr bool TakesGrammars(UpstreamKind kind) { return kind != UpstreamKind::kTensorRtLlm; }
+
+// Whether control tokens that an answer is read by can be seen in it: by their ids, or because the text of those that are named comes.
+constexpr bool ShowsControls(UpstreamKind kind) { return kind == UpstreamKind::kVllm || kind == UpstreamKind::kLlamaServer; }
+
+// An event of an answer to a prompt of so many tokens may have so many bytes: vLLM, asked for the ids of what it says, repeats the prompt's
+// in its first.
+std::size_t UpstreamEventBytesMax(UpstreamKind kind, std::size_t prompt_tokens);
 
 // Parts of a body: "1,2,3"; and the salt and priority, with a comma before, for those that take them.
 void AppendUpstreamTokens(std::span<const std::int32_t> tokens, std::string& body);
@@ -48,10 +56,11 @@ struct UpstreamEvent {
   std::string finish;                        // "stop", "length"; empty: there is more.
   std::optional<std::int64_t> input_tokens;  // Usage, where the event has it.
   std::optional<std::int64_t> output_tokens;
+  std::optional<int> error;   // There will be no more: why, as of RefusalWithin.
   bool absurd_usage = false;  // It has counts that cannot be; they are given as the nearest that can, 0 or kUpstreamCountMax.
 };
 
-// UNAVAILABLE: the event is an error, or not what an upstream says; the message has nothing of its content.
+// UNAVAILABLE: the event is an error that does not say what kind of, or not what an upstream says; the message has nothing of its content.
 absl::StatusOr<UpstreamEvent> ReadUpstreamEvent(std::string_view data);
 
 // The tenant's cache salt: 43 characters that tell neither the tenant nor anything to who has no key.

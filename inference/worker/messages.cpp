@@ -139,9 +139,10 @@ ModelOptions FromMessage(const v1::WorkerStart& message) {
 }
 
 void ToMessage(const ModelInfo& info, v1::WorkerStarted& message) {
+  // A process knows nothing of servers, nor so of what their models hide.
   const auto& [name, base, adapters, engine, sha256, licence, architecture, chat_template, engine_build, context_tokens, vocab_tokens,
-               size_bytes, memory_bytes, device_memory_bytes, slots, kv_tokens, grammars, logprobs, resumes, rewinds, tools, thinks,
-               opens_thinking, pooling, dimensions, strict] = info;
+               size_bytes, memory_bytes, device_memory_bytes, slots, kv_tokens, grammars, logprobs, resumes, rewinds, tools, hides_calls,
+               thinks, opens_thinking, pooling, dimensions, strict] = info;
   message.set_engine(engine);
   message.set_sha256(std::string(base::View(sha256)));
   message.set_architecture(architecture);

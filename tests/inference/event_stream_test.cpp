@@ -70,6 +70,12 @@ TEST_CASE("A line or an event of more than a mebibyte ends the reading, in bound
   CHECK_FALSE(more);
   CHECK(pushed == 11);
 
+  EventStream longer(200'000);
+  CHECK(longer.Push("data: " + std::string(150'000, 'x') + "\n\n", events));
+  CHECK(events.size() == 1);
+  CHECK_FALSE(longer.Push("data: " + std::string(200'000, 'x') + "\n\n", events));
+  events.clear();
+
   EventStream lines;
   more = true;
   for (pushed = 0; more && pushed < 100; ++pushed) more = lines.Push("data: " + std::string(100'000, 'x') + "\n", events);

@@ -70,6 +70,45 @@ TEST_CASE("Answers that were broken off after they had begun count as good: fail
   CHECK(replica->stats().upstream.usable == 1);
 }
 
+TEST_CASE("What servers say of one request within its answers opens no circuit, whoever asks for it and however often") {
+  struct Row {
+    const char* what;
+    std::string said;
+    bool form;
+    std::size_t asked;  // Servers, for each request.
+    absl::StatusCode code;
+  };
+  const std::string error = "data: {\"error\":{\"message\":\"SECRET\",\"type\":\"BadRequestError\",\"code\":400}}\n\n";
+  for (const Row& row : {Row{"takes no such request", error, false, 1, absl::StatusCode::kInternal},
+                         Row{"takes no such form", error, true, 1, absl::StatusCode::kInvalidArgument},
+                         Row{"gives it up, and does not say why", Event("", {}, "abort"), true, 2, absl::StatusCode::kUnavailable}}) {
+    INFO(row.what);
+    const auto handler = [&](Exchange& e) {
+      if (Asked(e.request().body).prompt.size() == 8) return WordModel{}.Answer(e);
+      e.Begin();
+      e.Write(row.said + kDone);
+      e.End();
+    };
+    ScriptedUpstream a(handler), b(handler);
+    ModelOptions options = Upstream({a.url(), b.url()});
+    options.upstream.health_interval = milliseconds(0);
+    base::ManualClock clock;
+    const auto replica = StartUpstream(options, clock);
+    for (int i = 0; i < 5; ++i) {
+      SequenceRequest request = AskUpstream(*replica, "what they do not like");
+      if (row.form) request.grammar = "root ::= \"w0 \"";
+      const Heard heard = HearAll(*SubmitTo(*replica, std::move(request)));
+      CHECK(heard.end.reason == EndReason::kEngineFailed);
+      CHECK(heard.end.status.code() == row.code);
+      CHECK(base::Message(heard.end.status).find("SECRET") == std::string::npos);
+      CHECK(heard.end.input_tokens_evaluated == 0);
+      CHECK(a.requests().size() + b.requests().size() == (static_cast<std::size_t>(i) + 1) * row.asked);
+    }
+    CHECK(replica->stats().upstream.usable == 2);
+    CHECK(HearAll(*SubmitTo(*replica, AskUpstream(*replica))).text == Said(0, 10));
+  }
+}
+
 TEST_CASE("A model is ready while one of its servers is, and not while none can be reached") {
   std::atomic<int> health{200};
   ScriptedUpstream server([&](Exchange& e) { e.request().path == "/health" ? e.Reply(health, "") : WordModel{}.Answer(e); }, true);

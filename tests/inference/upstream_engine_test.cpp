@@ -155,6 +155,49 @@ TEST_CASE("Behind a token without text an answer goes on from what is known of i
   CHECK(Asked(requests[1].body).max_tokens == 8);
 }
 
+TEST_CASE("Of a token without text nobody learns an id") {
+  ScriptedUpstream server([&](Exchange& e) {
+    e.Begin();
+    e.Write(Event("a") + Event("", {}, "length") + UsageEvent(8, 3) + kDone);
+    e.End();
+  });
+  const auto replica = StartUpstream(Upstream({server.url()}));
+  SequenceRequest request = AskUpstream(*replica);
+  request.max_tokens = 3;
+  request.want_tokens = true;
+  std::vector<std::int32_t> ids;
+  for (const Piece& piece : HearAll(*SubmitTo(*replica, request)).pieces) {
+    for (const OutputToken& token : piece.tokens) ids.push_back(token.id);
+  }
+  CHECK(ids == std::vector<std::int32_t>{'a', kUnknownToken, kUnknownToken});
+}
+
+TEST_CASE("A server that repeats a long prompt in its first event is heard, and one that says as much of its own is not") {
+  constexpr std::size_t kPrompt = 250'000;
+  const bool its_own = GENERATE(false, true);
+  ScriptedUpstream server([&](Exchange& e) {
+    std::string ids = "100000";
+    for (std::size_t i = 1; i < kPrompt; ++i) ids += ",123456";
+    const std::string first = Event(Said(0, 1), {kWords});
+    const std::string echo = its_own ? "\"more\":\"" + std::string(kPrompt * 20, 'x') + "\"," : "\"prompt_token_ids\":[" + ids + "],";
+    e.Begin();
+    e.Write(std::string(first).insert(first.find("\"text\""), echo));
+    e.Write(Event(Said(1, 2), {kWords + 1}) + Event("", {kEndTurn}, "stop") + UsageEvent(static_cast<std::int64_t>(kPrompt), 3) + kDone);
+    e.End();
+  });
+  ModelOptions options = Upstream({server.url()});
+  options.context_tokens = 300'000;
+  const auto replica = StartUpstream(options);
+  SequenceRequest request = AskUpstream(*replica);
+  request.prompt_tokens.assign(kPrompt, 'x');
+  const Heard heard = HearAll(*SubmitTo(*replica, std::move(request)));
+  INFO(heard.end.status.ToString());
+  CHECK(heard.end.reason == (its_own ? EndReason::kEngineFailed : EndReason::kStop));
+  CHECK(heard.text == (its_own ? "" : Said(0, 2)));
+  CHECK_FALSE(heard.end.reported.differs);
+  CHECK(replica->stats().upstream.failures == (its_own ? 1 : 0));
+}
+
 TEST_CASE("max_tokens and the context bound what is asked for") {
   WordModel model{.words = 500};
   ScriptedUpstream server([&](Exchange& e) { model.Answer(e); });

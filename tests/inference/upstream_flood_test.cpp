@@ -2,9 +2,11 @@
 // bounded, and so is how long anybody waits.
 #include <catch2/catch_test_macros.hpp>
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <string>
 
 #include <fmt/format.h>
@@ -71,6 +73,83 @@ TEST_CASE("What a server sends without end is read no further than it may go; an
     CHECK(sent < kSentBytesMax);
     CHECK(replica->stats().upstream.failures == 1);
   }
+}
+
+// Of one step: how many tokens came for each slot. What has ended is in no further step.
+std::map<int, int> Given(Engine& engine, std::vector<EngineWork>& work) {
+  std::vector<EngineOutput> outputs;
+  std::map<int, int> given;
+  REQUIRE(engine.Step(work, outputs).ok());
+  for (EngineWork& item : work) item.prompt_tokens = 0;
+  for (const EngineOutput& output : outputs) {
+    INFO(output.status.ToString());
+    REQUIRE(output.status.ok());
+    given[output.slot] += output.token >= 0 ? 1 : 0;
+    if (output.ends) std::erase_if(work, [&](const EngineWork& item) { return item.slot == output.slot; });
+  }
+  return given;
+}
+
+TEST_CASE("What is costly to follow is given out in parts, so that everybody's tokens come in between, and all of it comes") {
+  constexpr int kHeld = 4, kTokens = 60;
+  std::string grammar = "root ::= ";  // Many readings, none of which is decided.
+  for (int i = 0; i < 8; ++i) grammar += fmt::format("{}([a-z0-9 ]{{1,4}}){{1,{}}}", i == 0 ? "" : " | ", 1000 - i);
+  ScriptedUpstream server([&](Exchange& e) {
+    std::string all;
+    for (int i = 0; i < kTokens; ++i) all += Event(Said(i, i + 1), {kWords + i});
+    e.Begin();
+    e.Write(all + Event("", {kEndTurn}, "stop") + kDone);
+    e.End();
+  });
+  ModelOptions options = Upstream({server.url()}, kHeld + 1);
+  options.upstream.health_interval = milliseconds(0);
+  const auto engine = MakeUpstreamEngine(options, WordTokenizer(), base::SystemClock());
+  REQUIRE(engine.ok());
+  const std::vector<std::int32_t> prompt = {1, 2, 3};
+  std::vector<EngineWork> work;
+  for (int i = 0; i <= kHeld; ++i) {
+    REQUIRE((*engine)->Open(i, {.prompt_tokens = prompt, .grammar = i < kHeld ? std::string_view(grammar) : std::string_view()}).ok());
+    work.push_back({i, 3, 1000});
+  }
+  std::map<int, int> sum;
+  int most = 0;  // In one step, of those that are held to the grammar.
+  while (!work.empty()) {
+    int held = 0;
+    for (const auto& [slot, count] : Given(**engine, work)) {
+      sum[slot] += count;
+      held += slot < kHeld ? count : 0;
+    }
+    most = std::max(most, held);
+  }
+  for (const auto& [slot, count] : sum) CHECK(count == kTokens + 1);
+  CHECK(most < kTokens);
+}
+
+TEST_CASE("A grammar that was read where it was asked for is not read again on the engine's thread, nor for another attempt") {
+  std::atomic<int> calls{0};
+  const auto handler = [&](Exchange& e) {
+    if (++calls == 1) return e.Cut();
+    e.Begin();
+    e.Write(Event(Said(0, 1), {kWords}) + Event("", {kEndTurn}, "stop") + kDone);
+    e.End();
+  };
+  ScriptedUpstream a(handler), b(handler);
+  ModelOptions options = Upstream({a.url(), b.url()});
+  options.upstream.health_interval = milliseconds(0);
+  const auto made = MakeUpstreamEngine(options, WordTokenizer(), base::SystemClock());
+  REQUIRE(made.ok());
+  Engine& engine = **made;
+  auto read = engine.CheckGrammar("root ::= \"w0 \"");
+  REQUIRE(read.ok());
+  const std::vector<std::int32_t> prompt = {1, 2, 3};
+  REQUIRE(engine.Open(0, {.prompt_tokens = prompt, .grammar = "no grammar at all", .read = *std::move(read)}).ok());
+  std::vector<EngineWork> work = {{0, 3, 1000}};
+  int given = 0;
+  while (!work.empty()) given += Given(engine, work)[0];
+  CHECK(given == 2);
+  CHECK(calls == 2);
+  engine.Close(0);
+  CHECK_FALSE(engine.Open(0, {.prompt_tokens = prompt, .grammar = "no grammar at all"}).ok());
 }
 
 TEST_CASE("Comments without end are no tokens: the server is left when its time has passed") {

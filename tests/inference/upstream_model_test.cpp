@@ -125,6 +125,68 @@ TEST_CASE("A form is held by the text that leaves, whatever tokens a server name
   }
 }
 
+TEST_CASE("The token by which a model calls is seen in what servers say, with text or without, and counts as one") {
+  const tollgate::test::TempDir folder;
+  TinyVocabulary vocabulary;
+  vocabulary.controls = {"[INST]",       "[/INST]",        "[SYSTEM_PROMPT]", "[/SYSTEM_PROMPT]", "[AVAILABLE_TOOLS]", "[/AVAILABLE_TOOLS]",
+                         "[TOOL_CALLS]", "[TOOL_RESULTS]", "[/TOOL_RESULTS]"};
+  vocabulary.chat_template =
+      "{{ bos_token }}{{ '[SYSTEM_PROMPT] ' + message['content'] + '[/SYSTEM_PROMPT]' }}{% for message in messages %}{{ '[INST] ' + "
+      "message['content'] + '[/INST]' }}{% endfor %}";
+  const ModelOptions model = TinyModel("llama", 1, 0.1F, vocabulary).WriteTo(folder);
+  constexpr std::int32_t kCalls = kTinyControls + 6, kAfter = kTinyControls + 8;  // [TOOL_CALLS], [/TOOL_RESULTS].
+  const std::int32_t a = TinyToken('a'), b = TinyToken('b');
+  struct Row {
+    std::vector<std::string> events;
+    const char* text;
+    std::int64_t decoded;  // With the end of the turn.
+    UpstreamKind kind = UpstreamKind::kVllm;
+  };
+  const std::string half = Event("", {TinyByte(0xC3)});  // Held back until it is whole.
+  for (const Row& row :
+       {Row{{Event("", {kCalls}), Event("[", {TinyToken('[')})}, "[TOOL_CALLS][", 3},
+        Row{{Event("ab", {a, kCalls, b})}, "a[TOOL_CALLS]b", 4}, Row{{Event("a[TOOL_CALLS]b", {a, kCalls, b})}, "a[TOOL_CALLS]b", 4},
+        Row{{Event("ab", {a, kAfter, b})}, "ab", 4},  // Another control token stays without text.
+        Row{{half, Event("\xC3\xA9"
+                         "b",
+                         {TinyByte(0xA9), kCalls, b})},
+            "\xC3\xA9[TOOL_CALLS]b",
+            5},
+        Row{{half, Event("\xEF\xBF\xBD"
+                         "b",
+                         {kCalls, a, b})},
+            "[TOOL_CALLS]\xEF\xBF\xBD"
+            "b",
+            5},
+        Row{{Event("a[TOOL_CALLS]"), Event("b")}, "a[TOOL_CALLS]b", 4, UpstreamKind::kLlamaServer}}) {
+    CAPTURE(row.text);
+    ScriptedUpstream server([&](Exchange& e) {
+      e.Begin();
+      for (const std::string& event : row.events) e.Write(event);
+      e.Write(row.kind == UpstreamKind::kVllm ? Event("", {2}, "stop") : Event("", {}, "stop"));
+      e.Write(UsageEvent(static_cast<std::int64_t>(Asked(e.request().body).prompt.size()), row.decoded) + kDone);
+      e.End();
+    });
+    ModelOptions there = OverHttp(model, server.url());
+    there.upstream.kind = row.kind;
+    const auto pool = MakePool(there);
+    CHECK(pool->models()[0].tools == ToolStyle::kMistral);
+    CHECK_FALSE(pool->models()[0].hides_calls);
+    const Heard heard = HearAll(*Submit(*pool, Ask(*pool, "hello")));
+    INFO(heard.end.status.ToString());
+    CHECK(heard.text == row.text);
+    CHECK(heard.end.tokens_decoded == row.decoded);
+    CHECK_FALSE(heard.end.reported.differs);
+    const bool named = server.requests()[0].body.find(R"("preserved_tokens":["[TOOL_CALLS]"])") != std::string::npos;
+    CHECK(named == (row.kind == UpstreamKind::kLlamaServer));
+  }
+  for (const UpstreamKind kind : {UpstreamKind::kSglang, UpstreamKind::kTensorRtLlm}) {
+    ModelOptions other = OverHttp(model, "http://127.0.0.1:1");
+    other.upstream.kind = kind;
+    CHECK(MakePool(other)->models()[0].hides_calls);
+  }
+}
+
 TEST_CASE("Text is counted as it goes on, also by a vocabulary that puts a space before each, and what follows it is asked for behind it") {
   const tollgate::test::TempDir folder;
   const ModelOptions model = Spaced(true).WriteTo(folder);

@@ -1,9 +1,12 @@
 // What an upstream's HTTP status means: whether another server is asked, whether it counts against the one that gave it, and for how long
 // that one is left alone.
 #include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
 
 #include <algorithm>
 #include <atomic>
+
+#include <fmt/format.h>
 
 #include "base/error_detail.h"
 #include "inference/engines/upstream_engine.h"
@@ -28,18 +31,26 @@ const Row kRows[] = {{408, true, false},  {425, true, false},  {429, true, false
                      {413, false, false}, {422, false, false}, {401, false, true}, {403, false, true}, {404, false, true},
                      {302, false, true},  {204, false, true}};
 
+// As a status, or by an error within an answer that had begun with 200.
+void Refuse(Exchange& e, int status, bool within) {
+  if (!within) return e.Reply(status, status == 204 ? "" : "SECRET");
+  e.Begin();
+  e.Write(fmt::format("data: {{\"error\":{{\"message\":\"SECRET\",\"code\":{}}}}}\n\n", status) + kDone);
+  e.End();
+}
+
 ModelOptions NoProbes(ModelOptions options) {
   options.upstream.health_interval = milliseconds(0);
   return options;
 }
 
 TEST_CASE("Of the statuses before a token those that say \"not now\" are tried on another server, and no others") {
+  const bool within = GENERATE(false, true);
   for (const Row& row : kRows) {
-    INFO(row.status);
+    if (within && row.status < 400) continue;
+    INFO(row.status << within);
     std::atomic<int> calls{0};
-    const auto handler = [&](Exchange& e) {
-      ++calls == 1 ? e.Reply(row.status, row.status == 204 ? "" : "SECRET") : WordModel{}.Answer(e);
-    };
+    const auto handler = [&](Exchange& e) { ++calls == 1 ? Refuse(e, row.status, within) : WordModel{}.Answer(e); };
     ScriptedUpstream a(handler), b(handler);
     const auto replica = StartUpstream(NoProbes(Upstream({a.url(), b.url()})));
     const Heard heard = HearAll(*SubmitTo(*replica, AskUpstream(*replica)));
@@ -53,9 +64,11 @@ TEST_CASE("Of the statuses before a token those that say \"not now\" are tried o
 }
 
 TEST_CASE("What a working server may say does not open its circuit, however often; its own failures do, after three in a row") {
+  const bool within = GENERATE(false, true);
   for (const Row& row : kRows) {
-    INFO(row.status);
-    ScriptedUpstream server([&](Exchange& e) { e.Reply(row.status, ""); });
+    if (within && row.status < 400) continue;
+    INFO(row.status << within);
+    ScriptedUpstream server([&](Exchange& e) { Refuse(e, row.status, within); });
     base::ManualClock clock;
     const auto replica = StartUpstream(NoProbes(Upstream({server.url()})), clock);
     for (int i = 0; i < 5; ++i) CHECK(HearAll(*SubmitTo(*replica, AskUpstream(*replica))).end.reason == EndReason::kEngineFailed);

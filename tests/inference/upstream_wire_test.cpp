@@ -4,6 +4,8 @@
 #include <boost/json.hpp>
 #include <catch2/catch_test_macros.hpp>
 
+#include "inference/engines/upstream_answer.h"
+
 namespace tollgate::inference {
 namespace {
 
@@ -55,6 +57,13 @@ TEST_CASE("A request carries token ids, the salt and the priority that are ours,
   CHECK(llama.at("repeat_penalty") == 1.25);
   CHECK_FALSE(llama.contains("cache_salt"));
   CHECK_FALSE(BodyOf(UpstreamKind::kVllm, ask, false).contains("priority"));
+
+  const std::vector<std::string> shown = {"[CALL]", "\"quoted\""};
+  ask.shown = shown;
+  CHECK(BodyOf(UpstreamKind::kLlamaServer, ask).at("preserved_tokens") == json::array{"[CALL]", "\"quoted\""});
+  for (const UpstreamKind other : {UpstreamKind::kVllm, UpstreamKind::kSglang, UpstreamKind::kTensorRtLlm})
+    CHECK_FALSE(BodyOf(other, ask).contains("preserved_tokens"));
+  CHECK_FALSE(llama.contains("preserved_tokens"));
 }
 
 TEST_CASE("Sampling that changes nothing is sent to each kind too: none of a server's own defaults acts") {
@@ -105,6 +114,19 @@ TEST_CASE("Events are read; what has the wrong shape is refused, without its con
   CHECK(ReadUpstreamEvent("{}").ok());
   CHECK(ReadUpstreamEvent(R"({"choices":[{"text":"","finish_reason":"stop"}]})")->finish == "stop");
 
+  // The prompt's ids, which vLLM repeats, are not even read.
+  for (const char* echo : {R"("prompt_token_ids":[1,22,333],)", R"("prompt_token_ids": [1, 22, , 333],)", R"("prompt_token_ids":[],)",
+                           R"("prompt_token_ids":null,)", R"("prompt_token_ids":["a"],)"}) {
+    INFO(echo);
+    const auto first = ReadUpstreamEvent(fmt::format(R"({{"choices":[{{{}"text":"\"prompt_token_ids\":[1]","token_ids":[3]}}]}})", echo));
+    REQUIRE(first.ok());
+    CHECK(first->text == R"("prompt_token_ids":[1])");
+    CHECK(first->tokens == std::vector<std::int32_t>{3});
+  }
+  CHECK(ReadUpstreamEvent(R"({"error":{"message":"SECRET","code":400}})")->error == 400);
+  CHECK(ReadUpstreamEvent(R"({"choices":[{"text":"","finish_reason":"abort"}]})")->error == kGivenUp);
+  CHECK_FALSE(text->error);
+
   const char* strange[] = {"",
                            "SECRET",
                            "[]",
@@ -124,6 +146,10 @@ TEST_CASE("Events are read; what has the wrong shape is refused, without its con
                            R"({"choices":[],"usage":{"completion_tokens":"SECRET"}})",
                            R"({"choices":[],"usage":[]})",
                            R"({"error":{"message":"SECRET"}})",
+                           R"({"error":"SECRET"})",
+                           R"({"error":{"code":"SECRET"}})",
+                           R"({"error":{"code":200}})",
+                           R"({"error":{"code":4000000000000}})",
                            "{\"choices\":[{\"text\":\"\xFF\"}]}",
                            "{\"a\":[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]}"};
   for (const char* data : strange) {

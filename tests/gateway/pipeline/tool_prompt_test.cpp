@@ -101,6 +101,18 @@ TEST_CASE("What is wrong with tools is refused by name") {
   CHECK(pipeline::ValidateTools(none).ok());
 }
 
+TEST_CASE("Tools are refused where no call could be read, and past calls are not") {
+  inference::ModelInfo model = Model(ToolStyle::kMistral);
+  model.hides_calls = true;
+  v1::ChatRequest request = Sound();
+  CHECK(ParamOf(pipeline::ValidateToolsFor(request, model)) == "tools");
+  request.mutable_tool_choice()->set_none(true);
+  CHECK(pipeline::ValidateToolsFor(request, model).ok());
+  request.clear_tool_choice();
+  request.clear_tools();
+  CHECK(pipeline::ValidateToolsFor(request, model).ok());
+}
+
 TEST_CASE("The output's schema is judged decoded, as the system's, and the output is held to what policy leaves of it") {
   v1::ChatRequest request = Sound();
   request.mutable_output_form()->set_json_schema(R"({"properties":{"to":{"const":"\u0061nn@acme.example"}}})");
