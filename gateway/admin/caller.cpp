@@ -34,6 +34,12 @@ std::vector<std::string> ListsOf(std::string_view model) {
   return base::SplitAdapters(model).adapters;
 }
 
+absl::Status MayGoOn(const AdminContext& context, const std::atomic<bool>& gone) {
+  if (gone.load()) return base::Cancelled("the call was cancelled");
+  if (context.stopping.load()) return base::Unavailable("the server is shutting down; send the request again");
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<Caller> Caller::Admit(AdminContext& context, std::string_view method, std::string_view bearer,
@@ -47,10 +53,11 @@ absl::StatusOr<Caller> Caller::Admit(AdminContext& context, std::string_view met
   return caller;
 }
 
-absl::Status Caller::KeepGoing() const {
-  if (gone_->load()) return base::Cancelled("the call was cancelled");
-  if (context_->stopping.load()) return base::Unavailable("the server is shutting down; send the request again");
-  return absl::OkStatus();
+absl::Status Caller::KeepGoing() const { return MayGoOn(*context_, *gone_); }
+
+Actor Caller::actor() const {
+  return {who_.place.key->public_id, who_.place.key->id, SeesAll(), gone_,
+          [context = context_, gone = gone_] { return MayGoOn(*context, *gone); }};
 }
 
 absl::Status Caller::RunLong(base::SessionPool& sessions, const std::function<absl::Status(base::Session&)>& work) const {

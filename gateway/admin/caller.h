@@ -58,7 +58,7 @@ class Caller {
   // A record of what this call does, to be filled and appended.
   audit::Entry NewEntry(v1::RecordKind kind, const base::OrgId& org, const base::TeamId& team) const;
 
-  Actor actor() const { return {who_.place.key->public_id, who_.place.key->id, SeesAll(), gone_}; }
+  Actor actor() const;  // Not to outlive what this was admitted with.
 
   identity::Reach ReachOf(identity::Permission permission) const { return identity::ReachOf(*who_.place.key, permission); }
   bool SeesAll() const { return ReachOf(permission_) == identity::Reach::kInstallation; }  // By this call's permission.

@@ -146,9 +146,9 @@ absl::StatusOr<Changed> Changes::PutPolicy(const Actor& actor, const std::string
   TG_RETURN_IF_ERROR(directory::CheckName("policy name", name));
   if (yaml.size() > 3 << 20) return base::InvalidArgument("a policy's text, with what it includes, is at most 3 MiB");
   const policy::PolicySource source{name, yaml};
-  const absl::Status tested = policy::PolicySet::Compile({&source, 1}).status();
+  const absl::Status tested = policy::PolicySet::Compile({&source, 1}, policy::RunTests::kYes, actor.keep_going).status();
   if (!draft) TG_RETURN_IF_ERROR(tested);
-  if (!tested.ok()) TG_RETURN_IF_ERROR(policy::PolicySet::Compile({&source, 1}, policy::RunTests::kNo).status());
+  if (!tested.ok()) TG_RETURN_IF_ERROR(policy::PolicySet::Compile({&source, 1}, policy::RunTests::kNo, actor.keep_going).status());
   return impl_->One(actor, [&](Transaction& t, Changed& out) -> absl::Status {
     TG_ASSIGN(const FoundScope in, t.FindScope({org, {}, {}, {}}));
     TG_ASSIGN(const auto newest, t.Find(Table::kPolicy, kNewestVersion, {in.org.ToString(), name}));
@@ -178,14 +178,12 @@ absl::StatusOr<Changed> Changes::ActivatePolicy(const Actor& actor, const std::s
   if (version < 0) return base::InvalidArgument("version: use 0 or more");
   return impl_->WithPolicies(actor, [&](Transaction& t, Changed& out, Together& together) -> absl::Status {
     TG_ASSIGN(const Found found, FindPolicy(t, org, name));
-    std::optional<std::string> yaml;
     if (version > 0) {
       TG_ASSIGN(const Row row, FindVersion(t, found, name, version));
       if (InForce(found) != version) {
         TG_RETURN_IF_ERROR(NeedSecondPerson(t, found, row));
         TG_RETURN_IF_ERROR(MayAct(t, found, name, row.Text("yaml")));
       }
-      yaml = row.Text("yaml");
     } else if (!found.binding.has_value()) {
       return base::NotFound(fmt::format("policy '{}' of org {} is not in force", name, org));
     } else if (InForce(found) > 0) {
@@ -194,7 +192,7 @@ absl::StatusOr<Changed> Changes::ActivatePolicy(const Actor& actor, const std::s
     }
     out.row = found.binding.has_value() ? *found.binding : NewBinding(found, name);
     if (found.binding.has_value() && InForce(found) == version) return absl::OkStatus();
-    TG_RETURN_IF_ERROR(together.Check(t, found.in.org.ToString(), name, yaml));
+    TG_RETURN_IF_ERROR(together.Check(t, found.in.org.ToString(), name, version));
     out.row.Set("previous_version", InForce(found));
     out.row.Set("policy_version", version);
     if (CandidateOf(out.row) == version) ClearCandidate(out.row);
@@ -223,7 +221,7 @@ absl::StatusOr<Changed> Changes::TryPolicy(const Actor& actor, const std::string
       TG_RETURN_IF_ERROR(NeedSecondPerson(t, found, row));
       TG_RETURN_IF_ERROR(MayAct(t, found, name, row.Text("yaml")));
     }
-    TG_RETURN_IF_ERROR(together.Check(t, found.in.org.ToString(), name, row.Text("yaml")));
+    TG_RETURN_IF_ERROR(together.Check(t, found.in.org.ToString(), name, trial.version));
     out.row = found.binding.has_value() ? *found.binding : NewBinding(found, name);
     ClearCandidate(out.row);
     out.row.Set("candidate_version", trial.version);
@@ -259,16 +257,14 @@ absl::StatusOr<Changed> Changes::RollbackPolicy(const Actor& actor, const std::s
           fmt::format("nothing was in force before version {} of policy {}; to take it out: tollgate policy activate {} 0", InForce(found),
                       name, name));
     const std::int64_t back = out.row.Int("previous_version");
-    std::optional<std::string> yaml;
     if (back > 0) {
       TG_ASSIGN(const Row row, FindVersion(t, found, name, back));
-      yaml = row.Text("yaml");
-      TG_RETURN_IF_ERROR(CheckSigned(found.in.row, name, *yaml).status());
+      TG_RETURN_IF_ERROR(CheckSigned(found.in.row, name, row.Text("yaml")).status());
     } else if (InForce(found) > 0) {  // Back to no rules at all: what `activate 0` does.
       TG_ASSIGN(const Row row, FindVersion(t, found, name, InForce(found)));
       TG_RETURN_IF_ERROR(NeedSecondPerson(t, found, row));
     }
-    TG_RETURN_IF_ERROR(together.Check(t, found.in.org.ToString(), name, yaml));
+    TG_RETURN_IF_ERROR(together.Check(t, found.in.org.ToString(), name, back));
     out.row.Set("previous_version", InForce(found));
     out.row.Set("policy_version", back);
     const std::string summary = back > 0

@@ -25,8 +25,9 @@ namespace tollgate::admin {
 // The policies that replays of late were about, compiled: so that a page costs no compilation. Thread-safe.
 class CompiledSets {
  public:
-  // Errors of PolicySet::Compile; the sources' own tests must pass.
-  absl::StatusOr<std::shared_ptr<const policy::PolicySet>> Get(const std::vector<policy::PolicySource>& sources);
+  // Errors and `keep_going` as PolicySet::Compile; the sources' own tests must pass.
+  absl::StatusOr<std::shared_ptr<const policy::PolicySet>> Get(const std::vector<policy::PolicySource>& sources,
+                                                               const std::function<absl::Status()>& keep_going = nullptr);
 
  private:
   static constexpr std::size_t kSetsMax = 4;

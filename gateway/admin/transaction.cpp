@@ -30,15 +30,20 @@ Transaction::Transaction(base::Session& session, directory::Head head, const Cha
       deadline_(deadline),
       now_us_(base::ToMicros(clock.Wall())) {}
 
-absl::Status Transaction::Verified(const Row& row) const {
-  if (base::ConstantTimeEqual(base::View(directory::RowMac(options_.mac_key, row)), base::View(row.mac))) return absl::OkStatus();
-  return base::DataLoss(fmt::format("row {} of {} does not verify: it was changed outside Tollgate; restore it from a backup first",
-                                    row.id.ToString(), directory::SpecOf(row.table).name));
+namespace {
+absl::Status Verify(const std::string& mac_key, const std::vector<Row>& rows) {
+  for (const Row& row : rows) {
+    if (base::ConstantTimeEqual(base::View(directory::RowMac(mac_key, row)), base::View(row.mac))) continue;
+    return base::DataLoss(fmt::format("row {} of {} does not verify: it was changed outside Tollgate; restore it from a backup first",
+                                      row.id.ToString(), directory::SpecOf(row.table).name));
+  }
+  return absl::OkStatus();
 }
+}  // namespace
 
 absl::StatusOr<std::vector<Row>> Transaction::FindAll(Table table, const std::string& where, const base::Params& params) {
   TG_ASSIGN(std::vector<Row> rows, directory::ReadRows(session_, table, where, params));
-  for (const Row& row : rows) TG_RETURN_IF_ERROR(Verified(row));
+  TG_RETURN_IF_ERROR(Verify(options_.mac_key, rows));
   return rows;
 }
 
@@ -220,6 +225,16 @@ absl::StatusOr<std::int64_t> Changer::Run(const Actor& actor, const std::functio
   TG_RETURN_IF_ERROR(status);
   if (changed && options_.on_change) options_.on_change(version);
   return version;
+}
+
+absl::StatusOr<std::vector<Row>> Changer::Read(Table table, const std::string& where, const base::Params& params) {
+  std::vector<Row> rows;
+  TG_RETURN_IF_ERROR(pool_.RunAndWait([&](base::Session& session) -> absl::Status {
+    TG_ASSIGN(rows, directory::ReadRows(session, table, where, params));
+    return absl::OkStatus();
+  }));
+  TG_RETURN_IF_ERROR(Verify(options_.mac_key, rows));
+  return rows;
 }
 
 }  // namespace tollgate::admin

@@ -58,7 +58,6 @@ class Transaction {
   absl::Status Finish();  // Writes the head, if anything was changed.
 
  private:
-  absl::Status Verified(const directory::Row& row) const;
   absl::StatusOr<directory::Row> One(directory::Table table, const std::string& where, const base::Params& params, std::string_view what,
                                      const std::string& name);
 
@@ -79,6 +78,9 @@ class Changer {
 
   // `body` in a transaction under the directory's lock; then on_change. Again, until the deadline, while the lock is not to be had.
   absl::StatusOr<std::int64_t> Run(const Actor& actor, const std::function<absl::Status(Transaction&)>& body);
+
+  // Verified rows as they stand, without the lock: of what never changes. In its turn among the changes; be brief.
+  absl::StatusOr<std::vector<directory::Row>> Read(directory::Table table, const std::string& where, const base::Params& params);
 
   const ChangesOptions& options() const { return options_; }
 

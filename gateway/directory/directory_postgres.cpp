@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <condition_variable>
+#include <optional>
 #include <thread>
 #include <vector>
 
@@ -18,6 +19,7 @@
 #include "base/error_detail.h"
 #include "base/mutex.h"
 #include "gateway/directory/row_postgres.h"
+#include "gateway/directory/shard.h"
 #include "gateway/directory/snapshot_builder.h"
 
 namespace tollgate::directory {
@@ -40,6 +42,8 @@ struct PostgresDirectory::Impl {
   bool poked GUARDED_BY(mu) = false;
   bool stopping GUARDED_BY(mu) = false;
   std::int64_t rounds GUARDED_BY(mu) = 0;
+  bool settled GUARDED_BY(mu) = false;                  // Since the start requests of all orgs could begin once, or that took too long.
+  std::optional<base::MonoTime> loaded GUARDED_BY(mu);  // When the first snapshot came.
   base::Mutex callbacks_mu;
   std::vector<std::function<void(const std::shared_ptr<const Snapshot>&)>> callbacks GUARDED_BY(callbacks_mu);
 
@@ -49,6 +53,8 @@ struct PostgresDirectory::Impl {
   SnapshotBuilder builder;
   std::thread thread;
 
+  std::size_t Missing() const REQUIRES(mu);  // Orgs of which a policy is missing.
+  void Settle() REQUIRES(mu);
   void Look();  // At once, instead of at the next interval.
   void Loop();
   absl::Status Round();
@@ -62,6 +68,21 @@ void PostgresDirectory::Impl::Look() {
   changed.notify_all();
 }
 
+std::size_t PostgresDirectory::Impl::Missing() const {
+  const auto& shards = in_force->shards();
+  return static_cast<std::size_t>(std::count_if(shards.begin(), shards.end(), [](const auto& shard) { return shard->policy_missing; }));
+}
+
+void PostgresDirectory::Impl::Settle() {
+  if (settled || in_force == nullptr) return;
+  if (!loaded.has_value()) loaded = clock.Mono();
+  const std::size_t missing = Missing();
+  settled = missing == 0 || clock.Mono() - *loaded > options.first_policies_max;
+  if (settled && missing > 0)
+    base::Warn("directory", "policies of {} orgs are still being compiled; this instance is ready, and refuses requests of these orgs",
+               missing);
+}
+
 void PostgresDirectory::Impl::Loop() {
   while (true) {
     const absl::Status status = Round();
@@ -73,6 +94,7 @@ void PostgresDirectory::Impl::Loop() {
     }
     last = status;
     ++rounds;
+    Settle();
     changed.notify_all();
     changed.wait_for(lock.native(), options.poll_interval, [this]() REQUIRES(mu) { return poked || stopping; });
     poked = false;
@@ -163,8 +185,8 @@ absl::StatusOr<std::unique_ptr<PostgresDirectory>> PostgresDirectory::Open(Direc
     directory.reset();
     return why;
   }
-  if (i.in_force->compiling())
-    base::Warn("directory", "policies of some orgs are still being compiled; requests of these orgs are refused until they are");
+  if (const std::size_t missing = i.Missing(); missing > 0)
+    base::Warn("directory", "policies of {} orgs are still being compiled; requests of these orgs are refused until they are", missing);
   return directory;
 }
 
@@ -216,6 +238,11 @@ absl::Status PostgresDirectory::WaitFor(std::int64_t version, std::chrono::milli
 absl::Status PostgresDirectory::health() const {
   base::Lock lock(impl_->mu);
   return impl_->last;
+}
+
+std::size_t PostgresDirectory::AwaitedFirst() const {
+  base::Lock lock(impl_->mu);
+  return impl_->settled || impl_->in_force == nullptr ? 0 : impl_->Missing();
 }
 
 std::chrono::milliseconds PostgresDirectory::age() const {

@@ -26,7 +26,8 @@ struct DirectoryOptions {
   // How long Open waits for the first snapshot, and then for policies to be compiled. 0: three times the time limit of a statement, at
   // least ten seconds.
   std::chrono::milliseconds first_load_max{0};
-  PolicyCompiler::Compile compile = nullptr;  // Instead of PolicyCompiler::WithoutTests; for tests.
+  std::chrono::milliseconds first_policies_max{120'000};  // For so long AwaitedFirst tells of orgs after that.
+  PolicyCompiler::Compile compile = nullptr;              // Instead of PolicyCompiler::WithoutTests; for tests.
 };
 
 class PostgresDirectory final : public Directory {
@@ -50,6 +51,10 @@ class PostgresDirectory final : public Directory {
 
   // Why the last look failed; OK if it did not. For readiness.
   absl::Status health() const;
+
+  // Orgs of which no request may begin yet, for since the start their policies have not been compiled. 0 once it was, whatever comes into
+  // force later, and when it took too long: one org's hour is not to keep others from an instance. For readiness.
+  std::size_t AwaitedFirst() const;
 
   // How long ago the snapshot in force was confirmed.
   std::chrono::milliseconds age() const;

@@ -20,12 +20,11 @@ namespace tollgate::directory {
 namespace {
 
 struct Job {
-  Job(const base::Uuid& of, const base::Digest& digest, const std::vector<policy::PolicySource>& texts)
-      : org(of), key(digest), sources(texts) {}
+  Job(const base::Uuid& of, const base::Digest& digest, PolicyCompiler::Sources texts) : org(of), key(digest), sources(std::move(texts)) {}
 
   const base::Uuid org;
   const base::Digest key;
-  const std::vector<policy::PolicySource> sources;
+  const PolicyCompiler::Sources sources;
   std::atomic<bool> given_up = false;
   std::optional<PolicyCompiler::Compiled> compiled = std::nullopt;  // Under the compiler's lock.
 };
@@ -81,7 +80,7 @@ void PolicyCompiler::Impl::Loop() {
       ready.wait(lock.native(), [&]() REQUIRES(mu) { return stopping || (job = Next()) != nullptr; });
       if (stopping) return;
     }
-    Compiled compiled = compile(job->sources, [&]() -> absl::Status {
+    Compiled compiled = compile(job->sources(), [&]() -> absl::Status {
       return stopping || job->given_up ? base::Cancelled("these policies are wanted no more") : absl::OkStatus();
     });
     bool told = false;
@@ -119,8 +118,7 @@ PolicyCompiler::Compiled PolicyCompiler::WithoutTests(std::span<const policy::Po
   return policy::PolicySet::Compile(sources, policy::RunTests::kNo, keep_going);
 }
 
-std::optional<PolicyCompiler::Compiled> PolicyCompiler::Get(const base::Uuid& org, Of of, const base::Digest& key,
-                                                            const std::vector<policy::PolicySource>& sources) {
+std::optional<PolicyCompiler::Compiled> PolicyCompiler::Get(const base::Uuid& org, Of of, const base::Digest& key, Sources sources) {
   base::Lock lock(impl_->mu);
   const Impl::Slot slot{org, of};
   if (const auto found = impl_->jobs.find(slot); found != impl_->jobs.end() && found->second->key == key) {
@@ -129,7 +127,7 @@ std::optional<PolicyCompiler::Compiled> PolicyCompiler::Get(const base::Uuid& or
     return compiled;
   }
   impl_->GiveUp(slot);
-  const auto job = std::make_shared<Job>(org, key, sources);
+  const auto job = std::make_shared<Job>(org, key, std::move(sources));
   impl_->jobs[slot] = job;
   impl_->queue.push_back(job);
   impl_->ready.notify_one();

@@ -1,6 +1,6 @@
 // PolicyCompiler: compiles orgs' policies on threads of its own, for whoever may not wait for it: the directory's thread, which confirms
 // everybody's keys and stops. One thread for an org at a time, so that one org's policies hold up no other's.
-// Thread-safe. Cost: Get copies the sources, once for each set of them.
+// Thread-safe.
 #pragma once
 
 #include <chrono>
@@ -23,6 +23,7 @@ class PolicyCompiler {
   using Compiled = absl::StatusOr<std::shared_ptr<const policy::PolicySet>>;
   using KeepGoing = std::function<absl::Status()>;
   using Compile = std::function<Compiled(std::span<const policy::PolicySource>, const KeepGoing&)>;
+  using Sources = std::function<std::vector<policy::PolicySource>()>;  // Called by who compiles: to copy texts takes its time too.
 
   // `done` is called on a thread of the compiler whenever something is; it may call nothing here. Empty `compile`: WithoutTests.
   PolicyCompiler(Compile compile, std::function<void()> done);
@@ -33,7 +34,7 @@ class PolicyCompiler {
 
   // What came of these sources, of which `key` is the digest; told once. nullopt: it is not there yet; TakeDone will name the org. What was
   // asked for the same before is given up.
-  std::optional<Compiled> Get(const base::Uuid& org, Of of, const base::Digest& key, const std::vector<policy::PolicySource>& sources);
+  std::optional<Compiled> Get(const base::Uuid& org, Of of, const base::Digest& key, Sources sources);
   void GiveUp(const base::Uuid& org, Of of);  // It is wanted no more.
 
   std::vector<base::Uuid> TakeDone();  // Orgs of which something is done since the last call.

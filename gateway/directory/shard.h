@@ -25,8 +25,10 @@ struct Trial {
   bool canary = false;  // They act, on a share; else they only judge.
   std::int64_t share_per_10000 = 0;
   bool by_tenant = false;                             // The share is one of teams; else of requests.
+  std::string policy;                                 // Of which a version is tried.
   std::string salt;                                   // Policy and version: each canary draws its share anew.
-  std::shared_ptr<const policy::PolicySet> policies;  // Never null.
+  std::shared_ptr<const policy::PolicySet> policies;  // Never null. While newer ones are compiled, older ones.
+  std::set<std::string> names;                        // Those that it is made of.
 };
 
 // The models on it -> whether it opens them if they are restricted.
@@ -46,12 +48,13 @@ struct Shard {
   std::vector<metering::QuotaRule> quotas;
   std::shared_ptr<const policy::PolicySet> policies;  // Never null.
   std::set<std::string> policy_names;                 // Those that `policies` is made of …
-  base::Digest policies_key{};                        // … and the digest of their sources.
+  base::Digest policies_key{};                        // … and the digest of their names and texts' digests.
   std::shared_ptr<const Trial> trial;                 // Null: nothing is on trial, or it does not compile, or not yet.
-  base::Digest trial_key{};                           // Of the sources of what is on trial, once it is known whether they compile.
+  base::Digest trial_key{};                           // The same of what is on trial, once it is known whether it compiles.
+  std::string canary_awaited;                         // The policy of one that may have acted before this instance was started.
   std::string policy_problem;                         // Not empty: a policy in force no longer compiles; nothing may run.
   bool compiling = false;                             // `policies` or `trial` is older than what the rows say, which is being compiled.
-  bool policy_missing = false;                        // One in force is not among `policies` in any version: no request may begin.
+  bool policy_missing = false;                        // One that acts is not there in any version: no request may begin.
   std::unordered_map<base::Uuid, std::string, base::UuidHash> stop_reasons;  // Org, team or project that is stopped -> why.
   std::array<std::vector<std::shared_ptr<const Row>>, kTables> rows;         // Everything of the org, by table; ordered by id.
 };

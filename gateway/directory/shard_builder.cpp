@@ -2,23 +2,17 @@
 // Tested by tests/gateway/directory/snapshot_test.cpp.
 #include "gateway/directory/shard_builder.h"
 
-#include <optional>
 #include <utility>
 
 #include <fmt/format.h>
 
-#include "base/diagnostics.h"
 #include "gateway/directory/names.h"
+#include "gateway/directory/shard_policies.h"
 
 namespace tollgate::directory {
 namespace {
 
 using ById = std::unordered_map<base::Uuid, std::size_t, base::UuidHash>;
-
-absl::Status MakesNoSense(const Row& row, std::string_view why) {
-  return base::DataLoss(
-      fmt::format("directory: row {} of {} makes no sense: {}; restore it from a backup", row.id.ToString(), SpecOf(row.table).name, why));
-}
 
 const std::map<base::Uuid, std::shared_ptr<const Row>>& Of(const OrgRows& rows, Table table) {
   return rows[static_cast<std::size_t>(table)];
@@ -144,136 +138,6 @@ void AddStops(const OrgRows& rows, Shard& shard, const ById& teams, const ById& 
   }
 }
 
-using Versions = std::map<std::pair<std::string, std::int64_t>, const Row*>;
-using Texts = std::map<std::string, std::string>;  // By name: the order does not depend on ids.
-
-absl::StatusOr<std::string> TextOf(const Versions& versions, const Row& binding, const char* column) {
-  const auto version = versions.find({binding.Text("name"), binding.Int(column)});
-  if (version == versions.end()) return MakesNoSense(binding, fmt::format("the version of its {} does not exist", column));
-  return version->second->Text("yaml");
-}
-
-std::vector<policy::PolicySource> SourcesOf(const Texts& texts, base::Digest& key) {
-  std::vector<policy::PolicySource> sources;
-  std::string names;
-  for (const auto& [name, yaml] : texts) {
-    names += fmt::format("{}:{}:", name, base::View(base::Sha256(yaml)));
-    sources.push_back({name, yaml});
-  }
-  key = base::Sha256(names);
-  return sources;
-}
-
-using Compiles = PolicyCompiler::Of;
-
-// nullopt: they are being compiled. Whatever is in force or on trial passed its tests before.
-std::optional<PolicyCompiler::Compiled> CompiledOf(const Shard& shard, Compiles of, const base::Digest& key,
-                                                   const std::vector<policy::PolicySource>& sources, PolicyCompiler* compiler) {
-  if (compiler == nullptr || sources.empty()) return PolicyCompiler::WithoutTests(sources, nullptr);
-  return compiler->Get(shard.org.id.value, of, key, sources);
-}
-
-// A trial that does not compile hurts nobody: it is said, once, and left out.
-void AddTrial(const Row& binding, const Texts& texts, Shard& shard, const Shard* before, PolicyCompiler* compiler) {
-  base::Digest key;
-  const std::vector<policy::PolicySource> sources = SourcesOf(texts, key);
-  Trial trial;
-  trial.canary = binding.Text("candidate_mode") == "canary";
-  if (trial.canary) {
-    trial.share_per_10000 = binding.Int("canary_share");
-    trial.by_tenant = binding.Text("canary_by") == "tenant";
-  }
-  trial.salt = fmt::format("{}:{}:", binding.Text("name"), binding.Int("candidate_version"));
-  if (before != nullptr && before->trial_key == key) {
-    if (before->trial != nullptr) trial.policies = before->trial->policies;
-  } else {
-    auto compiled = CompiledOf(shard, Compiles::kTrial, key, sources, compiler);
-    if (!compiled.has_value()) {
-      shard.compiling = true;
-      return;
-    }
-    if (compiled->ok()) {
-      trial.policies = **std::move(compiled);
-    } else {
-      base::Warn("directory", "org {}: version {} of policy {} is on trial and does not compile; it is left out: {}", shard.org.name,
-                 binding.Int("candidate_version"), binding.Text("name"), base::Message(compiled->status()));
-    }
-  }
-  shard.trial_key = key;
-  if (trial.policies != nullptr) shard.trial = std::make_shared<const Trial>(std::move(trial));
-}
-
-void TakeOver(const Shard& before, Shard& shard) {
-  shard.policies = before.policies;
-  shard.policy_names = before.policy_names;
-  shard.policies_key = before.policies_key;
-  shard.policy_problem = before.policy_problem;
-}
-
-// While they are being compiled those of before go on. A policy of which those have no version would judge nobody: that must not be.
-void AwaitCompiled(const Texts& texts, Shard& shard, const Shard* before) {
-  if (before != nullptr) TakeOver(*before, shard);
-  shard.compiling = true;
-  for (const auto& [name, yaml] : texts) shard.policy_missing = shard.policy_missing || !shard.policy_names.contains(name);
-}
-
-absl::Status AddInForce(const Texts& texts, Shard& shard, const Shard* before, PolicyCompiler* compiler) {
-  base::Digest key;
-  const std::vector<policy::PolicySource> sources = SourcesOf(texts, key);
-  const bool same = before != nullptr && before->policies_key == key;
-  const bool was_tried = before != nullptr && before->trial != nullptr && before->trial_key == key;
-  if ((same || was_tried) && compiler != nullptr) compiler->GiveUp(shard.org.id.value, Compiles::kInForce);
-  if (same) {
-    TakeOver(*before, shard);
-    return absl::OkStatus();
-  }
-  std::optional<PolicyCompiler::Compiled> compiled;
-  if (was_tried) {
-    compiled = before->trial->policies;
-  } else {
-    compiled = CompiledOf(shard, Compiles::kInForce, key, sources, compiler);
-  }
-  TG_ASSIGN(shard.policies, policy::PolicySet::Compile({}));
-  if (!compiled.has_value()) {
-    AwaitCompiled(texts, shard, before);
-    return absl::OkStatus();
-  }
-  shard.policies_key = key;
-  for (const auto& [name, yaml] : texts) shard.policy_names.insert(name);
-  if (compiled->ok()) {
-    shard.policies = **std::move(compiled);
-    return absl::OkStatus();
-  }
-  shard.policy_problem = base::Message(compiled->status());
-  base::Error("directory", "org {}: a policy in force does not compile with this version of Tollgate; its requests are refused: {}",
-              shard.org.name, shard.policy_problem);
-  return absl::OkStatus();
-}
-
-// All texts are found before any is compiled: what was compiled is told once.
-absl::Status AddPolicies(const OrgRows& rows, Shard& shard, const Shard* before, PolicyCompiler* compiler) {
-  Versions versions;
-  for (const auto& [id, row] : Of(rows, Table::kPolicy)) versions[{row->Text("name"), row->Int("policy_version")}] = row.get();
-  Texts in_force, with_trial;
-  const Row* on_trial = nullptr;
-  for (const auto& [id, row] : Of(rows, Table::kPolicyBinding)) {
-    if (!row->IsNull("candidate_version")) on_trial = row.get();
-    if (row->Int("policy_version") == 0) continue;
-    TG_ASSIGN(in_force[row->Text("name")], TextOf(versions, *row, "policy_version"));
-  }
-  if (on_trial != nullptr) {
-    with_trial = in_force;
-    TG_ASSIGN(with_trial[on_trial->Text("name")], TextOf(versions, *on_trial, "candidate_version"));
-  }
-  TG_RETURN_IF_ERROR(AddInForce(in_force, shard, before, compiler));
-  if (on_trial != nullptr) {
-    AddTrial(*on_trial, with_trial, shard, before, compiler);
-  } else if (compiler != nullptr) {
-    compiler->GiveUp(shard.org.id.value, Compiles::kTrial);
-  }
-  return absl::OkStatus();
-}
-
 }  // namespace
 
 absl::StatusOr<std::shared_ptr<const Shard>> BuildShard(const OrgRows& rows, const Shard* before, PolicyCompiler* compiler) {
@@ -295,7 +159,7 @@ absl::StatusOr<std::shared_ptr<const Shard>> BuildShard(const OrgRows& rows, con
   TG_RETURN_IF_ERROR(AddQuotas(rows, *shard, teams, projects));
   TG_RETURN_IF_ERROR(AddChatDefaults(rows, *shard, teams, projects));
   AddStops(rows, *shard, teams, projects);
-  TG_RETURN_IF_ERROR(AddPolicies(rows, *shard, before, compiler));
+  TG_RETURN_IF_ERROR(AddPolicies(Of(rows, Table::kPolicy), Of(rows, Table::kPolicyBinding), before, compiler, *shard));
   for (std::size_t table = 0; table < kTables; ++table) {
     shard->rows[table].reserve(rows[table].size());
     for (const auto& [id, row] : rows[table]) shard->rows[table].push_back(row);

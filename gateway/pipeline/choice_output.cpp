@@ -66,7 +66,7 @@ absl::Status ChoiceOutput::Finish() {
   if (blocked_ || finished_) return absl::OkStatus();
   std::vector<OutputPart> parts;
   if (syntax_open_) {
-    if (parser_.in_thought()) reasoning_tokens_ += static_cast<std::int64_t>(tokens_.size());
+    if (parser_.in_thought()) CountThought(std::numeric_limits<std::int64_t>::max());
     TG_ASSIGN(const bool held_back, HoldsBackCut(parser_.open_call()));
     if (!held_back) parser_.Finish(parts);
   }

@@ -188,10 +188,12 @@ async::Awaitable<std::optional<Ending>> Relay::CloseThought(Choice& choice) {
   if (!choice.ended) co_return Broken("ENGINE_FAILED", base::Unavailable("the engine did not stop; send the request again"));
   if (!choice.first_end) choice.first_end = choice.tokens->end();
   if (Ending failed = EndOf(choice); !failed.status.ok()) co_return Finish(choice, std::move(failed));
+  const bool open = choice.output->in_thought();  // What the engine held may have been its end.
   inference::Piece closing;
   closing.text = kThoughtEnd;
   closing.tokens_delivered = choice.decoded;
-  if (const absl::Status pushed = choice.output->Push(closing); !pushed.ok()) co_return Broken("POLICY_FAILED", pushed);
+  if (const absl::Status pushed = open ? choice.output->Push(closing) : absl::OkStatus(); !pushed.ok())
+    co_return Broken("POLICY_FAILED", pushed);
   if (choice.output->blocked()) {
     choice.ending = Blocked(choice);
     context_.guards.GiveSpare(std::max<std::int64_t>(0, choice.paid - choice.decoded));
@@ -200,7 +202,7 @@ async::Awaitable<std::optional<Ending>> Relay::CloseThought(Choice& choice) {
   inference::SequenceRequest rest = sequences_.request;
   rest.sampling.seed += static_cast<std::uint64_t>(choice.output->index());
   rest.prompt_tokens.insert(rest.prompt_tokens.end(), choice.ids.begin(), choice.ids.end());
-  rest.prompt_tokens.insert(rest.prompt_tokens.end(), sequences_.thought_end.begin(), sequences_.thought_end.end());
+  if (open) rest.prompt_tokens.insert(rest.prompt_tokens.end(), sequences_.thought_end.begin(), sequences_.thought_end.end());
   const std::int64_t room = sequences_.context_tokens - static_cast<std::int64_t>(rest.prompt_tokens.size());
   rest.max_tokens = std::min(rest.max_tokens - choice.decoded, room);
   if (rest.max_tokens < 1) {

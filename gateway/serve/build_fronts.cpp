@@ -121,6 +121,8 @@ std::vector<std::string> NotReady(const Parts& parts) {
   const audit::Health journal = parts.journal->health();
   if (journal.state != audit::Health::State::kGood) reasons.push_back("journal: " + journal.reason);
   if (auto snapshot = parts.directory->InForce(); !snapshot.ok()) reasons.push_back("directory: " + base::Message(snapshot.status()));
+  if (const std::size_t orgs = parts.directory->AwaitedFirst(); orgs > 0)
+    reasons.push_back(fmt::format("directory: policies of {} orgs are being compiled for the first time", orgs));
   if (!parts.quotas->Ready()) reasons.push_back("quotas: leases cannot be had from Postgres");
   const std::vector<std::string> loading = parts.models->Loading();
   for (const std::string& model : loading) reasons.push_back(fmt::format("pool: model {} is being loaded", model));

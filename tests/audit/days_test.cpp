@@ -126,6 +126,31 @@ TEST_CASE_METHOD(DaysBed, "A request of today is listed and shown without asking
   CHECK(reader.List(all, {})->rows.back().record.request_id() == old.Bytes());
 }
 
+TEST_CASE_METHOD(DaysBed, "Beside an empty keys database contents are looked for a few days at a time, and those of long ago are found") {
+  MakeOld(70, 60);
+  const RootKey root = RootKey::FromBytes(std::string(32, 'r'));
+  const auto check = [&](const std::string& names) {
+    const auto session = As("tollgate_writer"), keys = cluster.Connect(names);
+    return CheckKeys(*keys, root, session.get());
+  };
+  const auto put = [&](int days_ago) {
+    auto journal = Open();
+    Entry entry = Make(v1::RECORD_KIND_ADMIN, {});
+    entry.record.set_wall_us(base::ToMicros(base::SystemClock().Wall() - std::chrono::days(days_ago)));
+    entry.content = Sealed{"sealed", std::string(32, 'c')};
+    REQUIRE(Append(*journal, std::move(entry)).ok());
+  };
+  CHECK(check(cluster.NewDatabase({"migrations/keys"})).ok());
+  put(125);
+  CHECK(absl::IsFailedPrecondition(check(cluster.NewDatabase({"migrations/keys"}))));
+  put(0);
+  WithoutDay(125, [&] {
+    const absl::Status refused = check(cluster.NewDatabase({"migrations/keys"}));
+    INFO(base::Message(refused));
+    CHECK(base::Message(refused).find("--lost-keys") != std::string::npos);
+  });
+}
+
 TEST_CASE_METHOD(DaysBed, "What a server's room for locks must be is told when searches of all days could fill it") {
   const auto session = As("tollgate_writer");
   CHECK(*LocksWanted(*session) == 0);

@@ -301,8 +301,40 @@ TEST_CASE("A store opens though an org's policies take longer than it waits: tha
   };
   CHECK(test::ReasonOf(may("acme")) == "POLICY_UNUSABLE");
   while (!may("globex").ok()) std::this_thread::yield();
+  CHECK(store->AwaitedFirst() == 1);
   held.LetGo("acme");
   while (!may("acme").ok()) std::this_thread::yield();
+  while (store->AwaitedFirst() > 0) std::this_thread::yield();
+}
+
+TEST_CASE("Whoever asks whether an instance is ready hears of orgs whose first policies are being compiled, for a time, and never later") {
+  directory::test::HeldCompile held;
+  Installation in;
+  in.MakeOrg("acme");
+  Must(in.changes->PutPolicy(in.cli, "acme", "house", Yaml("eagle")));
+  Must(in.changes->ActivatePolicy(in.cli, "acme", "house", 1));
+  held.Hold("eagle");
+  auto options = in.DirectoryOptions();
+  options.compile = held.AsCompile();
+  options.first_load_max = 1500ms;
+  options.poll_interval = 20ms;
+  base::ManualClock clock;
+  const auto store = Must(PostgresDirectory::Open(options, clock));
+  CHECK(store->AwaitedFirst() == 1);
+  clock.Advance(121s);
+  while (store->AwaitedFirst() > 0) std::this_thread::yield();
+  held.LetGo("eagle");
+
+  held.Hold("owl");
+  const auto second = Must(PostgresDirectory::Open(options, clock));
+  CHECK(second->AwaitedFirst() == 0);
+  Must(in.changes->PutPolicy(in.cli, "acme", "lists", Yaml("owl")));
+  const std::int64_t bound = Must(in.changes->ActivatePolicy(in.cli, "acme", "lists", 1)).version;
+  held.AwaitBegun("owl");
+  while (Must(second->InForce())->version() < bound) std::this_thread::yield();
+  const auto snapshot = Must(second->InForce());
+  CHECK(test::ReasonOf(snapshot->MayBegin(*snapshot->FindKey(in.IdOf("acme/app")), base::SystemClock().Wall())) == "POLICY_UNUSABLE");
+  CHECK(second->AwaitedFirst() == 0);
 }
 
 TEST_CASE("Where the database does not give its rows in time the start says what to do") {

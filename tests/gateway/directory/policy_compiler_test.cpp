@@ -4,6 +4,7 @@
 #include <condition_variable>
 #include <map>
 #include <mutex>
+#include <thread>
 
 #include <catch2/catch_test_macros.hpp>
 
@@ -56,6 +57,20 @@ struct World {
     row.Set("policy_version", version);
     return row = company.Put(row);
   }
+  // A canary of acme's policy "house"; version 0: it is ended. The share is in ten-thousandths.
+  void Try(std::int64_t version, std::int64_t share = 10000) {
+    if (bindings["acme/house"].id.IsNone()) Bind(acme, "house", 0);
+    Row& row = bindings["acme/house"];
+    row.Set("candidate_version", version);
+    row.Set("candidate_mode", std::string("canary"));
+    row.Set("canary_by", std::string("request"));
+    row.Set("canary_share", share);
+    if (version == 0) EndTrial(row);
+    row = company.Put(row);
+  }
+  static void EndTrial(Row& row) {
+    for (const char* column : {"candidate_version", "candidate_mode", "canary_by", "canary_share"}) row.Set(column, std::monostate());
+  }
   std::shared_ptr<const Snapshot> Built() {
     const absl::Status applied = builder.Apply(company.changed, company.head);
     INFO(applied);
@@ -74,11 +89,19 @@ struct World {
     }
     return snapshot;
   }
-  static bool Blocks(const Snapshot& snapshot, const std::string& text, const std::string& key = "acmekey1") {
+  static bool Blocks(const policy::PolicySet& policies, const std::string& text) {
     const policy::Message message{policy::Role::kUser, "", {text}};
-    const auto inspected = snapshot.Policies(*snapshot.FindKey(key))->Inspect({}, {&message, 1});
+    const auto inspected = policies.Inspect({}, {&message, 1});
     REQUIRE(inspected.ok());
     return inspected->verdict.action == policy::Action::kBlock;
+  }
+  static bool Blocks(const Snapshot& snapshot, const std::string& text, const std::string& key = "acmekey1") {
+    return Blocks(*snapshot.Policies(*snapshot.FindKey(key)), text);
+  }
+  // Whether a canary with all of acme's requests judges them, and blocks this.
+  static bool CanaryBlocks(const Snapshot& snapshot, const std::string& text) {
+    const Judges judges = snapshot.JudgesOf(*snapshot.FindKey("acmekey1"), base::RequestId::New());
+    return judges.canary && Blocks(*judges.acting, text);
   }
   static absl::Status MayBegin(const Snapshot& snapshot, const std::string& key = "acmekey1") {
     return snapshot.MayBegin(*snapshot.FindKey(key), kNow);
@@ -174,22 +197,16 @@ TEST_CASE("What is asked for anew gives up what was asked for before, and an org
 TEST_CASE("A canary that comes into force is not compiled again, nor is a trial that did not compile") {
   World world;
   world.Put(world.acme, "house", 1, Yaml("eagle"));
-  Row binding = world.Bind(world.acme, "house", 0);
-  binding.Set("candidate_version", std::int64_t{1});
-  binding.Set("candidate_mode", std::string("canary"));
-  binding.Set("canary_by", std::string("request"));
-  binding.Set("canary_share", std::int64_t{1});
-  world.bindings["acme/house"] = world.company.Put(binding);
+  world.Try(1, 1);
   world.Settled();
   CHECK(world.held.times() == 1);
-  for (const char* column : {"candidate_version", "candidate_mode", "canary_by", "canary_share"})
-    world.bindings["acme/house"].Set(column, std::monostate());
+  World::EndTrial(world.bindings["acme/house"]);
   world.Bind(world.acme, "house", 1);
   CHECK(World::Blocks(*world.Built(), "eagle"));
   CHECK(world.held.times() == 1);
 
   world.Put(world.globex, "house", 1, "this: is no policy");
-  binding = world.Bind(world.globex, "house", 0);
+  Row binding = world.Bind(world.globex, "house", 0);
   binding.Set("candidate_version", std::int64_t{1});
   binding.Set("candidate_mode", std::string("shadow"));
   world.company.Put(binding);
@@ -198,4 +215,154 @@ TEST_CASE("A canary that comes into force is not compiled again, nor is a trial 
   world.company.Team(world.globex, "sales");
   CHECK(world.Settled()->shards()[1]->trial == nullptr);
   CHECK(world.held.times() == 2);
+}
+
+TEST_CASE("A canary acts on while others of the org's policies are compiled, whatever else changes, until it is ended") {
+  World world;
+  world.Put(world.acme, "house", 1, Yaml("eagle"));
+  world.Bind(world.acme, "house", 1);
+  world.Put(world.acme, "house", 2, Yaml("falcon"));
+  world.Put(world.acme, "lists", 1, Yaml("raven"));
+  world.Bind(world.acme, "lists", 1);
+  world.Try(2);
+  CHECK(World::CanaryBlocks(*world.Settled(), "falcon"));
+
+  world.held.Hold("owl");
+  world.Put(world.acme, "lists", 2, Yaml("owl"));
+  world.Bind(world.acme, "lists", 2);
+  auto snapshot = world.Built();
+  CHECK(snapshot->compiling());
+  CHECK(World::CanaryBlocks(*snapshot, "falcon"));
+  CHECK(World::CanaryBlocks(*snapshot, "raven"));
+  CHECK(World::MayBegin(*snapshot).ok());
+  world.company.Team(world.acme, "sales");
+  world.Try(2, 1);  // Its share is what was set last.
+  snapshot = world.Built();
+  REQUIRE(snapshot->shards()[0]->trial != nullptr);
+  CHECK(snapshot->shards()[0]->trial->share_per_10000 == 1);
+  world.Try(0);
+  snapshot = world.Built();
+  CHECK(snapshot->shards()[0]->trial == nullptr);
+  CHECK(World::MayBegin(*snapshot).ok());
+  world.Try(2);  // Begun anew, it is a new one.
+  snapshot = world.Built();
+  CHECK_FALSE(World::CanaryBlocks(*snapshot, "falcon"));
+  CHECK(World::Blocks(*snapshot, "eagle"));
+  CHECK(World::MayBegin(*snapshot).ok());
+  world.held.LetGo("owl");
+  CHECK(World::CanaryBlocks(*world.Settled(), "owl"));
+}
+
+TEST_CASE("A canary that was compiled without a policy which is in force now judges no request that begins") {
+  World world;
+  world.Put(world.acme, "house", 1, Yaml("falcon"));
+  world.Try(1);
+  CHECK(World::CanaryBlocks(*world.Settled(), "falcon"));
+  world.held.Hold("falcon");
+  world.Put(world.acme, "lists", 1, Yaml("owl"));
+  world.Bind(world.acme, "lists", 1);
+  auto snapshot = world.Built();
+  while (!World::Blocks(*snapshot, "owl")) {  // Compiled, where the canary is not.
+    REQUIRE(world.compiler.WaitForDone(std::chrono::steady_clock::now() + 30s));
+    snapshot = world.Built();
+  }
+  CHECK(ReasonOf(World::MayBegin(*snapshot)) == "POLICY_UNUSABLE");
+  world.held.LetGo("falcon");
+  snapshot = world.Settled();
+  CHECK(World::MayBegin(*snapshot).ok());
+  CHECK(World::CanaryBlocks(*snapshot, "owl"));
+}
+
+TEST_CASE("A canary's rules act on when its version comes into force while others of the org's policies are compiled") {
+  World world;
+  world.Put(world.acme, "house", 1, Yaml("eagle"));
+  world.Bind(world.acme, "house", 1);
+  world.Put(world.acme, "house", 2, Yaml("falcon"));
+  world.Put(world.acme, "lists", 1, Yaml("raven"));
+  world.Bind(world.acme, "lists", 1);
+  world.Try(2);
+  world.Settled();
+  world.held.Hold("owl");
+  world.Put(world.acme, "lists", 2, Yaml("owl"));
+  world.Bind(world.acme, "lists", 2);
+  world.Built();
+  World::EndTrial(world.bindings["acme/house"]);
+  world.Bind(world.acme, "house", 2);
+  auto snapshot = world.Built();
+  CHECK(snapshot->compiling());
+  CHECK(World::Blocks(*snapshot, "falcon"));
+  CHECK(World::Blocks(*snapshot, "raven"));
+  CHECK(World::MayBegin(*snapshot).ok());
+  world.company.Team(world.acme, "sales");
+  CHECK(World::Blocks(*world.Built(), "falcon"));
+  world.held.LetGo("owl");
+  CHECK(World::Blocks(*world.Settled(), "owl"));
+}
+
+TEST_CASE("After a start no request of an org begins before its canary is compiled, which may have acted; a new one is not waited for") {
+  for (const bool alone : {true, false}) {
+    CAPTURE(alone);
+    World world;
+    world.held.Hold("falcon");
+    world.Put(world.acme, "house", 1, Yaml("eagle"));
+    world.Put(world.acme, "house", 2, Yaml("falcon"));
+    if (!alone) world.Bind(world.acme, "house", 1);
+    world.Try(2);
+    auto snapshot = world.Built();
+    while (!alone && !World::Blocks(*snapshot, "eagle")) {
+      REQUIRE(world.compiler.WaitForDone(std::chrono::steady_clock::now() + 30s));
+      snapshot = world.Built();
+    }
+    CHECK(ReasonOf(World::MayBegin(*snapshot)) == "POLICY_UNUSABLE");
+    world.company.Team(world.acme, "sales");
+    CHECK(ReasonOf(World::MayBegin(*world.Built())) == "POLICY_UNUSABLE");
+    world.held.LetGo("falcon");
+    snapshot = world.Settled();
+    CHECK(World::MayBegin(*snapshot).ok());
+    CHECK(World::CanaryBlocks(*snapshot, "falcon"));
+
+    world.held.Hold("heron");
+    world.Put(world.acme, "house", 3, Yaml("heron"));
+    world.Try(3, 1);
+    snapshot = world.Built();
+    CHECK(World::MayBegin(*snapshot).ok());
+    CHECK(World::CanaryBlocks(*snapshot, "falcon"));  // Its own version before.
+    world.held.LetGo("heron");
+    CHECK(world.Settled()->shards()[0]->trial->share_per_10000 == 1);
+  }
+}
+
+TEST_CASE("Whether policies are the same is told by what their rows say of the texts, and texts are copied by who compiles them") {
+  World world;
+  world.Put(world.acme, "house", 1, Yaml("eagle"));
+  world.Bind(world.acme, "house", 1);
+  world.Settled();
+  Row other = NewRow(Table::kPolicy);  // Nobody writes such a row: it shows what is read.
+  other.Set("org", world.acme.id.ToString());
+  other.Set("name", std::string("house"));
+  other.Set("policy_version", std::int64_t{2});
+  other.Set("sha256", base::Blob{std::string(base::View(base::Sha256(Yaml("eagle"))))});
+  other.Set("yaml", Yaml("falcon"));
+  other.Set("created_us", std::int64_t{1});
+  world.company.Put(other);
+  world.Bind(world.acme, "house", 2);
+  const auto snapshot = world.Built();
+  CHECK_FALSE(snapshot->compiling());
+  CHECK(World::Blocks(*snapshot, "eagle"));
+  CHECK(world.held.times() == 1);
+
+  std::thread::id on;
+  const auto get = [&] {
+    return world.compiler.Get(world.globex.id, PolicyCompiler::Of::kInForce, {}, [&on] {
+      on = std::this_thread::get_id();
+      return std::vector<policy::PolicySource>{{"house", Yaml("owl")}};
+    });
+  };
+  std::optional<PolicyCompiler::Compiled> compiled = get();
+  REQUIRE(world.compiler.WaitForDone(std::chrono::steady_clock::now() + 30s));
+  compiled = get();
+  REQUIRE(compiled.has_value());
+  CHECK(compiled->ok());
+  CHECK(on != std::thread::id());
+  CHECK(on != std::this_thread::get_id());
 }

@@ -139,6 +139,18 @@ TEST_CASE("The last of a thought leaves before the answer begins, and what has l
   }
 }
 
+TEST_CASE("Each token of a thought that the reply's end cuts counts once, white space and a begun marker at its end too") {
+  for (const std::size_t size : {1, 2, 3, 100}) {
+    for (const std::string raw : {"<think>four", "<think>four\n\n", "<think>four</thi", "<think>\n\n", "<think>four \n</think>"}) {
+      CAPTURE(size, raw);
+      Thinking cut(kThoughtRules);
+      cut.Push(raw, size);
+      cut.Finish();
+      CHECK(cut.output->reasoning_tokens() == cut.tokens);
+    }
+  }
+}
+
 TEST_CASE("A block at the very end of a thought lets nothing of the answer out, however the reply is cut") {
   for (const std::size_t size : {1, 2, 3, 5, 100}) {
     for (const std::string answer : {"", "</think>", "</think>four it is", "</think>ZQ",
@@ -242,9 +254,11 @@ TEST_CASE("A bounded thought is closed though a stop string may need the text of
     const char* stop;
     int bound;
     const char* thought;
-    int reasoning;  // More than the bound where no text told that it is a thought.
+    int reasoning;      // More than the bound where no text told that it is a thought.
+    bool ends = false;  // By itself, with the bound's last token: it is not closed once more.
   };
-  for (const Row& row : {Row{"b c Z", 2, "a b", 2}, Row{"a b c Z", 3, "a b c", 3}, Row{"<think>a b Z", 1, "a b c", 3}}) {
+  for (const Row& row : {Row{"b c Z", 2, "a b", 2}, Row{"a b c Z", 3, "a b c", 3}, Row{"<think>a b Z", 1, "a b c", 3},
+                         Row{"</think>Z", 4, "a b c d", 4, true}}) {
     CAPTURE(row.stop, row.bound);
     test::WatchedPool pool;
     test::World world;
@@ -264,7 +278,7 @@ TEST_CASE("A bounded thought is closed though a stop string may need the text of
     CHECK(reply.end.usage().output() == row.reasoning + 3);
     const auto work = pool.Take();
     REQUIRE(work.size() == 2);
-    const std::size_t closing = world.pool().Tokenize("script", pipeline::kThoughtEnd)->size();
+    const std::size_t closing = row.ends ? 0 : world.pool().Tokenize("script", pipeline::kThoughtEnd)->size();
     CHECK(work[1].prompt_tokens == work[0].prompt_tokens + static_cast<std::size_t>(row.reasoning) + closing);
     world.CheckBooks();
   }
