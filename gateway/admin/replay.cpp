@@ -222,7 +222,8 @@ void CompareOne(const HistoryPage& page, const audit::Row& row, bool output, con
 
 }  // namespace
 
-absl::StatusOr<std::shared_ptr<const policy::PolicySet>> CompiledSets::Get(const std::vector<policy::PolicySource>& sources) {
+absl::StatusOr<std::shared_ptr<const policy::PolicySet>> CompiledSets::Get(const std::vector<policy::PolicySource>& sources,
+                                                                           const std::function<absl::Status()>& keep_going) {
   std::string text;
   for (const policy::PolicySource& source : sources)
     text += fmt::format("{} {} {}{}", source.name.size(), source.yaml.size(), source.name, source.yaml);
@@ -233,7 +234,7 @@ absl::StatusOr<std::shared_ptr<const policy::PolicySet>> CompiledSets::Get(const
       if (known == key) return set;
     }
   }
-  TG_ASSIGN(const auto set, policy::PolicySet::Compile(sources));
+  TG_ASSIGN(const auto set, policy::PolicySet::Compile(sources, policy::RunTests::kYes, keep_going));
   base::Lock lock(mu_);
   if (sets_.size() >= kSetsMax) sets_.pop_front();
   sets_.emplace_back(key, set);

@@ -26,7 +26,8 @@ namespace tollgate::admin {
 class CompiledSets {
  public:
   // Errors of PolicySet::Compile; the sources' own tests must pass.
-  absl::StatusOr<std::shared_ptr<const policy::PolicySet>> Get(const std::vector<policy::PolicySource>& sources);
+  absl::StatusOr<std::shared_ptr<const policy::PolicySet>> Get(const std::vector<policy::PolicySource>& sources,
+                                                               const std::function<absl::Status()>& keep_going = nullptr);
 
  private:
   static constexpr std::size_t kSetsMax = 4;
