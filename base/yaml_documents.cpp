@@ -16,6 +16,7 @@ namespace {
 // Where documents begin that hold something. Builds nothing of them.
 class Beginnings final : public YAML::EventHandler {
  public:
+  explicit Beginnings(std::size_t values_max) : values_max_(values_max) {}
   std::vector<YAML::Mark> found;
   YAML::Mark begin;  // Of the document that is read.
 
@@ -24,18 +25,24 @@ class Beginnings final : public YAML::EventHandler {
     holds_ = false;
   }
   void OnDocumentEnd() override {}
-  void OnNull(const YAML::Mark&, YAML::anchor_t) override {}
-  void OnAlias(const YAML::Mark&, YAML::anchor_t) override { Hold(); }
-  void OnScalar(const YAML::Mark&, const std::string&, YAML::anchor_t, const std::string&) override { Hold(); }
-  void OnSequenceStart(const YAML::Mark&, const std::string&, YAML::anchor_t, YAML::EmitterStyle::value) override { Hold(); }
+  void OnNull(const YAML::Mark& mark, YAML::anchor_t) override { Count(mark); }
+  void OnAlias(const YAML::Mark& mark, YAML::anchor_t) override { Hold(mark); }
+  void OnScalar(const YAML::Mark& mark, const std::string&, YAML::anchor_t, const std::string&) override { Hold(mark); }
+  void OnSequenceStart(const YAML::Mark& mark, const std::string&, YAML::anchor_t, YAML::EmitterStyle::value) override { Hold(mark); }
   void OnSequenceEnd() override {}
-  void OnMapStart(const YAML::Mark&, const std::string&, YAML::anchor_t, YAML::EmitterStyle::value) override { Hold(); }
+  void OnMapStart(const YAML::Mark& mark, const std::string&, YAML::anchor_t, YAML::EmitterStyle::value) override { Hold(mark); }
   void OnMapEnd() override {}
 
  private:
-  void Hold() {
+  void Hold(const YAML::Mark& mark) {
     if (!std::exchange(holds_, true)) found.push_back(begin);
+    Count(mark);
   }
+  void Count(const YAML::Mark& mark) {
+    if (values_++ == values_max_) throw TooManyValues(mark, "more than " + std::to_string(values_max_) + " values in one document");
+  }
+  const std::size_t values_max_;
+  std::size_t values_ = 0;
   bool holds_ = false;
 };
 
@@ -52,10 +59,10 @@ std::string Blanked(std::string text, const YAML::Mark& until) {
 
 }  // namespace
 
-YamlDocuments ReadYaml(const std::string& text) {
+YamlDocuments ReadYaml(const std::string& text, std::size_t values_max) {
   std::istringstream in(text);
   YAML::Parser parser(in);
-  Beginnings documents;
+  Beginnings documents(values_max);
   for (int before = -1; documents.found.size() < 2 && parser.HandleNextDocument(documents); before = documents.begin.pos) {
     // At what begins no document the library stays where it is, for ever.
     if (documents.begin.pos == before) throw YAML::ParserException(documents.begin, "nothing can begin here");

@@ -1,6 +1,8 @@
 // The one YAML document that a file holds, and whether there is another. Include it in .cpp files and internal headers only.
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
 #include <optional>
 #include <string>
 
@@ -13,7 +15,12 @@ struct YamlDocuments {
   std::optional<YAML::Mark> second{};           // Where another begins that does.
 };
 
-// Of a whole text; places are its own. Throws YAML::Exception where it is not well-formed, as far as the second.
-YamlDocuments ReadYaml(const std::string& text);
+struct TooManyValues final : YAML::ParserException {
+  using YAML::ParserException::ParserException;
+};
+
+// Of a whole text; places are its own. Throws YAML::Exception where it is not well-formed, as far as the second: a TooManyValues where it
+// has more than `values_max` of them (words, lists, mappings, aliases), each of which takes hundreds of bytes once it is built.
+YamlDocuments ReadYaml(const std::string& text, std::size_t values_max = SIZE_MAX);
 
 }  // namespace tollgate::base

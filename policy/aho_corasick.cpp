@@ -15,11 +15,7 @@
 #include <algorithm>
 
 namespace tollgate::policy {
-namespace {
-constexpr std::size_t kTableEntriesMax = 64u << 20;
-}
-
-absl::StatusOr<AhoCorasick> AhoCorasick::Build(const std::vector<std::string>& words, bool blanks_run) {
+absl::StatusOr<AhoCorasick> AhoCorasick::Build(const std::vector<std::string>& words, bool blanks_run, std::size_t bytes_max) {
   AhoCorasick out;
   for (const std::string& word : words) {
     for (const char c : word) {
@@ -48,8 +44,8 @@ absl::StatusOr<AhoCorasick> AhoCorasick::Build(const std::vector<std::string>& w
     for (const char c : words[index]) {
       const std::size_t edge = at * k + out.class_[static_cast<std::uint8_t>(c)];
       if (out.next_[edge] == kNone) {
-        if (out.next_.size() + k > kTableEntriesMax)
-          return base::ResourceExhausted("the keyword lists are too large together; shorten them");
+        if (BytesOf(out.next_.size() + k, out.depth_.size() + 1) > std::min(bytes_max, kBytesMax))
+          return base::InvalidArgument("the keyword lists are too large together; shorten them");
         const State fresh = add_state(out.depth_[at] + 1);
         out.next_[edge] = fresh;
         blank.push_back(c == ' ');

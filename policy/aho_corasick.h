@@ -19,10 +19,14 @@ class AhoCorasick {
   using State = std::uint32_t;  // Where a row of the table begins; the highest bit: a word ends here.
   static constexpr State kStart = 0;
 
-  // RESOURCE_EXHAUSTED if the table would pass 256 MiB. Words are not empty; equal words are allowed. `blanks_run`: blanks of words are
-  // single spaces.
-  static absl::StatusOr<AhoCorasick> Build(const std::vector<std::string>& words, bool blanks_run = false);
+  static constexpr std::size_t kBytesMax = 512u << 20;
 
+  // INVALID_ARGUMENT if it would take more than `bytes_max`. Words are not empty; equal words are allowed. `blanks_run`: blanks of words
+  // are single spaces.
+  static absl::StatusOr<AhoCorasick> Build(const std::vector<std::string>& words, bool blanks_run = false,
+                                           std::size_t bytes_max = kBytesMax);
+
+  std::size_t bytes() const { return BytesOf(next_.size(), depth_.size()) + next_word_.size() * sizeof(std::uint32_t); }
   bool empty() const { return depth_.size() <= 1; }
   State Next(State state, char byte) const { return next_[(state & ~kEnds) + class_[static_cast<std::uint8_t>(byte)]]; }
 
@@ -71,6 +75,7 @@ class AhoCorasick {
   std::size_t ReadOn(std::string_view text, std::size_t at, State& state, Ends& ends) const;  // Returns to where.
   std::size_t BytesThatTell(std::string_view text, std::size_t at, std::size_t to) const;
   std::size_t Row(State state) const { return (state & ~kEnds) / classes_; }
+  static std::size_t BytesOf(std::size_t edges, std::size_t states) { return (edges + 4 * states) * sizeof(std::uint32_t); }
   void Link();                                        // Completes a trie, whose states are numbers of rows.
   void LetBlanksRun(const std::vector<char>& blank);  // By state: a blank leads to it.
   void Flatten();                                     // From numbers to where rows begin.

@@ -337,15 +337,17 @@ const char* StateName(RuleStory::State state) {
 }
 
 absl::StatusOr<Explanation> Explain(std::span<const PolicySource> sources, const Subject& subject, const ExplainedText& given,
-                                    const AskOthers& ask) {
+                                    const AskOthers& ask, const std::function<absl::Status()>& keep_going) {
   const ExplainedText text = InRequest(given);
   if (text.text.size() > ExplainedText::kBytesMax)
     return base::InvalidArgument("at most 256 KiB of text can be explained at once; cut out the part in question");
   if (!base::IsValidUtf8(text.text)) return base::InvalidArgument("the text is not valid UTF-8");
-  TG_ASSIGN(const auto set, PolicySet::Compile(sources));
+  TG_ASSIGN(const auto set, PolicySet::Compile(sources, RunTests::kYes, keep_going));
   std::vector<Rule> rules;
-  for (const PolicySource& source : sources) TG_RETURN_IF_ERROR(ReadPolicy(source, rules));
-  TG_ASSIGN(const auto program, Program::Build(rules, text.output));
+  Budget budget(keep_going);
+  KeywordIndexes indexes;
+  TG_RETURN_IF_ERROR(ReadPolicies(sources, rules, budget));
+  TG_ASSIGN(const auto program, Program::Build(rules, text.output, budget, indexes));
   Explanation out;
   out.digest = set->digest();
   Asked asked;

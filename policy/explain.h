@@ -87,7 +87,8 @@ struct Explanation {
 };
 
 // INVALID_ARGUMENT: the sources do not compile, or the text is longer than kBytesMax or not UTF-8. Without `ask` nobody is asked.
+// `keep_going`, where there is one, is asked while the sources are compiled: what it refuses with ends the work.
 absl::StatusOr<Explanation> Explain(std::span<const PolicySource> sources, const Subject& subject, const ExplainedText& text,
-                                    const AskOthers& ask = nullptr);
+                                    const AskOthers& ask = nullptr, const std::function<absl::Status()>& keep_going = nullptr);
 
 }  // namespace tollgate::policy

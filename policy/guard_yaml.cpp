@@ -93,6 +93,7 @@ absl::Status ReadAnswer(const YamlReader& yaml, const YAML::Node& node, GuardMod
     if (texts[i].empty() || texts[i].size() > kRegexBytesMax)
       return yaml.Wrong(answer[names[i]], fmt::format("'{}' is 1 to {} bytes", names[i], kRegexBytesMax));
   }
+  TG_RETURN_IF_ERROR(yaml.Taken(node, yaml.budget().TakeMatcher(3 << 20)));
   auto patterns = CompileGuardPatterns(texts[0], texts[1], texts[2]);
   if (!patterns.ok()) return yaml.Wrong(node, base::Message(patterns.status()));
   guard.patterns = *std::move(patterns);

@@ -10,6 +10,7 @@
 #include "policy/hosts.h"
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <optional>
 
@@ -294,18 +295,33 @@ std::size_t HostList::Accept(std::string_view text, std::size_t begin, std::size
   return followed ? begin + static_cast<std::size_t>(host.data() - url.data()) + length : 0;
 }
 
+namespace {
+
+// What all lists share: it takes megabytes. The first two without paths; of each two the URL comes first.
+const Pattern& FormOf(bool paths, bool alone) {
+  static const std::array<std::shared_ptr<const Pattern>, 4> forms = [] {
+    std::array<std::shared_ptr<const Pattern>, 4> out;
+    for (std::size_t i = 0; i < out.size(); ++i) {
+      auto regex = ParseRegex(fmt::format("{}{}", i % 2 == 0 ? kUrl : kAlone, i < 2 ? kRest : kRestAndBeyond), false);
+      TG_CHECK(regex.ok(), "the form of a URL is no regex");
+      PatternSpec spec;
+      spec.regex = *std::move(regex);
+      spec.label = "URL";
+      auto made = Pattern::Compile(std::move(spec));
+      TG_CHECK(made.ok(), "the form of a URL does not compile");
+      out[i] = *std::move(made);
+    }
+    return out;
+  }();
+  return *forms[(paths ? 2 : 0) + (alone ? 1 : 0)];
+}
+
+}  // namespace
+
 absl::StatusOr<std::vector<std::shared_ptr<const Pattern>>> HostPatterns(const std::vector<std::string>& names, bool except) {
   TG_ASSIGN(const auto list, HostList::Make(names, except));
-  std::vector<std::shared_ptr<const Pattern>> out;
-  for (const char* regex : {kUrl, kAlone}) {
-    if (except && regex == kAlone) continue;  // Any word with a dot may be one.
-    PatternSpec spec;
-    TG_ASSIGN(spec.regex, ParseRegex(fmt::format("{}{}", regex, list->has_paths() ? kRestAndBeyond : kRest), false));
-    spec.label = "URL";
-    spec.hosts = list;
-    TG_ASSIGN(auto pattern, Pattern::Compile(std::move(spec)));
-    out.push_back(std::move(pattern));
-  }
+  std::vector<std::shared_ptr<const Pattern>> out = {FormOf(list->has_paths(), false).With(list)};
+  if (!except) out.push_back(FormOf(list->has_paths(), true).With(list));  // Not for these: any word with a dot may be one.
   return out;
 }
 

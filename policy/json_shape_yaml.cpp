@@ -17,7 +17,8 @@ namespace {
 namespace json = boost::json;
 
 constexpr int kDepthMax = 64;
-constexpr std::size_t kNodesMax = 8192;  // Aliases can make much of little.
+constexpr std::size_t kNodesMax = 8192;   // Aliases can make much of little.
+constexpr std::size_t kNodeBytes = 4096;  // Each may be a pattern.
 
 class ToJson {
  public:
@@ -25,6 +26,7 @@ class ToJson {
 
   absl::StatusOr<json::value> Convert(const YAML::Node& node, int depth) {
     if (depth > kDepthMax || ++nodes_ > kNodesMax) return yaml_.Wrong(node, "the schema is too deep or too large; make it smaller");
+    TG_RETURN_IF_ERROR(yaml_.Taken(node, yaml_.budget().TakeRead(kNodeBytes)));
     if (node.IsMap()) {
       json::object out;
       for (const auto& entry : node) {

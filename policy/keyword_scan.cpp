@@ -10,6 +10,8 @@
 #include <algorithm>
 #include <optional>
 
+#include <fmt/format.h>
+
 #include "policy/fold.h"
 #include "policy/validators_internal.h"
 
@@ -53,7 +55,7 @@ std::string WithSingleBlanks(std::string_view text) {
   return out;
 }
 
-absl::StatusOr<KeywordIndex> KeywordIndex::Build(std::vector<Keyword> keywords) {
+absl::StatusOr<KeywordIndex> KeywordIndex::Build(std::vector<Keyword> keywords, std::size_t bytes_max) {
   KeywordIndex out;
   std::vector<std::string> words;
   words.reserve(keywords.size());
@@ -61,9 +63,28 @@ absl::StatusOr<KeywordIndex> KeywordIndex::Build(std::vector<Keyword> keywords) 
     keyword.text = WithSingleBlanks(keyword.text);
     words.push_back(FoldCase(keyword.text));
   }
-  TG_ASSIGN(out.automaton_, AhoCorasick::Build(words, /*blanks_run=*/true));
+  TG_ASSIGN(out.automaton_, AhoCorasick::Build(words, /*blanks_run=*/true, bytes_max));
   out.keywords_ = std::move(keywords);
   return out;
+}
+
+std::size_t KeywordIndex::bytes() const {
+  std::size_t out = automaton_.bytes();
+  for (const Keyword& keyword : keywords_) out += sizeof(Keyword) + keyword.text.size();
+  return out;
+}
+
+absl::StatusOr<std::shared_ptr<const KeywordIndex>> KeywordIndexes::Of(std::vector<Keyword> keywords, Budget& budget) {
+  TG_RETURN_IF_ERROR(budget.KeepGoing());
+  std::string all;
+  for (const Keyword& keyword : keywords)
+    all += fmt::format("{} {} {} {} {}", keyword.source, keyword.whole_word, keyword.ignore_case, keyword.text.size(), keyword.text);
+  std::shared_ptr<const KeywordIndex>& its = made_[base::Sha256(all)];
+  if (its != nullptr) return its;
+  auto made = KeywordIndex::Build(std::move(keywords), budget.table_left());
+  TG_RETURN_IF_ERROR(budget.TakeTable(made.ok() ? made->bytes() : SIZE_MAX));
+  its = std::make_shared<const KeywordIndex>(*std::move(made));
+  return its;
 }
 
 std::int64_t KeywordIndex::HoldMax(std::string_view keyword) {
@@ -79,7 +100,7 @@ void KeywordScan::Read(const Pattern::Window& window, std::int64_t from) {
     const std::int64_t end = from + static_cast<std::int64_t>(offset);
     automaton.ForEachEnding(state, [&](std::uint32_t index) {
       const Keyword& keyword = index_.keywords_[index];
-      if (!active_[keyword.source]) return;
+      if (!active_[SourceOf(keyword)]) return;
       const auto begin = BeginOf(keyword, window.text, static_cast<std::size_t>(end - window.base));
       if (!begin || (keyword.whole_word && *begin > 0 && IsWordCodePoint(DecodeBefore(window.text, *begin)))) return;
       found_.push_back({window.base + static_cast<std::int64_t>(*begin), end, index});
@@ -100,7 +121,7 @@ void KeywordScan::Take(const Pattern::Window& window, std::int64_t decided, bool
     if (covered_.size() <= keyword.source) covered_.resize(keyword.source + 1, 0);
     if (found->end <= covered_[keyword.source]) continue;
     covered_[keyword.source] = found->end;
-    out.push_back({found->begin, found->end, 0, keyword.source});
+    out.push_back({found->begin, found->end, 0, SourceOf(keyword)});
   }
   found_.erase(found_.begin(), later);
 }

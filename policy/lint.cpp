@@ -80,9 +80,10 @@ absl::StatusOr<std::unique_ptr<const Look>> MakeLook(std::span<const Rule> rules
 }
 
 absl::StatusOr<LintReport> Lint(std::span<const PolicySource> sources, const LintOptions& options) {
-  TG_RETURN_IF_ERROR(PolicySet::Compile(sources).status());
+  TG_RETURN_IF_ERROR(PolicySet::Compile(sources, RunTests::kYes, options.keep_going).status());
   std::vector<Rule> rules;
-  for (const PolicySource& source : sources) TG_RETURN_IF_ERROR(ReadPolicy(source, rules));
+  Budget budget(options.keep_going);
+  TG_RETURN_IF_ERROR(ReadPolicies(sources, rules, budget));
   LintReport out;
   if (rules.empty()) return out;
   TG_ASSIGN(const auto look, MakeLook(rules));
@@ -103,7 +104,8 @@ absl::StatusOr<LintReport> Lint(std::span<const PolicySource> sources, const Lin
 
 absl::StatusOr<std::vector<LintRemark>> LintAsked(std::span<const PolicySource> sources, const KnownNames& known) {
   std::vector<Rule> rules;
-  for (const PolicySource& source : sources) TG_RETURN_IF_ERROR(ReadPolicy(source, rules));
+  Budget budget;
+  TG_RETURN_IF_ERROR(ReadPolicies(sources, rules, budget));
   Remarks remarks;
   CheckAsked(rules, known, remarks);
   CheckModels(rules, known, remarks);

@@ -21,6 +21,7 @@
 #include <fmt/format.h>
 #include <re2/re2.h>
 
+#include "policy/budget.h"
 #include "policy/fold.h"
 #include "policy/hosts.h"
 #include "policy/validators_internal.h"
@@ -43,6 +44,17 @@ absl::StatusOr<std::unique_ptr<re2::RE2>> CompileRe2(const std::string& pattern,
     return base::InvalidArgument("the pattern is too large to run; use smaller repeats {n,m} or split it");
   }
   return out;
+}
+
+// With no more memory than it needs, in steps: what it may have it may come to.
+absl::StatusOr<std::unique_ptr<re2::RE2>> CompileRe2(const std::string& pattern, std::int64_t most, Budget* budget) {
+  if (budget == nullptr) return CompileRe2(pattern, most);
+  for (std::int64_t memory = budget->MatcherBytes(most);; memory = std::min(4 * memory, most)) {
+    TG_RETURN_IF_ERROR(budget->KeepGoing());
+    auto out = CompileRe2(pattern, memory);
+    if (out.ok()) TG_RETURN_IF_ERROR(budget->TakeMatcher(memory));
+    if (out.ok() || memory == most) return out;
+  }
 }
 
 // A match that begins at or after `from` (`there`: at it) and ends at or before `to`; what surrounds it is seen.
@@ -86,7 +98,13 @@ void PatternSpec::CutParting(std::string_view text, std::size_t& begin, std::siz
 Pattern::Pattern(PatternSpec spec) : spec_(std::move(spec)) {}
 Pattern::~Pattern() = default;
 
-absl::StatusOr<std::shared_ptr<const Pattern>> Pattern::Compile(PatternSpec spec) {
+std::shared_ptr<const Pattern> Pattern::With(std::shared_ptr<const HostList> hosts) const {
+  std::shared_ptr<Pattern> out(new Pattern(*this));
+  out->spec_.hosts = std::move(hosts);
+  return out;
+}
+
+absl::StatusOr<std::shared_ptr<const Pattern>> Pattern::Compile(PatternSpec spec, Budget* budget) {
   std::shared_ptr<Pattern> out(new Pattern(std::move(spec)));
   const RegexNode& tree = out->spec_.regex;
   out->width_ = WidthOf(tree);
@@ -103,11 +121,11 @@ absl::StatusOr<std::shared_ptr<const Pattern>> Pattern::Compile(PatternSpec spec
     return base::InvalidArgument(
         fmt::format("the pattern matches up to {} bytes; at most {} may be held: use smaller repeats", out->width_.max, kWidthMax));
   }
-  TG_ASSIGN(out->matcher_, CompileRe2(PrintRegex(tree), kMatcherMemory));
+  TG_ASSIGN(out->matcher_, CompileRe2(PrintRegex(tree), kMatcherMemory, budget));
   out->loosened_prefixes_ = PrintPrefixes(tree, true);
   out->loosened_beginnings_ = PrintPrefixes(UpToLiteral(tree), true);
   const std::string prefixes = unbounded ? PrintPrefixes(tree, false) : out->loosened_prefixes_;
-  TG_ASSIGN(out->live_, CompileRe2("(?:" + prefixes + ")\\z", kMatcherMemory));
+  TG_ASSIGN(out->live_, CompileRe2("(?:" + prefixes + ")\\z", kMatcherMemory, budget));
   out->spec_.columns = out->spec_.columns && out->looks_again();
   out->trigger_words_ = out->spec_.context.empty() ? RequiredLiterals(tree) : out->spec_.context;
   for (std::string& word : out->trigger_words_) word = FoldCase(word);
@@ -250,7 +268,7 @@ std::int64_t Pattern::LiveStart(const Window& window, std::int64_t from) const {
 LiveSearch::LiveSearch() = default;
 LiveSearch::~LiveSearch() = default;
 
-absl::StatusOr<std::unique_ptr<const LiveSearch>> LiveSearch::Compile(const std::vector<std::string>& prefixes) {
+absl::StatusOr<std::unique_ptr<const LiveSearch>> LiveSearch::Compile(const std::vector<std::string>& prefixes, Budget& budget) {
   std::unique_ptr<LiveSearch> out(new LiveSearch);
   std::vector<std::pair<std::size_t, std::size_t>> ranges;
   if (!prefixes.empty()) ranges.emplace_back(0, prefixes.size());
@@ -259,10 +277,10 @@ absl::StatusOr<std::unique_ptr<const LiveSearch>> LiveSearch::Compile(const std:
     ranges.pop_back();
     std::string joined;
     for (std::size_t i = first; i < last; ++i) joined += (joined.empty() ? "(?:" : "|") + prefixes[i];
-    auto compiled = CompileRe2(joined + ")\\z", kLiveMemory);
+    auto compiled = CompileRe2(joined + ")\\z", kLiveMemory, &budget);
     if (compiled.ok()) {
       out->parts_.push_back(*std::move(compiled));
-    } else if (last - first == 1) {
+    } else if (last - first == 1 || budget.over()) {
       return compiled.status();
     } else {  // Too large together: halve.
       ranges.emplace_back(first, (first + last) / 2);

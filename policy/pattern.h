@@ -24,6 +24,7 @@ class RE2;
 
 namespace tollgate::policy {
 
+class Budget;
 class HostList;
 
 // Something found: absolute byte offsets in the text.
@@ -61,22 +62,20 @@ class Pattern {
  public:
   static constexpr std::int64_t kWidthMax = 16384;
 
-  // INVALID_ARGUMENT: matches the empty string, is unbounded without a cap (or has one without being), or is too large.
-  static absl::StatusOr<std::shared_ptr<const Pattern>> Compile(PatternSpec spec);
+  // INVALID_ARGUMENT: matches the empty string, is unbounded without a cap (or has one without being), or is too large, for `budget` too.
+  static absl::StatusOr<std::shared_ptr<const Pattern>> Compile(PatternSpec spec, Budget* budget = nullptr);
+  std::shared_ptr<const Pattern> With(std::shared_ptr<const HostList> hosts) const;  // The same, with the same matchers.
   ~Pattern();
-
   struct Scan {               // The state of one pass over one text.
     std::int64_t next = 0;    // Where the next match may begin, absolute.
     bool swallowing = false;  // A capped hit goes on while bytes could belong to its unbounded part.
     LastNamed named;          // The last hit, of a pattern with `columns`.
   };
-
   struct Window {  // `text` begins at absolute offset `base`.
     std::string_view text;
     std::int64_t base = 0;
     std::int64_t end() const { return base + static_cast<std::int64_t>(text.size()); }
   };
-
   // Finds matches that begin before `decided` (all such are final), adds them to `out` as begin/end, and moves `scan`.
   void Find(const Window& window, std::int64_t decided, Scan& scan, std::vector<Hit>& out) const;
 
@@ -113,6 +112,7 @@ class Pattern {
 
  private:
   explicit Pattern(PatternSpec spec);
+  Pattern(const Pattern&) = default;
   std::size_t Judge(const Window& window, std::size_t begin, std::size_t end, const Scan& scan, double& bits) const;
   std::size_t PrefixBytes(std::string_view match) const;
   std::size_t BodyBytesMin(std::size_t prefix) const;
@@ -120,7 +120,7 @@ class Pattern {
 
   PatternSpec spec_;
   Width width_;
-  std::unique_ptr<re2::RE2> matcher_, live_;
+  std::shared_ptr<const re2::RE2> matcher_, live_;
   std::string loosened_prefixes_, loosened_beginnings_;
   ContextWords context_, names_;
   std::vector<std::string> trigger_words_, literals_;  // Folded; a match has one of the literals.
@@ -135,7 +135,7 @@ class Pattern {
 class LiveSearch {
  public:
   // `prefixes`: what Pattern::loosened_prefixes gave. INVALID_ARGUMENT if they are too large together.
-  static absl::StatusOr<std::unique_ptr<const LiveSearch>> Compile(const std::vector<std::string>& prefixes);
+  static absl::StatusOr<std::unique_ptr<const LiveSearch>> Compile(const std::vector<std::string>& prefixes, Budget& budget);
   ~LiveSearch();
   std::int64_t LiveStart(const Pattern::Window& window, std::int64_t from) const;
 

@@ -159,6 +159,16 @@ bool LooksLatin(char32_t c) {
   return form.size() == 1 && u_isalpha(static_cast<UChar32>(form[0])) != 0;
 }
 
+bool ReadsAsMarks(char32_t c, std::string& out) {
+  if (c < 0x80 || c > 0x10FFFF || (U_GET_GC_MASK(static_cast<UChar32>(c)) & U_GC_M_MASK) != 0) return false;
+  const PlainPage& page = PlainPageOf(c);
+  const std::uint8_t bytes = page.bytes[c & 0xFF];
+  if (bytes == PlainPage::kItself) return false;
+  out.assign(page.forms[c & 0xFF].data(), bytes);
+  return std::all_of(out.begin(), out.end(),
+                     [](char a) { return static_cast<signed char>(a) >= 0 && !IsWordCodePoint(static_cast<char32_t>(a)); });
+}
+
 std::string PlainText::Append(std::string_view raw, bool more) {
   const std::string begun = std::exchange(begun_, std::string());
   const std::string joined = begun.empty() ? std::string() : begun + std::string(raw);

@@ -2,13 +2,13 @@
 //
 // Full-width, mathematical, circled and other compatible characters become the ordinary ones (NFKC), digits of any script become 0 to 9,
 // letters of other scripts that look like a Latin letter become it (Unicode TS 39), a letter whose cases take different numbers of bytes
-// becomes what they share (ẞ is ß, the Turkish İ and ı are I and i), spaces and hyphens of any kind become ' ' and '-', and what is not
-// seen becomes nothing: zero-width characters, bidirectional controls, tags, combining marks but a script's behind its own characters,
-// controls but white space, private characters, what Unicode has given to none, U+FFFC and U+FFFD. Behind the text's first quote (" or ')
-// the escapes of JSON strings (RFC 8259 section 7) and \xHH become what they stand for, and so do those of JSON in a string of JSON: up to
-// seven backslashes before an n, r, t, u, x or '"' are one escape (json_escape.h). A character depends on nothing that follows it, so that
-// a stream waits for no other one; only an escape waits for its own end. Pure; any thread. Cost: ASCII is skipped sixteen bytes at a time,
-// others are looked up.
+// becomes what they share (ẞ is ß, the Turkish İ and ı are I and i), spaces and hyphens of any kind become ' ' and '-', quotation marks '
+// and " (’ “ „ « and their kin), and what is not seen becomes nothing: zero-width characters, bidirectional controls, tags, combining marks
+// but a script's behind its own characters, controls but white space, private characters, what Unicode has given to none, U+FFFC and
+// U+FFFD. Behind the text's first quote (" or ') the escapes of JSON strings (RFC 8259 section 7) and \xHH become what they stand for, and
+// so do those of JSON in a string of JSON: up to seven backslashes before an n, r, t, u, x or '"' are one escape (json_escape.h). A
+// character depends on nothing that follows it, so that a stream waits for no other one; only an escape waits for its own end. Pure; any
+// thread. Cost: ASCII is skipped sixteen bytes at a time, others are looked up.
 #pragma once
 
 #include <cstddef>
@@ -40,6 +40,9 @@ std::string Composed(std::string_view text);    // The other way round (NFC).
 
 // A letter that is not Latin and is taken for a Latin one.
 bool LooksLatin(char32_t c);
+
+// A character beyond ASCII that reads as blanks or marks of ASCII, which `out` then has, or as nothing: no letter, digit or accent.
+bool ReadsAsMarks(char32_t c, std::string& out);
 
 // A plain text that is made piece by piece, and the way back from it.
 class PlainText {

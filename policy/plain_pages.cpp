@@ -12,6 +12,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <iterator>
 #include <map>
 #include <memory>
 #include <string>
@@ -32,7 +33,16 @@ constexpr std::size_t kPages = 0x1100;
 constexpr UChar32 kNextLine = 0x85;                   // A control that is white space.
 constexpr UChar32 kDottedCapitalI = 0x130;            // Of Turkish; ı looks like i already.
 constexpr UChar32 kEllipsis = 0x2026;                 // Prose is full of them, and three full stops hide nothing.
-constexpr std::string_view kPunctuation = "@./:_=+";  // Of addresses and assignments. Quotes stay: nothing hides behind them.
+constexpr std::string_view kPunctuation = "@./:_=+";  // Of addresses and assignments.
+// Nothing hides behind quotation marks, but phones, word processors and models write these for the two of ASCII, also within words.
+constexpr UChar32 kSingleQuotes[] = {0xB4, 0x2B9, 0x2BB, 0x2BC, 0x2018, 0x2019, 0x201A, 0x201B, 0x2032, 0x2039, 0x203A};
+constexpr UChar32 kDoubleQuotes[] = {0xAB, 0xBB, 0x201C, 0x201D, 0x201E, 0x201F, 0x2033};
+
+// Of a quotation mark; else 0.
+char QuoteOf(UChar32 c) {
+  const auto is_one = [c](const auto& marks) { return std::find(std::begin(marks), std::end(marks), c) != std::end(marks); };
+  return is_one(kSingleQuotes) ? '\'' : is_one(kDoubleQuotes) ? '"' : '\0';
+}
 
 bool IsKanaMark(UChar32 c) { return c == 0x3099 || c == 0x309A; }
 
@@ -156,6 +166,11 @@ const PlainPage* MakePage(std::size_t index) {
     page->marks[low] = (U_GET_GC_MASK(c) & U_GC_M_MASK) != 0 && !Unseen(c);
     std::string form, itself;
     AppendUtf8(static_cast<char32_t>(c), itself);
+    if (const char quote = QuoteOf(c); quote != 0) {
+      page->bytes[low] = 1;
+      page->forms[low][0] = quote;
+      continue;
+    }
     UErrorCode error = U_ZERO_ERROR;
     const icu::UnicodeString compatible = Nfkc().normalize(icu::UnicodeString(c), error);
     for (std::int32_t i = 0; U_SUCCESS(error) && i < compatible.length(); i = compatible.moveIndex32(i, 1)) {

@@ -32,7 +32,6 @@
 namespace tollgate::policy {
 namespace {
 
-constexpr std::size_t kRulesMax = 2000;
 constexpr std::size_t kTextBytesMax = std::size_t{1} << 30;
 
 base::Digest DigestOf(std::span<const PolicySource> sources) {
@@ -100,15 +99,15 @@ class CompiledPolicies final : public PolicySet, public std::enable_shared_from_
  public:
   static absl::StatusOr<std::shared_ptr<const CompiledPolicies>> Make(std::span<const PolicySource> sources, RunTests tests,
                                                                       const std::function<absl::Status()>& keep_going) {
-    const auto may_go_on = [&keep_going] { return keep_going ? keep_going() : absl::OkStatus(); };
+    Budget budget(keep_going);
     auto out = std::make_shared<CompiledPolicies>();
     out->digest_ = DigestOf(sources);
     std::set<std::string> ids;
     Faults faults;
     for (const PolicySource& source : sources) {
-      TG_RETURN_IF_ERROR(may_go_on());
       const std::size_t first = out->rules_.size();
-      ReadPolicy(source, out->rules_, faults);
+      ReadPolicy(source, out->rules_, faults, budget);
+      TG_RETURN_IF_ERROR(budget.cancelled());
       for (std::size_t i = first; i < out->rules_.size(); ++i) {
         const Rule& rule = out->rules_[i];
         if (!rule.exception && !ids.insert(rule.id).second) {
@@ -116,8 +115,6 @@ class CompiledPolicies final : public PolicySet, public std::enable_shared_from_
                                  fmt::format("a second rule with id '{}'; ids are unique over all policies in force together", rule.id)));
         }
       }
-      if (out->rules_.size() > kRulesMax)
-        return base::InvalidArgument(fmt::format("{}: more than {} rules in force together; merge some", source.name, kRulesMax));
     }
     TG_RETURN_IF_ERROR(faults.ToStatus());
     for (const Rule& rule : out->rules_) {
@@ -125,10 +122,9 @@ class CompiledPolicies final : public PolicySet, public std::enable_shared_from_
       if (rule.retries > 0) out->retries_[rule.id] = rule.retries;
       out->tools_.insert(rule.sight.tools.begin(), rule.sight.tools.end());
     }
-    TG_RETURN_IF_ERROR(may_go_on());
-    TG_ASSIGN(out->input_, Program::Build(out->rules_, false));
-    TG_RETURN_IF_ERROR(may_go_on());
-    TG_ASSIGN(out->output_, Program::Build(out->rules_, true));
+    KeywordIndexes indexes;
+    TG_ASSIGN(out->input_, Program::Build(out->rules_, false, budget, indexes));
+    TG_ASSIGN(out->output_, Program::Build(out->rules_, true, budget, indexes));
     if (tests == RunTests::kYes) TG_RETURN_IF_ERROR(RunRuleTests(*out, out->rules_, {.keep_going = keep_going}));
     return std::shared_ptr<const CompiledPolicies>(std::move(out));
   }

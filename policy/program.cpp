@@ -34,17 +34,20 @@ Replacement ReplacementOf(const Rule& rule, const std::string& label) {
   return out;
 }
 
-// But for the İ and ı of Turkish.
-bool IsAsciiButForI(std::string_view word) {
+// But for the İ and ı of Turkish, where cases are one, and for quotation marks, blanks and hyphens, and what is not seen.
+bool HasAsciiLetters(std::string_view word, bool ignore_case) {
+  std::string marks;
   for (std::size_t at = 0, length = 1; at < word.size(); at += length) {
     const char32_t c = DecodeAt(word, at, length);
-    if (c >= 0x80 && c != 0x130 && c != 0x131) return false;
+    const bool is_i = ignore_case && (c == 0x130 || c == 0x131);
+    if (c >= 0x80 && !is_i && !ReadsAsMarks(c, marks)) return false;
   }
   return true;
 }
 
 // A keyword as it is written, with its accents on its letters or as characters of their own, and as the plain form of a text has it. Not
-// where that is ASCII: the plain form of a Russian word may be an English one. The Turkish ı is no disguise: its capital is that of i.
+// where that is ASCII and its letters were not: the plain form of a Russian word may be an English one. The Turkish ı is no disguise: its
+// capital is that of i.
 std::vector<std::string> FormsOf(const std::string& word, const Rule& rule) {
   std::vector<std::string> out = {word};
   if (rule.as_written) return out;
@@ -54,7 +57,7 @@ std::vector<std::string> FormsOf(const std::string& word, const Rule& rule) {
   if (is_ascii(word)) return out;
   for (const std::string& form : {Composed(word), Decomposed(word), ToPlain(word), Composed(ToPlain(word))}) {
     const bool blank = form.find_first_not_of(' ') == std::string::npos;
-    const bool is_its = !is_ascii(form) || (rule.ignore_case && IsAsciiButForI(word));
+    const bool is_its = !is_ascii(form) || HasAsciiLetters(word, rule.ignore_case);
     if (!blank && is_its && std::find(out.begin(), out.end(), form) == out.end()) out.push_back(form);
   }
   return out;
@@ -89,7 +92,7 @@ Program::Group& Program::GroupFor(const Scope& scope) {
   return *groups_.back();
 }
 
-absl::Status Program::AddTriggers() {
+absl::Status Program::AddTriggers(Budget& budget) {
   std::map<std::pair<std::string, bool>, std::vector<std::uint32_t>> words;
   for (std::uint32_t index = 0; index < sources_.size(); ++index) {
     Source& source = sources_[index];
@@ -107,15 +110,23 @@ absl::Status Program::AddTriggers() {
     list.push_back(word.first);
     trigger_of_.push_back({std::move(sources), word.first.size(), word.second, word.first.find(' ') == std::string::npos});
   }
-  TG_ASSIGN(triggers_, AhoCorasick::Build(list, /*blanks_run=*/true));
-  return absl::OkStatus();
+  TG_ASSIGN(triggers_, AhoCorasick::Build(list, /*blanks_run=*/true, budget.table_left()));
+  return budget.TakeTable(triggers_.bytes());
 }
 
 absl::StatusOr<std::unique_ptr<const Program>> Program::Build(std::span<const Rule> rules, bool output) {
+  Budget budget;
+  KeywordIndexes indexes;
+  return Build(rules, output, budget, indexes);
+}
+
+absl::StatusOr<std::unique_ptr<const Program>> Program::Build(std::span<const Rule> rules, bool output, Budget& budget,
+                                                              KeywordIndexes& indexes) {
   std::unique_ptr<Program> out(new Program(rules));
   std::map<Group*, std::vector<Keyword>> keywords;
   for (std::uint32_t index = 0; index < rules.size(); ++index) {
     const Rule& rule = rules[index];
+    TG_RETURN_IF_ERROR(budget.KeepGoing());
     if (output ? !rule.output : !rule.input) continue;
     Group& group = out->GroupFor(rule.scope);
     const bool decoded = rule.decode == Rule::Decode::kBoth || (rule.decode == Rule::Decode::kInput && !output);
@@ -126,16 +137,17 @@ absl::StatusOr<std::unique_ptr<const Program>> Program::Build(std::span<const Ru
     }
     if (rule.keywords.empty()) continue;
     group.sources.push_back(static_cast<std::uint32_t>(out->sources_.size()));
-    const auto source = static_cast<std::uint32_t>(out->sources_.size());
+    const auto source = static_cast<std::uint32_t>(group.keyword_sources.size());
+    group.keyword_sources.push_back(group.sources.back());
     out->sources_.push_back({index, nullptr, ReplacementOf(rule, ""), false, rule.as_written, decoded});
     for (const std::string& word : rule.keywords) {
       for (std::string& form : FormsOf(word, rule))
         keywords[&group].push_back({std::move(form), source, rule.whole_word, rule.ignore_case});
     }
   }
-  TG_RETURN_IF_ERROR(out->AddTriggers());
+  TG_RETURN_IF_ERROR(out->AddTriggers(budget));
   for (auto& group : out->groups_) {
-    TG_ASSIGN(group->keywords, KeywordIndex::Build(std::move(keywords[group.get()])));
+    TG_ASSIGN(group->keywords, indexes.Of(std::move(keywords[group.get()]), budget));
     std::vector<std::string> prefixes;
     for (const std::uint32_t index : group->sources) {
       const Source& source = out->sources_[index];
@@ -147,7 +159,7 @@ absl::StatusOr<std::unique_ptr<const Program>> Program::Build(std::span<const Ru
       }
     }
     if (output && !prefixes.empty()) {
-      TG_ASSIGN(group->live, LiveSearch::Compile(prefixes));
+      TG_ASSIGN(group->live, LiveSearch::Compile(prefixes, budget));
     }
   }
   return std::unique_ptr<const Program>(std::move(out));
@@ -291,8 +303,8 @@ std::vector<Hit> Program::FindAll(std::string_view text, const Selection& select
     for (std::size_t i = first; i < hits.size(); ++i) hits[i].source = index;
   }
   for (const Group* group : selection.groups) {
-    if (group->keywords.empty()) continue;
-    KeywordScan scan(group->keywords, selection.sources);
+    if (group->keywords->empty()) continue;
+    KeywordScan scan(*group->keywords, selection.sources, group->keyword_sources);
     scan.Read(window, 0);
     scan.Take(window, INT64_MAX, true, hits);
   }

@@ -34,8 +34,10 @@ class Program {
   struct Group {
     Scope scope;
     std::vector<std::uint32_t> sources;
-    KeywordIndex keywords;
-    std::unique_ptr<const LiveSearch> live;  // Output only: of sources by_trigger what is live before. Null if there is nothing.
+    // Never null; groups with equal lists share it.
+    std::shared_ptr<const KeywordIndex> keywords = std::make_shared<const KeywordIndex>();
+    std::vector<std::uint32_t> keyword_sources;  // What the sources of its keywords are here.
+    std::unique_ptr<const LiveSearch> live;      // Output only: of sources by_trigger what is live before. Null if there is nothing.
   };
   // A word without which its sources find nothing.
   struct Trigger {
@@ -55,8 +57,11 @@ class Program {
     bool empty() const { return groups.empty(); }
   };
 
-  // `rules` must outlive the program. Errors name no place: sizes of all rules together.
-  static absl::StatusOr<std::unique_ptr<const Program>> Build(std::span<const Rule> rules, bool output);
+  // `rules` must outlive the program. Errors name no place: sizes of all rules together. `indexes`: of the programs that are built
+  // together.
+  static absl::StatusOr<std::unique_ptr<const Program>> Build(std::span<const Rule> rules, bool output, Budget& budget,
+                                                              KeywordIndexes& indexes);
+  static absl::StatusOr<std::unique_ptr<const Program>> Build(std::span<const Rule> rules, bool output);  // By itself.
 
   Selection Select(const Subject& subject, Role role, const Channel& channel = {}) const;
 
@@ -79,7 +84,7 @@ class Program {
   Survey Look(std::string_view text) const;
   void WhereToLook(std::uint32_t source, const Survey& survey, std::string_view text, std::vector<Stretch>& out) const;
   Group& GroupFor(const Scope& scope);
-  absl::Status AddTriggers();
+  absl::Status AddTriggers(Budget& budget);
 
   std::span<const Rule> rules_;
   std::vector<Source> sources_;

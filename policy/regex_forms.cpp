@@ -1,6 +1,7 @@
 // It is done to the tree, not to the pattern's text, where a repeat of é would become one of its accent: a set of letters becomes the
-// choice between it and letters with their accents behind them, and a letter in pieces the choice between them and the whole. What stays
-// equal is what the pattern finds in text of its own form.
+// choice between it and letters with their accents behind them, and a letter in pieces the choice between them and the whole. A typographic
+// quotation mark or hyphen in a word (driver’s) is also the one of ASCII, which the plain form of a text has; by itself, or in a class, it
+// is what the pattern is about. What stays equal is what the pattern finds in text of its own form.
 //
 // Tested by tests/policy/disguise_test.cpp.
 #include "policy/regex_forms.h"
@@ -99,10 +100,41 @@ std::size_t PiecesAt(const std::vector<RegexNode>& kids, std::size_t at, std::ve
   return out;
 }
 
+const RegexNode& Repeated(const RegexNode& node) { return node.kind == Kind::kRepeat ? node.kids[0] : node; }
+
+bool HoldsLetter(const RegexNode& node) {
+  const RegexNode& its = Repeated(node);
+  return its.kind == Kind::kSet && !its.set.empty() && IsWordCodePoint(its.set[0].lo);
+}
+
+// `node`, with the mark of ASCII that its one character reads as.
+RegexNode OrPlainMark(RegexNode node) {
+  RegexNode& its = node.kind == Kind::kRepeat ? node.kids[0] : node;
+  std::string mark;
+  if (its.kind != Kind::kSet || its.set.size() != 1 || its.set[0].lo != its.set[0].hi || !ReadsAsMarks(its.set[0].lo, mark)) return node;
+  if (mark == "'" || mark == "\"" || mark == "-") {
+    const auto plain = static_cast<char32_t>(mark[0]);
+    its = Set({{plain, plain}, its.set[0]});
+  }
+  return node;
+}
+
+// A concatenation's kids, with marks beside letters in both ways.
+std::vector<RegexNode> WithPlainMarks(const std::vector<RegexNode>& kids) {
+  std::vector<RegexNode> out;
+  for (std::size_t at = 0; at < kids.size(); ++at) {
+    const bool in_word = (at > 0 && HoldsLetter(kids[at - 1])) || (at + 1 < kids.size() && HoldsLetter(kids[at + 1]));
+    out.push_back(in_word ? OrPlainMark(kids[at]) : kids[at]);
+  }
+  return out;
+}
+
 }  // namespace
 
-RegexNode InBothForms(const RegexNode& node) {
-  if (node.kind == Kind::kSet) return OrInPieces(node);
+RegexNode InBothForms(const RegexNode& written) {
+  if (written.kind == Kind::kSet) return OrInPieces(written);
+  RegexNode node = written;
+  if (node.kind == Kind::kConcat) node.kids = WithPlainMarks(written.kids);
   RegexNode out = node;
   out.kids.clear();
   for (std::size_t at = 0; at < node.kids.size();) {

@@ -5,19 +5,18 @@
 #include "policy/rule_yaml.h"
 
 #include <algorithm>
-#include <map>
 #include <set>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
 #include "base/encoding.h"
-#include "base/nearest_word.h"
 #include "base/yaml_documents.h"
 #include "policy/bundle.h"
 #include "policy/do_yaml.h"
 #include "policy/gauge_yaml.h"
 #include "policy/json_shape_yaml.h"
+#include "policy/list_yaml.h"
 #include "policy/pattern_yaml.h"
 #include "policy/semantic_yaml.h"
 #include "policy/test_yaml.h"
@@ -28,7 +27,6 @@ namespace tollgate::policy {
 namespace {
 
 constexpr std::size_t kSourceBytesMax = 8 << 20;
-constexpr std::size_t kKeywordBytesMax = 256;
 constexpr std::size_t kSentenceBytesMax = 500;
 
 using Fields = YamlReader::Fields;
@@ -43,12 +41,13 @@ struct Shared {
   std::vector<Rule>& rules;
   Faults& faults;              // Of what does not stop the reading.
   std::set<std::string> used;  // Of the bundle's files.
-  std::map<std::string, std::vector<std::string>> lists;
+  NamedLists lists;
+  Budget& budget;
 };
 
 class PolicyReader {
  public:
-  PolicyReader(std::string name, Shared& shared) : name_(std::move(name)), yaml_(name_), shared_(shared) {}
+  PolicyReader(std::string name, Shared& shared) : name_(std::move(name)), yaml_(name_, shared.budget), shared_(shared) {}
 
   // The policy itself.
   absl::Status ReadMain(const std::string& text) {
@@ -65,6 +64,11 @@ class PolicyReader {
   absl::Status Read(const std::string& text, bool included) {
     try {
       return ReadDocument(text, included);
+    } catch (const base::TooManyValues& error) {
+      return PolicyError(name_, error.mark.line + 1, error.mark.column + 1,
+                         fmt::format("a file has at most {} values; put the terms of long lists in files of their own, {{file: PATH}}, or "
+                                     "include some of the rules",
+                                     Budget::kValuesMax));
     } catch (const YAML::Exception& error) {
       return PolicyError(name_, std::max(error.mark.line, 0) + 1, std::max(error.mark.column, 0) + 1,
                          fmt::format("not well-formed YAML: {}; check indentation, and quote values that hold : or #", error.msg));
@@ -72,7 +76,8 @@ class PolicyReader {
   }
 
   absl::Status ReadDocument(const std::string& text, bool included) {
-    const base::YamlDocuments documents = base::ReadYaml(text);
+    const base::YamlDocuments documents = base::ReadYaml(text, Budget::kValuesMax);
+    yaml_.ReadFrom(text);
     if (!documents.first.IsDefined()) return PolicyError(name_, 1, 1, "the policy is empty; write version, name and rules");
     if (documents.second)
       return yaml_.Wrong(*documents.second, "a second document begins here, and would not be read; write one, or 'include' it");
@@ -120,12 +125,15 @@ class PolicyReader {
 
   absl::Status ReadRules(Fields& top) {
     if (!top["rules"].IsSequence()) return yaml_.Wrong(top["rules"], "'rules' is a list; begin each rule with '- id: …'");
+    Budget& budget = shared_.budget;
     for (const auto& node : top["rules"]) {
+      TG_RETURN_IF_ERROR(budget.KeepGoing());
       Rule rule, exception;
-      if (const absl::Status read = ReadRule(node, rule, exception); !read.ok()) {
-        shared_.faults.Add(read);
-        continue;
-      }
+      const absl::Status read = ReadRule(node, rule, exception);
+      shared_.faults.Add(read);
+      if (budget.over()) return absl::OkStatus();  // Why is told.
+      if (!read.ok()) continue;
+      TG_RETURN_IF_ERROR(yaml_.Taken(node, budget.TakeRules(exception.exception ? 2 : 1)));
       shared_.rules.push_back(std::move(rule));
       if (exception.exception) shared_.rules.push_back(std::move(exception));
     }
@@ -138,33 +146,19 @@ class PolicyReader {
       TG_ASSIGN(const std::string name, yaml_.Text(entry.first, "lists"));
       if (!IsId(name)) return yaml_.Wrong(entry.first, "a list's name is 1 to 64 of a-z, 0-9, '.', '_' and '-', as in rivals");
       std::vector<std::string> words;
-      shared_.faults.Add(entry.second.IsMap() ? ReadListFile(entry.second, words) : ReadKeywords(entry.second, words));
+      shared_.faults.Add(entry.second.IsMap() ? ReadListFile(entry.second, words) : ReadKeywords(yaml_, entry.second, false, words));
       if (!shared_.lists.emplace(name, std::move(words)).second)
         return yaml_.Wrong(entry.first, fmt::format("a second list '{}'; merge them", name));
     }
     return absl::OkStatus();
   }
 
-  // A term a line; blank lines and those that begin with # are none.
   absl::Status ReadListFile(const YAML::Node& node, std::vector<std::string>& words) {
     TG_ASSIGN(Fields fields, yaml_.Map(node, "a list's file", {"file"}));
     if (!fields.contains("file")) return yaml_.Wrong(node, "a list is a list of keywords, or {file: PATH}");
     TG_ASSIGN(const std::string path, yaml_.Text(fields["file"], "file"));
     TG_ASSIGN(const Bundle::File* file, FileAt(fields["file"], path));
-    int line = 0;
-    for (std::size_t at = 0; at < file->text.size();) {
-      const std::size_t end = std::min(file->text.find('\n', at), file->text.size());
-      std::string word = file->text.substr(at, end - at);
-      at = end + 1;
-      ++line;
-      word.erase(word.find_last_not_of(" \t\r") + 1);
-      word.erase(0, std::min(word.find_first_not_of(" \t"), word.size()));
-      if (word.empty() || word[0] == '#') continue;
-      if (word.size() > kKeywordBytesMax || !base::IsValidUtf8(word))
-        return PolicyError(fmt::format("{}/{}", name_, path), line, 1, "a keyword is UTF-8 and at most 256 bytes");
-      words.push_back(std::move(word));
-    }
-    return absl::OkStatus();
+    return ReadTerms(fmt::format("{}/{}", name_, path), file->text, words);
   }
 
   absl::Status ReadRule(const YAML::Node& node, Rule& rule, Rule& exception) {
@@ -278,7 +272,9 @@ class PolicyReader {
     if (kind == "not_json") return ReadJsonShape(yaml_, node, fields, rule);
     if (cap > 0 && kind != "regex") return yaml_.Wrong(node, "'cap' is for an unbounded regex; remove it");
     if (words) {
-      TG_RETURN_IF_ERROR(kind == "list" ? ReadNamedLists(fields[kind], rule.keywords) : ReadKeywords(fields[kind], rule.keywords));
+      TG_RETURN_IF_ERROR(kind == "list" ? ReadListed(yaml_, fields[kind], shared_.lists, rule.keywords)
+                                        : ReadKeywords(yaml_, fields[kind], !rule.whole_word, rule.keywords));
+      if (kind != "list") TG_RETURN_IF_ERROR(TakeWords(yaml_, fields[kind], rule.keywords));
       rule.detect = fmt::format("{} keyword{}", rule.keywords.size(), rule.keywords.size() == 1 ? "" : "s");
       return absl::OkStatus();
     }
@@ -332,39 +328,12 @@ class PolicyReader {
     if (!fields.contains("list")) return yaml_.Wrong(node, fmt::format("'{}' is a list of hosts, or {{list: NAME}}", kind));
     TG_ASSIGN(const std::vector<std::string> names, yaml_.Texts(fields["list"], "list"));
     std::vector<std::string> hosts;
-    TG_RETURN_IF_ERROR(ReadNamedLists(fields["list"], hosts));
+    TG_RETURN_IF_ERROR(ReadListed(yaml_, fields["list"], shared_.lists, hosts));
     return ReadHosts(yaml_, node, kind, hosts, fmt::format("{}: list {}", kind, fmt::join(names, ", ")), rule);
   }
 
-  absl::Status ReadNamedLists(const YAML::Node& node, std::vector<std::string>& words) {
-    TG_ASSIGN(const std::vector<std::string> names, yaml_.Texts(node, "list"));
-    for (const std::string& name : names) {
-      const auto found = shared_.lists.find(name);
-      if (found == shared_.lists.end()) {
-        std::vector<std::string_view> known;
-        for (const auto& [its, list] : shared_.lists) known.emplace_back(its);
-        const std::string_view near = base::NearestWord(name, known);
-        return yaml_.Wrong(node, near.empty() ? fmt::format("there is no list '{}'; write it under 'lists' of this file", name)
-                                              : fmt::format("there is no list '{}'; did you mean '{}'?", name, near));
-      }
-      words.insert(words.end(), found->second.begin(), found->second.end());
-    }
-    return absl::OkStatus();
-  }
-
-  absl::Status ReadKeywords(const YAML::Node& node, std::vector<std::string>& words) {
-    TG_ASSIGN(words, yaml_.Texts(node, "keywords"));
-    for (std::size_t i = 0; i < words.size(); ++i) {
-      const std::string& word = words[i];
-      const bool blank = word.find_first_not_of(" \t\r\n") == std::string::npos;
-      if (blank || word.size() > kKeywordBytesMax)
-        return yaml_.Wrong(node.IsSequence() ? node[i] : node, "a keyword is 1 to 256 bytes and not blank");
-    }
-    return absl::OkStatus();
-  }
-
   const std::string name_;  // What errors call the file.
-  const YamlReader yaml_;
+  YamlReader yaml_;
   Shared& shared_;
   bool says_direction_ = false;  // The rule that is being read.
 };
@@ -376,16 +345,23 @@ absl::Status PolicyError(const std::string& name, int line, int column, std::str
 }
 
 absl::Status ReadPolicy(const PolicySource& source, std::vector<Rule>& rules) {
+  Budget budget;
+  return ReadPolicies({&source, 1}, rules, budget);
+}
+
+absl::Status ReadPolicies(std::span<const PolicySource> sources, std::vector<Rule>& rules, Budget& budget) {
   Faults faults;
-  ReadPolicy(source, rules, faults);
+  for (const PolicySource& source : sources) ReadPolicy(source, rules, faults, budget);
+  TG_RETURN_IF_ERROR(budget.cancelled());
   return faults.ToStatus();
 }
 
-void ReadPolicy(const PolicySource& source, std::vector<Rule>& rules, Faults& faults) {
+void ReadPolicy(const PolicySource& source, std::vector<Rule>& rules, Faults& faults, Budget& budget) {
+  if (!budget.KeepGoing().ok() || budget.over()) return;
   if (source.yaml.size() > kSourceBytesMax) return faults.Add(PolicyError(source.name, 1, 1, "a policy file is at most 8 MiB; split it"));
   const auto bundle = ReadBundle(source.name, source.yaml);
   if (!bundle.ok()) return faults.Add(bundle.status());
-  Shared shared{*bundle, rules, faults, {}, {}};
+  Shared shared{*bundle, rules, faults, {}, {}, budget};
   faults.Add(PolicyReader(source.name, shared).ReadMain(bundle->policy));
 }
 

@@ -128,6 +128,7 @@ absl::Status ReadTests(const YamlReader& yaml, const YAML::Node& node, Rule& rul
         YamlReader::Fields fields,
         yaml.Map(item, "a test", {"note", "text", "direction", "role", "part", "tool", "at", "expect", "expect_not", "spans", "result"}));
     if (!fields.contains("text")) return yaml.Wrong(item, "'text' is missing; a test needs it");
+    TG_RETURN_IF_ERROR(yaml.Taken(item, yaml.budget().TakeRead(sizeof(RuleTest))));
     RuleTest test;
     test.line = item.Mark().line + 1;
     test.column = item.Mark().column + 1;

@@ -31,7 +31,7 @@ TextScan::TextScan(const Program& program, const Program::Selection& selection)
       scans_(program.sources().size()),
       trigger_seen_(program.sources().size(), -static_cast<std::int64_t>(kLeftContextBytes)) {
   for (const Program::Group* group : selection_.groups) {
-    if (!group->keywords.empty()) keywords_.emplace_back(group->keywords, selection_.sources);
+    if (!group->keywords->empty()) keywords_.emplace_back(*group->keywords, selection_.sources, group->keyword_sources);
   }
   for (const std::uint32_t index : selection_.patterns) {
     if (PatternOf(index).cap() > 0) capped_.push_back(index);

@@ -62,8 +62,14 @@ absl::Status ReadSight(const YamlReader& yaml, const YAML::Node& where, YamlRead
     TG_ASSIGN(rule.sight.tools, yaml.Texts(fields["tool"], "tool"));
     std::sort(rule.sight.tools.begin(), rule.sight.tools.end());
   }
+  const bool both = rule.input && rule.output && fields.contains("direction");
   rule.input = rule.input && SeesAny(rule.sight, false);
   rule.output = rule.output && SeesAny(rule.sight, true);
+  if (both && rule.input != rule.output)
+    return yaml.Wrong(
+        fields["direction"],
+        fmt::format("'both' is {} too, and nothing there is what 'roles', 'parts' and 'tool' say; write {}, or let them say more",
+                    rule.input ? "output" : "input", rule.input ? "input" : "output"));
   if (rule.input || rule.output) return absl::OkStatus();
   return yaml.Wrong(where, "no text is all that 'where' says; see which roles write which parts, in which direction, in docs/policy.md");
 }

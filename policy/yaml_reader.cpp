@@ -14,6 +14,9 @@
 #include "policy/rule_yaml.h"
 
 namespace tollgate::policy {
+namespace {
+constexpr std::size_t kTextBytes = 64;  // Of one, beside what it says.
+}
 
 absl::Status YamlReader::Wrong(const YAML::Mark& at, std::string_view what) const {
   return PolicyError(source_, at.line + 1, at.column + 1, what);
@@ -39,10 +42,29 @@ absl::StatusOr<YamlReader::Fields> YamlReader::Map(const YAML::Node& node, std::
   return out;
 }
 
+absl::Status YamlReader::Taken(const YAML::Node& at, const absl::Status& taken) const {
+  return absl::IsInvalidArgument(taken) ? Wrong(at, base::Message(taken)) : taken;
+}
+
+void YamlReader::ReadFrom(std::string_view text) {
+  constexpr std::string_view kByteOrderMark = "\uFEFF";  // The library counts from behind it.
+  text_ = text;
+  if (text_.starts_with(kByteOrderMark)) text_.remove_prefix(kByteOrderMark.size());
+}
+
+// The library does not tell, and a quoted scalar has the same tag.
+bool YamlReader::IsBlock(const YAML::Node& scalar) const {
+  auto at = static_cast<std::size_t>(std::max(scalar.Mark().pos, 0));
+  while (at < text_.size() && (text_[at] == '&' || text_[at] == '!'))  // An anchor or a tag stands before it.
+    at = text_.find_first_not_of(' ', std::min(text_.find_first_of(" \n", at), text_.size()));
+  return at < text_.size() && (text_[at] == '|' || text_[at] == '>');
+}
+
 absl::StatusOr<std::string> YamlReader::Text(const YAML::Node& node, std::string_view field) const {
   if (!node.IsScalar())
     return Wrong(node, fmt::format("'{}' is a single value; write it on one line, in quotes if it holds : or #", field));
   if (!base::IsValidUtf8(node.Scalar())) return Wrong(node, fmt::format("'{}' is not valid UTF-8", field));
+  TG_RETURN_IF_ERROR(Taken(node, budget_.TakeRead(node.Scalar().size() + kTextBytes)));
   return node.Scalar();
 }
 

@@ -313,7 +313,8 @@ absl::Status ExplainPolicy(const Caller& caller, const v1::ExplainPolicyRequest&
   TG_ASSIGN(const Shard* shard, caller.ShardOf(request.org()));
   if (request.yaml().empty() && shard->compiling) TG_RETURN_IF_ERROR(NeedPolicies(*shard));
   TG_ASSIGN(const policy::Subject subject, SubjectOf(caller, *shard, request));
-  TG_ASSIGN(reply, explain::Explain(SourcesOf(request.yaml(), *shard), subject, request, AskerFor(caller, *shard, request)));
+  TG_ASSIGN(reply, explain::Explain(SourcesOf(request.yaml(), *shard), subject, request, AskerFor(caller, *shard, request),
+                                    [&caller] { return caller.KeepGoing(); }));
   return absl::OkStatus();
 }
 

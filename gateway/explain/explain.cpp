@@ -103,11 +103,12 @@ absl::Status CheckRoles(const google::protobuf::RepeatedPtrField<v1::ChatMessage
 }
 
 absl::StatusOr<v1::ExplainPolicyReply> Explain(std::span<const policy::PolicySource> policies, const policy::Subject& subject,
-                                               const v1::ExplainPolicyRequest& request, const policy::AskOthers& ask) {
+                                               const v1::ExplainPolicyRequest& request, const policy::AskOthers& ask,
+                                               const std::function<absl::Status()>& keep_going) {
   TG_ASSIGN(const policy::Role role, RoleOf(request.role()));
   TG_ASSIGN(const policy::Channel channel, ChannelOf(request));
   TG_ASSIGN(const policy::Explanation explanation,
-            policy::Explain(policies, subject, {request.text(), request.output(), role, channel}, ask));
+            policy::Explain(policies, subject, {request.text(), request.output(), role, channel}, ask, keep_going));
   v1::ExplainPolicyReply out;
   *out.mutable_outcome() = ToOutcome(explanation.verdict);
   out.set_text_used(explanation.result);

@@ -18,9 +18,10 @@ namespace tollgate::explain {
 absl::Status CheckRoles(const google::protobuf::RepeatedPtrField<v1::ChatMessage>& messages);
 
 // What the policies do to the request's text, taken to come from `subject`. Of the request only text, direction and role are looked at.
-// INVALID_ARGUMENT as policy::Explain, or for an unknown role. Without `ask` nobody is asked.
+// INVALID_ARGUMENT as policy::Explain, or for an unknown role. Without `ask` nobody is asked. `keep_going` as there.
 absl::StatusOr<v1::ExplainPolicyReply> Explain(std::span<const policy::PolicySource> policies, const policy::Subject& subject,
-                                               const v1::ExplainPolicyRequest& request, const policy::AskOthers& ask = nullptr);
+                                               const v1::ExplainPolicyRequest& request, const policy::AskOthers& ask = nullptr,
+                                               const std::function<absl::Status()>& keep_going = nullptr);
 
 // Errors as policy::Lint.
 absl::StatusOr<v1::LintPolicyReply> Lint(std::span<const policy::PolicySource> policies, const policy::LintOptions& options);

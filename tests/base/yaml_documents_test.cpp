@@ -26,5 +26,11 @@ TEST_CASE("What begins no document is an error, and not read for ever") {
   }
 }
 
+TEST_CASE("A document of more values than are asked for is not built") {
+  const std::string text = "a: &l [1, 2, 3]\nb: *l\nc:\n";  // Three keys, a list, its three, an alias, a null, and the mapping.
+  CHECK(ReadYaml(text, 10).first["b"].size() == 3);
+  CHECK_THROWS_AS(ReadYaml(text, 9), TooManyValues);
+}
+
 }  // namespace
 }  // namespace tollgate::base

@@ -17,7 +17,15 @@ using policy::PolicySet;
 
 bool Digit(char c) { return c >= '0' && c <= '9'; }
 
-bool HoldsFalcon(std::string_view text) { return text.find("falcon") != std::string_view::npos; }
+// falcon, and o'neil with any of the marks that read as an apostrophe.
+bool HoldsName(std::string_view text) {
+  if (text.find("falcon") != std::string_view::npos) return true;
+  for (const std::string_view mark :
+       {"'", "\u00b4", "\u02b9", "\u02bb", "\u02bc", "\u2018", "\u2019", "\u201a", "\u201b", "\u2032", "\u2039", "\u203a", "\uff07"}) {
+    if (text.find(fmt::format("o{}neil", mark)) != std::string_view::npos) return true;
+  }
+  return false;
+}
 
 // x[0-9]{3,5}y
 bool HoldsNumber(std::string_view text) {
@@ -37,8 +45,8 @@ struct Rules {
 };
 
 constexpr std::array kRules = {
-    Rules{"  - {id: a, detect: {keywords: [falcon], whole_word: false, ignore_case: false}, do: redact}\n", HoldsFalcon},
-    Rules{"  - {id: a, detect: {keywords: [falcon], whole_word: false, ignore_case: false}, do: block}\n", HoldsFalcon},
+    Rules{"  - {id: a, detect: {keywords: [falcon, \"o'neil\"], whole_word: false, ignore_case: false}, do: redact}\n", HoldsName},
+    Rules{"  - {id: a, detect: {keywords: [falcon, \"o'neil\"], whole_word: false, ignore_case: false}, do: block}\n", HoldsName},
     Rules{"  - {id: a, detect: {regex: 'x[0-9]{3,5}y'}, do: redact}\n", HoldsNumber},
     Rules{"  - {id: a, detect: {regex: 'x[0-9]{3,5}y'}, do: mask, keep_last: 2}\n", HoldsNumber},
     Rules{"  - {id: a, detect: {personal_data: [email, card, iban, phone, ip], decode: both}, do: redact}\n", HoldsNothing},

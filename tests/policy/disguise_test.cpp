@@ -177,6 +177,38 @@ TEST_CASE("Kana are found in half width, and with their marks as characters of t
   CHECK(MustFilter(*other, "\uff8a\uff9f\uff7d").text == "\uff8a\uff9f\uff7d");
 }
 
+TEST_CASE("Typographic quotation marks are those of a rule, and those of a rule any") {
+  struct Row {
+    const char *detect, *text, *filtered;
+  };
+  const char* const sotheby = "\u00e9 Sotheby's Sotheby\u2019s SOTHEBY\u02bcS Sotheby\uff07s Sotheby\u00b4s Sothebys";
+  const char* const filtered = "\u00e9 # # # # # Sothebys";
+  const Row rows[] = {
+      {"{keywords: [\"Sotheby's\"]}", sotheby, filtered},
+      {"{keywords: [Sotheby\u2019s]}", sotheby, filtered},
+      {"{regex: 'Sotheby''s', ignore_case: true}", sotheby, filtered},
+      {"{regex: 'Sotheby\u2019s', ignore_case: true}", sotheby, filtered},
+      {"{regex: '\\bSotheby\u2019?s\\b', ignore_case: true}", sotheby, "\u00e9 # # # # # #"},
+      {"{keywords: ['say \"go\" now']}", "say \u201cgo\u201d now, say \u201ego\u201c now, say \u00abgo\u00bb now", "#, #, #"},
+      {"{keywords: ['say \u201cgo\u201d now']}", "say \"go\" now, say \u201ego\u201c now", "#, #"},
+      {"{regex: 'pin: [\"'']?\\d{4}[\"'']?'}", "pin: \u201c4821\u201d pin: \u20184821\u2019.", "# #."},
+      {"{secrets: assigned_password}", "password: \u201cSummer-2024-rain!\u201d, ok", "#\u201d, ok"},
+      // A rule about the marks themselves is about no others.
+      {"{regex: '[\u2018\u2019]'}", "it's it\u2019s", "it's it#s"},
+      {"{regex: '\u2014'}", "a-b a\u2014b", "a-b a#b"},
+      {"{keywords: [Sotheby\u2019s], as_written: true}", "Sotheby's Sotheby\u2019s", "Sotheby's #"},
+  };
+  for (const Row& row : rows) {
+    INFO(row.detect << " in " << row.text);
+    const auto policies = MustCompile(OneRule(row.detect, "replace", "    replacement: '#'\n"));
+    const Filtered whole = MustFilter(*policies, row.text);
+    CHECK(whole.text == row.filtered);
+    for (const std::size_t points : {1, 2, 3, 7}) CheckStream(*policies, row.text, whole, [points] { return points; });
+    for (const RawSpan& raw : whole.raw)
+      CHECK(std::string_view(row.text).substr(static_cast<std::size_t>(raw.offset)).starts_with(raw.bytes));
+  }
+}
+
 TEST_CASE("A regex finds its letters with their accents on them or behind them, whichever way it is written") {
   struct Row {
     const char *detect, *text, *filtered;

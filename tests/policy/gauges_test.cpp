@@ -302,8 +302,7 @@ TEST_CASE("A rule about code or language that says both judges prompts and repli
     CHECK(policies->QuestionsOfOutput({}, {Part::kReasoning}).empty());
   }
   // Without a direction, or where the roles or the action leave replies out, nothing of a reply waits.
-  for (const std::string where :
-       {"", "    where: {team: a}\n", "    where: {direction: both, roles: [user]}\n", "    where: {direction: input}\n"})
+  for (const std::string where : {"", "    where: {team: a}\n", "    where: {roles: [user]}\n", "    where: {direction: input}\n"})
     CHECK(MustCompile(OneRule("{language: {is_not: en}}", "block", where))->QuestionsOfOutput({.team = "a"}).empty());
   CHECK(MustCompile(OneRule("{code: {lines: 2}}", "{route: coder}"))->QuestionsOfOutput({}).empty());
   CHECK_THAT(CompileError(OneRule("{code: {lines: 2}}", "{route: coder}", both)),

@@ -5,6 +5,7 @@
 #include "base/encoding.h"
 #include "policy/lint.h"
 #include "policy/packs.h"
+#include "policy/rule_yaml.h"
 #include "tests/policy/policy_support.h"
 
 namespace tollgate::policy {
@@ -29,6 +30,17 @@ constexpr const char* kOrdinary[] = {
     "sha256 9fceb02d0ae598e95dc970b74767f19372d61af8c3f2b1a09d8e7f6a5b4c3d2e, uuid 7b2c1f5e-4b1d-4c6a-9f7e-2d5a8c3b1e90",
     "What is the boiling point of water at 2,000 m?",
 };
+
+// With the quotation marks of print.
+std::string Typeset(std::string_view text) {
+  std::string out;
+  bool open = false;
+  for (const char c : text) {
+    if (c == '"') open = !open;
+    out += c == '\'' ? "\u2019" : c == '"' ? (open ? "\u201c" : "\u201d") : std::string(1, c);
+  }
+  return out;
+}
 
 std::string Page(const std::string& path) {
   auto text = base::ReadFile(std::string(TOLLGATE_SOURCE_DIR) + "/" + path);
@@ -88,6 +100,56 @@ TEST_CASE("All packs may be in force together, and leave ordinary sentences alon
     REQUIRE(in.ok());
     for (const RuleOutcome& rule : in->verdict.rules) FAIL_CHECK("input: " << rule.rule_id);
     for (const RuleOutcome& rule : MustFilter(**all, text).verdict.rules) FAIL_CHECK("output: " << rule.rule_id);
+  }
+}
+
+TEST_CASE("What a pack finds it finds as phones and word processors write it, in prompts and replies") {
+  std::size_t tried = 0;
+  for (const PolicySource& source : AllPacks()) {
+    const auto policies = MustCompile(source.yaml);
+    std::vector<Rule> rules;
+    REQUIRE(ReadPolicy(source, rules).ok());
+    for (const Rule& rule : rules) {
+      for (const RuleTest& test : rule.tests) {
+        const std::string text = Typeset(test.text);
+        if (rule.as_written || text == test.text || test.text.find('\\') != std::string::npos) continue;  // Escapes count behind ASCII.
+        ++tried;
+        INFO(rule.id << ": " << text);
+        const Message typed{test.role, "", {test.text}, false, test.channel}, typeset{test.role, "", {text}, false, test.channel};
+        const auto found = [&](const Message& message) {
+          return test.output ? MustFilter(*policies, message.parts[0]).verdict : policies->Inspect({}, {&message, 1})->verdict;
+        };
+        const Verdict verdict = found(typed), its = found(typeset);
+        for (const RuleOutcome& outcome : verdict.rules) {
+          INFO(outcome.rule_id);
+          const auto same = [&](const RuleOutcome& other) { return other.rule_id == outcome.rule_id && other.count == outcome.count; };
+          CHECK(std::any_of(its.rules.begin(), its.rules.end(), same));
+        }
+      }
+    }
+  }
+  CHECK(tried > 10);
+}
+
+TEST_CASE("Packs find their phrases as people write them on phones") {
+  struct Row {
+    const char *pack, *rule, *text;
+  };
+  const Row rows[] = {
+      {"pii-us", "pii-us.driver-licence", "Her driver\u2019s license number is D1234567."},
+      {"acceptable-use", "acceptable-use.self-harm", "I\u2019m going to kill myself"},
+      {"payment-card", "payment-card.pin", "The card\u2019s pin code 482193"},
+      {"payment-card", "payment-card.pin", "PIN: \u201c4821\u201d"},
+      {"health", "health.patient-name", "Patient\u2019s name: Jane Doe"},
+      {"pii-eu", "pii-eu.special-category", "the customer\u2019s religion"},
+  };
+  for (const Row& row : rows) {
+    INFO(row.text);
+    const Message message{Role::kUser, "", {row.text}};
+    const auto out = MustCompile(std::string(FindPack(row.pack)->yaml))->Inspect({}, {&message, 1});
+    REQUIRE(out.ok());
+    REQUIRE(out->verdict.rules.size() == 1);
+    CHECK(out->verdict.rules[0].rule_id == row.rule);
   }
 }
 

@@ -1,3 +1,4 @@
+#include "policy/budget.h"
 #include "policy/pattern.h"
 #include "policy/regex_syntax.h"
 #include "tests/policy/policy_support.h"
@@ -98,7 +99,8 @@ TEST_CASE("Checkpoints are multiples of the cap, moved to the next code point") 
 TEST_CASE("Many patterns are asked for their live start at once") {
   std::vector<std::string> prefixes;
   for (const char* regex : {"abc", "\\d{4,8}x", "foo bar"}) prefixes.push_back(Must(regex)->loosened_prefixes());
-  const auto search = LiveSearch::Compile(prefixes);
+  Budget budget;
+  const auto search = LiveSearch::Compile(prefixes, budget);
   REQUIRE(search.ok());
   const auto live = [&](std::string_view text) { return (*search)->LiveStart({text, 0}, 0); };
   CHECK(live("xx ab") == 3);

@@ -5,6 +5,7 @@
 #include "policy/fold.h"
 #include "policy/json_escape.h"
 #include "policy/plain_form.h"
+#include "tests/policy/policy_support.h"
 
 namespace tollgate::policy {
 
@@ -38,7 +39,10 @@ TEST_CASE("The plain form of a text is what a reader takes it for") {
       {"a\1\2b\33\177c\u0080\u009fd\ue000\U000F0000e\ufdd0\ufffe\U0010ffffg\ufffc\ufffdh\u0600i\u0378j", "abcdeghij"},
       {"a\tb\nc\vd\fe\rf\u0085g", "a\tb\nc\vd\fe\rf\ng"},
       {"3\u2014x 3\1\u2014x x\u2014y", "3-x 3-x x\u2014y"},
-      {"\u201cquoted\u201d it\u2019s", "\u201cquoted\u201d it\u2019s"},
+      {"\u201cquoted\u201d it\u2019s", "\"quoted\" it's"},
+      {"\u2018a\u2019 \u201ab\u201b \u201ec\u201f \u00abd\u00bb \u2039e\u203a 5\u20323\u2033 o\u02bci\u00b4m\uff07s \uff02",
+       "'a' 'b' \"c\" \"d\" 'e' 5'3\" o'i'm's \""},
+      {"\u201cno escape: \\n\u201d", "\"no escape: \\n\""},
       {R"({"a":"x\n4\t5\r\"6\/7\\8\b9"})", "{\"a\":\"x\n4\t5\r\"6/7\\89\"}"},
       {R"("\u0034\uff14\u00e9\u200b\u2028\ud83d\ude00\ud83dx\ude00")", "\"44\u00e9\n\U0001F600x\""},
       {R"("a\u0000b\u0001c\bd\fe\u007ff\u0080g\ue000h\ufffdi\\u0008j\x00k\ud800l\u0085m")", "\"abcd efghijkl\nm\""},
@@ -107,6 +111,39 @@ TEST_CASE("Every byte of a plain text leads back to the character that gave it")
     CHECK(plain.RawBegin(7) == 16);
     plain.Forget(3, 8);
     CHECK(plain.RawBegin(3) == 8);
+  }
+}
+
+TEST_CASE("Whatever quotation marks a text is written with, it reads as with those of ASCII, each in its place") {
+  const std::vector<std::string> single = {"\u00b4", "\u02b9", "\u02bb", "\u02bc", "\u2018", "\u2019",
+                                           "\u201a", "\u201b", "\u2032", "\u2039", "\u203a", "\uff07"};
+  const std::vector<std::string> pairs = {"\u00ab", "\u00bb", "\u201c", "\u201d", "\u201e", "\u201f", "\u2033", "\uff02"};
+  std::mt19937_64 random(TestSeed());
+  INFO("TOLLGATE_SEED=" << TestSeed());
+  const auto below = [&](std::size_t n) { return static_cast<std::size_t>(random() % n); };
+  for (int round = 0; round < 300; ++round) {
+    std::string typed, set;
+    std::vector<std::int64_t> begins;
+    for (std::size_t n = 1 + below(40); n > 0; --n) {
+      const char c = "'\"ab 1-"[below(7)];
+      typed += c;
+      begins.push_back(static_cast<std::int64_t>(set.size()));
+      const auto& marks = c == '"' ? pairs : single;
+      set += (c == '"' || c == '\'') && below(4) > 0 ? marks[below(marks.size())] : std::string(1, c);
+    }
+    begins.push_back(static_cast<std::int64_t>(set.size()));
+    PlainText plain;
+    std::string grown;
+    for (std::size_t at = 0, end = 0; at < set.size(); at = end) {
+      for (std::size_t n = 1 + below(5); n > 0 && end < set.size(); --n) end += CodePointLength(set, end);
+      grown += plain.Append(std::string_view(set).substr(at, end - at), end < set.size());
+    }
+    REQUIRE(grown == typed);
+    REQUIRE(ToPlain(set) == typed);
+    for (std::size_t i = 0; i < typed.size(); ++i) {
+      REQUIRE(plain.RawBegin(static_cast<std::int64_t>(i)) == begins[i]);
+      REQUIRE(plain.RawEnd(static_cast<std::int64_t>(i) + 1) == begins[i + 1]);
+    }
   }
 }
 
