@@ -15,6 +15,7 @@
 #include "base/postgres_pool.h"
 #include "gateway/admin/handlers.h"
 #include "gateway/admin/workers.h"
+#include "gateway/grpc/bytes.h"
 #include "gateway/grpc/grpc_status.h"
 #include "gateway/grpc/write_limit.h"
 #include "gateway/net/io_threads.h"
@@ -123,6 +124,7 @@ class Runner {
     // Who was told that it failed, by a deadline for instance, may have done something else by now.
     if (gone.load()) return base::Cancelled("the call was cancelled before its turn came; nothing was done");
     TG_ASSIGN(const Caller caller, Caller::Admit(context_, method, bearer, gone));
+    TG_RETURN_IF_ERROR(grpc_front::CheckKnown(request));
     return handler(caller, request, reply);
   }
 
