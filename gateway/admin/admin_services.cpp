@@ -15,6 +15,7 @@
 #include "base/postgres_pool.h"
 #include "gateway/admin/handlers.h"
 #include "gateway/admin/workers.h"
+#include "gateway/grpc/bytes.h"
 #include "gateway/grpc/grpc_status.h"
 #include "gateway/grpc/write_limit.h"
 #include "gateway/net/io_threads.h"
@@ -35,8 +36,12 @@ constexpr std::chrono::milliseconds kTakenPatience{1000};
 // Two for orgs, of which none has both, and one that only who acts for the installation may take.
 constexpr int kUrgentThreads = 3;
 
-// However few connections there are: of fewer, one org's share would be one, and a replay of ten minutes all of its calls.
+// However few postgres.sessions says: of fewer, one org's share would be one, and a replay of ten minutes all of its calls.
 constexpr int kThreadsMin = 4;
+
+// Ordinary calls that run at once; as many sessions for each of what they ask, so that none waits for another's, and who has a share of
+// the threads has it of the sessions.
+int ThreadsOf(const AdminOptions& options) { return std::max(options.threads, kThreadsMin); }
 
 // Short changes that end or undo something: nobody can wait for them while reports run.
 constexpr std::string_view kUrgent[] = {
@@ -44,9 +49,9 @@ constexpr std::string_view kUrgent[] = {
     "/tollgate.v1.Directory/RotateKey", "/tollgate.v1.Directory/SetBlocked", "/tollgate.v1.Directory/RevokeGrant",
 };
 
-Whose WhoseOf(const Caller& caller, std::string_view method) {
+Whose WhoseOf(const Caller& caller, std::string_view method, const std::atomic<bool>& gone) {
   const bool urgent = std::find(std::begin(kUrgent), std::end(kUrgent), method) != std::end(kUrgent);
-  return {urgent, caller.SeesAll() ? base::OrgId() : caller.place().org->id};
+  return {urgent, caller.SeesAll() ? base::OrgId() : caller.place().org->id, &gone};
 }
 
 using Context = ::grpc::CallbackServerContext;
@@ -104,7 +109,7 @@ class Runner {
     const absl::StatusOr<Caller> caller = Caller::Admit(context_, method, bearer, call->gone());
     absl::Status taken = caller.status();
     if (taken.ok()) {
-      taken = workers_.Submit(WhoseOf(*caller, method), [this, call, request, reply, method, handler, bearer] {
+      taken = workers_.Submit(WhoseOf(*caller, method, call->gone()), [this, call, request, reply, method, handler, bearer] {
         call->End(Run(*request, *reply, method, handler, bearer, call->gone()));
       });
     }
@@ -119,6 +124,7 @@ class Runner {
     // Who was told that it failed, by a deadline for instance, may have done something else by now.
     if (gone.load()) return base::Cancelled("the call was cancelled before its turn came; nothing was done");
     TG_ASSIGN(const Caller caller, Caller::Admit(context_, method, bearer, gone));
+    TG_RETURN_IF_ERROR(grpc_front::CheckKnown(request));
     return handler(caller, request, reply);
   }
 
@@ -245,16 +251,16 @@ class SystemService final : public Served<v1::System::CallbackService> {
 
 struct AdminServices::Impl {
   Impl(const AdminOptions& options, AdminCollaborators collaborators)
-      : audit_pool(PoolOf(options.audit_postgres, options.threads)),
+      : audit_pool(PoolOf(options.audit_postgres, ThreadsOf(options))),
         verify_pool(PoolOf(options.verify_postgres, 1)),
-        usage_pool(PoolOf(options.usage_postgres, 1)),
+        usage_pool(PoolOf(options.usage_postgres, ThreadsOf(options))),
         taken_pool(TakenPoolOf(options.usage_postgres)),
         reader(audit_pool, collaborators.keys, collaborators.journal),
         context{std::move(collaborators), usage_pool, verify_pool, taken_pool, reader, {}, {}, {}, {}},
-        workers(std::max(options.threads, kThreadsMin), kUrgentThreads, static_cast<std::size_t>(options.queue_max)) {}
+        workers(ThreadsOf(options), kUrgentThreads, static_cast<std::size_t>(options.queue_max)) {}
 
   base::SessionPool audit_pool;
-  base::SessionPool verify_pool;
+  base::SessionPool verify_pool;  // For who acts for the installation alone.
   base::SessionPool usage_pool;
   base::SessionPool taken_pool;
   audit::Reader reader;

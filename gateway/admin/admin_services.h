@@ -44,7 +44,8 @@ class StatusReply;
 namespace tollgate::admin {
 
 struct AdminOptions {
-  int threads = 2;                        // Calls that run at once, four at least, but for the urgent ones; connections for the audit log.
+  // Calls that run at once, four at least, but for the urgent ones; as many connections for the audit log, and for reports.
+  int threads = 2;
   int queue_max = 200;                    // Calls that wait, and as many urgent ones; RESOURCE_EXHAUSTED beyond.
   base::PostgresOptions audit_postgres;   // Reads the audit log; `role` "tollgate_reader".
   base::PostgresOptions verify_postgres;  // Verifies it; `role` "tollgate_verifier". A long statement_timeout.

@@ -1,6 +1,7 @@
 // One mutex over two lanes. One org runs half of a lane's threads at most, all orgs together all but one of them, and of the places the
 // same in quarters; who acts for the installation is held to none of it. Of those who may go on the org whose last turn is longest ago goes
-// first: a look at each that waits, some hundreds at most, before work that takes milliseconds.
+// first: a look at each that waits, some hundreds at most, before work that takes milliseconds. When that was is kept of those too that
+// have nothing here now: else who comes back at once would have waited for ever, and go before whoever stayed.
 //
 // Tested by tests/gateway/admin/workers_test.cpp.
 #include "gateway/admin/workers.h"
@@ -44,14 +45,39 @@ absl::Status Workers::HasPlace(const Lane& lane, const base::OrgId& org) const {
 }
 
 absl::Status Workers::Submit(const Whose& whose, std::function<void()> job) {
-  base::Lock lock(mu_);
-  Lane& lane = lanes_[whose.urgent ? 1 : 0];
-  TG_RETURN_IF_ERROR(HasPlace(lane, whose.org));
-  ++lane.orgs[whose.org].waiting;
-  if (!whose.org.IsNone()) ++lane.of_orgs.waiting;
-  lane.queue.push_back({whose.org, std::move(job)});
-  lane.ready.notify_one();
-  return absl::OkStatus();
+  std::deque<Waiting> gone;
+  absl::Status place;
+  {
+    base::Lock lock(mu_);
+    Lane& lane = lanes_[whose.urgent ? 1 : 0];
+    place = HasPlace(lane, whose.org);
+    if (!place.ok()) {
+      gone = TakeGone(lane);
+      place = HasPlace(lane, whose.org);
+    }
+    if (place.ok()) {
+      ++lane.orgs[whose.org].waiting;
+      if (!whose.org.IsNone()) ++lane.of_orgs.waiting;
+      lane.queue.push_back({whose.org, std::move(job), whose.gone});
+    }
+    lane.ready.notify_all();
+  }
+  for (Waiting& one : gone) one.job();
+  return place;
+}
+
+std::deque<Workers::Waiting> Workers::TakeGone(Lane& lane) {
+  std::deque<Waiting> gone, stay;
+  for (Waiting& one : lane.queue) {
+    const bool is_gone = one.gone != nullptr && one.gone->load();
+    if (is_gone) {
+      --lane.orgs.at(one.org).waiting;
+      if (!one.org.IsNone()) --lane.of_orgs.waiting;
+    }
+    (is_gone ? gone : stay).push_back(std::move(one));
+  }
+  lane.queue = std::move(stay);
+  return gone;
 }
 
 std::deque<Workers::Waiting>::iterator Workers::Next(Lane& lane) const {
@@ -68,10 +94,8 @@ std::deque<Workers::Waiting>::iterator Workers::Next(Lane& lane) const {
 }
 
 void Workers::Leave(Lane& lane, const base::OrgId& org) {
-  const auto found = lane.orgs.find(org);
-  --found->second.running;
+  --lane.orgs.at(org).running;
   if (!org.IsNone()) --lane.of_orgs.running;
-  if (found->second.running == 0 && found->second.waiting == 0) lane.orgs.erase(found);
   lane.ready.notify_all();  // Another's turn may have come, or the end.
 }
 

@@ -9,8 +9,12 @@
 
 namespace tollgate::grpc_front {
 
-// INVALID_ARGUMENT when the bytes are not such a message, or a string in it is not UTF-8.
+// INVALID_ARGUMENT when the bytes are not such a message, or a string in it is not UTF-8; and as CheckKnown.
 absl::Status ParseBytes(const ::grpc::ByteBuffer& bytes, google::protobuf::Message& message);
+
+// INVALID_ARGUMENT (UNKNOWN_PARAMETER) when the message, or one within it, has a field that this version's .proto has not: the caller asks
+// for something, and would not get it. For who was given a message by gRPC.
+absl::Status CheckKnown(const google::protobuf::Message& message);
 
 ::grpc::ByteBuffer ToBytes(const google::protobuf::Message& message);
 

@@ -35,8 +35,12 @@ class EmbedCall final : public UnaryCall {
       message.add_vectors()->mutable_values()->Add(at, at + each);
     message.mutable_end()->Swap(&answer.end);
     *reply_ = ToBytes(message);
+    room_ = std::move(answer.room);
     co_return ::grpc::Status::OK;
   }
+
+ private:
+  pipeline::Room room_;  // Of the answer, until gRPC has sent it.
 };
 
 class RerankCall final : public UnaryCall {
@@ -58,8 +62,12 @@ class RerankCall final : public UnaryCall {
     for (v1::RankedDocument& result : answer.results) message.add_results()->Swap(&result);
     message.mutable_end()->Swap(&answer.end);
     *reply_ = ToBytes(message);
+    room_ = std::move(answer.room);
     co_return ::grpc::Status::OK;
   }
+
+ private:
+  pipeline::Room room_;  // Of the answer, until gRPC has sent it.
 };
 
 }  // namespace

@@ -29,8 +29,9 @@ class GrpcFront {
 
   void SetServing(bool serving);  // Health.
   void StopAccepting();           // The port closes; the rest goes on.
-  // Whether no call is left within that time; one is until its client has taken its end, or write_timeout_ms is over. Health's are not
-  // waited for.
+  // Whether of the calls that came before it was first asked none is left within that time; one is until its client has taken its end, or
+  // write_timeout_ms is over. Calls that come later are for a pipeline that takes none any more to refuse, and neither they nor health's
+  // are waited for.
   bool AwaitIdle(std::chrono::milliseconds within);
   // As GrpcServer::Shutdown. When it returns, no coroutine of this front end is in `chat` any more.
   void Shutdown(std::chrono::milliseconds deadline);

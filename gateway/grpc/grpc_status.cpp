@@ -1,8 +1,11 @@
 // absl's codes are gRPC's numbers, so the status is a cast; the rest is google.rpc.Status with the details that base::ErrorDetail asks for.
+// The message travels twice, in percents of three bytes for each that is not ASCII, and in base64; what is too long for clients loses
+// words, never its reason or whole ids.
 //
 // Tested by tests/gateway/grpc/grpc_front_test.cpp.
 #include "gateway/grpc/grpc_status.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cstdlib>
 #include <optional>
@@ -11,6 +14,7 @@
 
 #include <fmt/format.h>
 
+#include "base/encoding.h"
 #include "base/error_detail.h"
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
@@ -40,21 +44,45 @@ std::string_view NameOf(absl::StatusCode code) {
   }
 }
 
-std::string Join(const std::vector<std::string>& words) {
-  std::string out;
-  for (const std::string& word : words) {
-    if (!out.empty()) out += ',';
-    out += word;
-  }
-  return out;
+// Clients take 8 KiB of trailers unless they are told otherwise; a connection to one that has more is in error for it. So much is the
+// status's and its details' part.
+constexpr std::size_t kToldBytesMax = 6'200;
+constexpr std::size_t kMessageFrameBytes = 4;  // Before a message in google.rpc.Status.
+constexpr std::size_t kRulesMax = 32;
+constexpr std::size_t kRulesBytesMax = 1'024;
+constexpr std::size_t kSubjectBytesMax = 3'000;  // Eighty approvals.
+constexpr std::size_t kParamBytesMax = 256;
+
+std::string CutAt(std::string text, std::size_t most) {
+  if (text.size() > most) text.resize(base::Utf8PrefixLength(std::string_view(text).substr(0, most)));
+  return text;
 }
 
-void AddDetails(const absl::Status& status, const base::ErrorDetail& detail, google::rpc::Status& out) {
+// Whole ids.
+std::string SubjectOf(const std::string& subject) {
+  if (subject.size() <= kSubjectBytesMax) return subject;
+  const std::size_t comma = subject.rfind(',', kSubjectBytesMax);
+  return comma == std::string::npos ? CutAt(subject, kSubjectBytesMax) : subject.substr(0, comma);
+}
+
+void AddRules(const std::vector<std::string>& ids, google::rpc::ErrorInfo& info) {
+  std::string rules;
+  std::size_t told = 0;
+  for (; told < ids.size() && told < kRulesMax && rules.size() + ids[told].size() < kRulesBytesMax; ++told) {
+    if (told > 0) rules += ',';
+    rules += ids[told];
+  }
+  if (told > 0) (*info.mutable_metadata())["rules"] = rules;
+  if (told < ids.size()) (*info.mutable_metadata())["rules_left_out"] = std::to_string(ids.size() - told);
+}
+
+// `described`: what violations say, beside the message.
+void AddDetails(absl::StatusCode code, const base::ErrorDetail& detail, const std::string& described, google::rpc::Status& out) {
   google::rpc::ErrorInfo info;
-  info.set_reason(detail.reason.empty() ? std::string(NameOf(status.code())) : detail.reason);
+  info.set_reason(detail.reason.empty() ? std::string(NameOf(code)) : detail.reason);
   info.set_domain("tollgate");
-  if (!detail.rule_ids.empty()) (*info.mutable_metadata())["rules"] = Join(detail.rule_ids);
-  if (!detail.subject.empty()) (*info.mutable_metadata())["subject"] = detail.subject;
+  AddRules(detail.rule_ids, info);
+  if (!detail.subject.empty()) (*info.mutable_metadata())["subject"] = SubjectOf(detail.subject);
   if (!detail.may_retry) (*info.mutable_metadata())["retry"] = "false";
   out.add_details()->PackFrom(info);
   if (detail.retry_after_ms) {
@@ -63,20 +91,46 @@ void AddDetails(const absl::Status& status, const base::ErrorDetail& detail, goo
     retry.mutable_retry_delay()->set_nanos(static_cast<int>(*detail.retry_after_ms % 1000) * 1'000'000);
     out.add_details()->PackFrom(retry);
   }
-  if (status.code() == absl::StatusCode::kResourceExhausted && !detail.subject.empty()) {
+  if (code == absl::StatusCode::kResourceExhausted && !detail.subject.empty()) {
     google::rpc::QuotaFailure quota;
     auto* violation = quota.add_violations();
-    violation->set_subject(detail.subject);
-    violation->set_description(base::Message(status));
+    violation->set_subject(CutAt(detail.subject, kParamBytesMax));
+    violation->set_description(described);
     out.add_details()->PackFrom(quota);
   }
   if (!detail.param.empty()) {
     google::rpc::BadRequest bad;
     auto* violation = bad.add_field_violations();
-    violation->set_field(detail.param);
-    violation->set_description(base::Message(status));
+    violation->set_field(CutAt(detail.param, kParamBytesMax));
+    violation->set_description(described);
     out.add_details()->PackFrom(bad);
   }
+}
+
+// Thirds of bytes, as a byte of the message takes them: in percents where it is not printable ASCII, and in base64.
+std::size_t ThirdsOf(char byte) { return (byte < ' ' || byte > '~' || byte == '%' ? 9 : 3) + 4; }
+
+std::size_t ThirdsOf(std::string_view message) {
+  std::size_t thirds = 0;
+  for (const char byte : message) thirds += ThirdsOf(byte);
+  return thirds;
+}
+
+std::size_t ThirdsOf(const google::rpc::Status& rich) {
+  return 4 * (rich.ByteSizeLong() - rich.message().size()) + ThirdsOf(rich.message());
+}
+
+// As much of it as takes so many thirds of bytes, with a mark where it is cut.
+std::string Within(std::size_t thirds, std::string_view message) {
+  constexpr std::string_view kMark = "…";
+  if (ThirdsOf(message) <= thirds) return std::string(message);
+  thirds -= std::min(thirds, ThirdsOf(kMark));
+  std::size_t end = 0;
+  for (std::size_t taken = 0; end < message.size(); ++end) {
+    taken += ThirdsOf(message[end]);
+    if (taken > thirds) break;
+  }
+  return std::string(message.substr(0, base::Utf8PrefixLength(message.substr(0, end)))).append(kMark);
 }
 
 // The one value of a metadata key; nothing where there is none or more than one.
@@ -100,10 +154,19 @@ bool StartsWithBearer(std::string_view value) {
 
 ::grpc::Status ToGrpcStatus(const absl::Status& status) {
   if (status.ok()) return ::grpc::Status::OK;
+  const std::string message = base::Message(status);
+  const base::ErrorDetail detail = base::DetailOf(status).value_or(base::ErrorDetail{});
   google::rpc::Status rich;
   rich.set_code(static_cast<int>(status.code()));
-  rich.set_message(base::Message(status));
-  AddDetails(status, base::DetailOf(status).value_or(base::ErrorDetail{}), rich);
+  rich.set_message(message);
+  AddDetails(status.code(), detail, message, rich);
+  if (ThirdsOf(rich) > 3 * kToldBytesMax) {
+    rich.clear_details();
+    rich.clear_message();
+    AddDetails(status.code(), detail, "", rich);
+    const std::size_t others = ThirdsOf(rich) + 4 * kMessageFrameBytes;
+    rich.set_message(Within(3 * kToldBytesMax - std::min(others, 3 * kToldBytesMax), message));
+  }
   return ::grpc::Status(static_cast<::grpc::StatusCode>(status.code()), rich.message(), rich.SerializeAsString());
 }
 

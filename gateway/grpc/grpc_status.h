@@ -4,6 +4,8 @@
 // Details: always ErrorInfo (domain "tollgate"; reason of base::ErrorDetail, or the code's name; metadata `rules` with the policy rules'
 // ids and `subject` with the scope, where present; `retry` = "false" where the same call would fail again); RetryInfo where waiting helps;
 // QuotaFailure for RESOURCE_EXHAUSTED with a subject; BadRequest where a field is at fault.
+// All of it fits the 8 KiB of trailers that clients take by default: of many rules some are told and the others counted (`rules_left_out`),
+// of a long message the beginning, and then what is wrong with a field or quota is not told there again.
 #pragma once
 
 #include <string>

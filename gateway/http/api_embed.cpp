@@ -1,10 +1,13 @@
-// POST /v1/embeddings and /v1/rerank: as the routes of api.cpp. Answers of a hundred vectors are megabytes of digits: they are written off
-// the I/O threads.
+// POST /v1/embeddings and /v1/rerank: as the routes of api.cpp. Answers of a hundred vectors are megabytes of digits: they are made off the
+// I/O threads, and while a client reads them neither what was asked nor the numbers are kept beside them. The answer's room is held until
+// then.
 //
 // Tested by tests/gateway/http/embed_front_test.cpp.
 #include <optional>
+#include <string>
 #include <utility>
 #include <variant>
+#include <vector>
 
 #include "gateway/async/run_on.h"
 #include "gateway/http/answer.h"
@@ -35,10 +38,12 @@ async::Awaitable<void> Api::Embed(Exchange& exchange) {
     co_await answer.Fail(*failure);
     co_return;
   }
-  const EmbedAnswer& vectors = std::get<EmbedAnswer>(outcome);
+  EmbedAnswer& vectors = std::get<EmbedAnswer>(outcome);
   const bool many = vectors.numbers.size() > kWriteHereNumbersMax;
   std::string body = co_await async::RunOnIf(many, cpu_, [&] { return EmbeddingsReply(vectors, request->base64); });
   answer.Of(vectors);
+  request.reset();
+  std::vector<float>().swap(vectors.numbers);
   co_await answer.Send(200, std::move(body));
 }
 
@@ -53,9 +58,12 @@ async::Awaitable<void> Api::Rerank(Exchange& exchange) {
     co_await answer.Fail(*failure);
     co_return;
   }
-  const RerankAnswer& ranked = std::get<RerankAnswer>(outcome);
+  RerankAnswer& ranked = std::get<RerankAnswer>(outcome);
   answer.Of(ranked);
-  co_await answer.Send(200, RerankReply(ranked, caller.request_id.ToString()));
+  std::string body = RerankReply(ranked, caller.request_id.ToString());
+  request.reset();
+  ranked.results.clear();
+  co_await answer.Send(200, std::move(body));
 }
 
 }  // namespace tollgate::http_front

@@ -26,6 +26,8 @@ namespace json = boost::json;
 namespace v1 = tollgate::v1;
 
 constexpr std::int64_t kTokenMax = INT32_MAX;
+constexpr std::size_t kNumberBytesMax = 16;  // "-1.23456789e-05,"
+constexpr std::size_t kVectorBytesMax = 64;  // What is around its numbers.
 
 // Before anything is built of them.
 absl::Status CheckCount(std::string_view name, const json::array& all) {
@@ -158,6 +160,8 @@ std::string EmbeddingsReply(const pipeline::EmbedAnswer& answer, bool base64) {
   std::string out = R"({"object":"list","data":[)";
   const auto each = static_cast<std::size_t>(answer.dimensions);
   const std::span<const float> numbers(answer.numbers);
+  // Else it would be there twice while it grows; memory that is not written to is none.
+  out.reserve(numbers.size() * kNumberBytesMax + (each > 0 ? numbers.size() / each : 0) * kVectorBytesMax + 1024);
   auto to = std::back_inserter(out);
   for (std::size_t i = 0; i * each < numbers.size(); ++i) {
     const auto vector = numbers.subspan(i * each, each);

@@ -36,7 +36,8 @@ using asio::ip::tcp;
 constexpr std::size_t kFieldsMax = 128;
 constexpr std::size_t kReadBytes = 8 * 1024;
 constexpr std::size_t kBodyReadBytes = 64 * 1024;
-constexpr std::size_t kAheadBytesMax = 64 * 1024;  // Of pipelined requests, while one runs.
+constexpr std::size_t kAheadBytesMax = 64 * 1024;   // Of pipelined requests, while one runs.
+constexpr std::size_t kWriteBytesMax = 256 * 1024;  // Of an answer, in one write.
 constexpr std::size_t kLingerBytesMax = 64 * 1024 * 1024;
 constexpr std::chrono::milliseconds kLinger{2000};
 
@@ -277,8 +278,13 @@ async::Awaitable<void> BeastSession::Respond(int status, std::string_view conten
   std::string bytes = FormatHead(
       {.status = status, .content_type = content_type, .content_length = body.size(), .http_1_0 = http_1_0_, .keep_alive = keep_alive_},
       headers, context_.clock.Wall());
-  if (!head_only) bytes += body;
-  co_await Write(std::move(bytes));
+  if (head_only) body.clear();
+  // In pieces, each with its time: whoever reads a large answer slowly is no client that does not read.
+  bytes.append(body, 0, kWriteBytesMax);
+  bool written = co_await Write(std::move(bytes));
+  for (std::size_t at = kWriteBytesMax; written && at < body.size(); at += kWriteBytesMax) {
+    written = co_await Write(body.substr(at, kWriteBytesMax));
+  }
 }
 
 async::Awaitable<bool> BeastSession::BeginStream(const Headers& headers, std::string first) {

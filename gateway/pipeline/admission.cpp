@@ -17,6 +17,10 @@
 
 namespace tollgate::pipeline {
 
+Tenant TenantOf(const directory::Place& place) {
+  return {std::string(place.org->id.value.Bytes()), std::string(place.team->id.value.Bytes())};
+}
+
 std::vector<metering::Scope> ScopesOf(const directory::Place& place) {
   using Kind = metering::Scope::Kind;
   return {{Kind::kKey, place.key->id.value, place.key->name},

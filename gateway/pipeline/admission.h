@@ -12,6 +12,7 @@
 #include "gateway/identity/identity.h"
 #include "gateway/pipeline/call.h"
 #include "gateway/pipeline/collaborators.h"
+#include "gateway/pipeline/service.h"
 #include "inference/types.h"
 #include "metering/quotas.h"
 
@@ -30,6 +31,9 @@ absl::StatusOr<inference::ModelInfo> Resolve(const Collaborators& with, const id
 
 // What is loaded under a name may still be the weights, or an adapter, that the name stood for before.
 bool IsOlder(const directory::Snapshot& snapshot, const inference::ModelInfo& loaded);
+
+// Whose it is, for what tenants share.
+Tenant TenantOf(const directory::Place& place);
 
 // The four scopes that limit a place: key, project, team, org.
 std::vector<metering::Scope> ScopesOf(const directory::Place& place);

@@ -11,6 +11,13 @@
 namespace tollgate::pipeline {
 namespace {
 
+constexpr std::size_t kIdsToldMax = 32;  // In words; programs get them all.
+
+std::string Told(const std::vector<std::string>& ids) {
+  if (ids.size() <= kIdsToldMax) return fmt::format("{}", fmt::join(ids, ", "));
+  return fmt::format("{}, … and {} more", fmt::join(ids.begin(), ids.begin() + kIdsToldMax, ", "), ids.size() - kIdsToldMax);
+}
+
 absl::Status Blocked(const policy::Verdict& verdict) {
   base::ErrorDetail detail{.reason = "POLICY_BLOCKED", .may_retry = false};
   std::string because;
@@ -19,8 +26,8 @@ absl::Status Blocked(const policy::Verdict& verdict) {
     detail.rule_ids.push_back(rule.rule_id);
     if (because.empty()) because = rule.because;
   }
-  return base::WithDetail(base::PermissionDenied(fmt::format("the prompt was blocked by policy rule {}{}{}",
-                                                             fmt::join(detail.rule_ids, ", "), because.empty() ? "" : ": ", because)),
+  return base::WithDetail(base::PermissionDenied(fmt::format("the prompt was blocked by policy rule {}{}{}", Told(detail.rule_ids),
+                                                             because.empty() ? "" : ": ", because)),
                           detail);
 }
 

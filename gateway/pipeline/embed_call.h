@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -14,6 +15,10 @@ namespace tollgate::pipeline {
 // Texts of a call: 1 to this.
 constexpr std::int64_t kEmbedTextsMax = inference::kEmbedJobInputsMax;
 
+// Memory that an answer holds of what is set aside for all (answer_room.h); front ends keep it until the client has the answer. May be
+// null.
+using Room = std::shared_ptr<const void>;
+
 // The vectors are one after the other, each `dimensions` long, and on record by their digest.
 struct EmbedAnswer {
   ReplyHead head;
@@ -21,6 +26,7 @@ struct EmbedAnswer {
   std::int64_t dimensions = 0;
   tollgate::v1::EmbedEnd end;
   std::int64_t overhead_us = 0;  // Time in Tollgate without the engine.
+  Room room{};
 };
 
 struct RerankAnswer {
@@ -28,6 +34,7 @@ struct RerankAnswer {
   std::vector<tollgate::v1::RankedDocument> results;
   tollgate::v1::EmbedEnd end;
   std::int64_t overhead_us = 0;
+  Room room{};
 };
 
 }  // namespace tollgate::pipeline

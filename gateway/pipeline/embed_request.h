@@ -71,6 +71,7 @@ class EmbedRequest final : public Request {
   async::Awaitable<Ending> GiveRanks(Ending ending);
   absl::Status MayGiveDocuments() const;
   absl::Status GiveDocuments();                // Into results_, as policy lets them leave.
+  std::int64_t AnswerBytes() const;            // What the answer takes, at most about.
   std::string NameOf(std::size_t text) const;  // "input[3]", "query", "documents[2]".
 
   const EmbedAsk& ask_;
@@ -81,6 +82,7 @@ class EmbedRequest final : public Request {
   std::vector<float> numbers_;                         // What leaves: vectors,
   std::vector<tollgate::v1::RankedDocument> results_;  // or these.
   base::Digest digest_{};
+  Room room_;
   tollgate::v1::Verdict given_;  // On the documents that are returned; a span's message is the document's index.
 };
 

@@ -30,14 +30,6 @@ namespace tollgate::pipeline {
 
 namespace v1 = tollgate::v1;
 
-namespace {
-
-Tenant TenantOf(const directory::Place& place) {
-  return {std::string(place.org->id.value.Bytes()), std::string(place.team->id.value.Bytes())};
-}
-
-}  // namespace
-
 struct Pipeline::Impl {
   explicit Impl(Collaborators c)
       : with(std::move(c)), refusals(std::make_shared<Refusals>(*with.journal, *with.clock)), started_s(StartedSeconds(*with.clock)) {}
@@ -250,6 +242,7 @@ void Pipeline::EndAll() {
 }
 
 std::int64_t Pipeline::running() const { return impl_->inside.size(); }
+std::int64_t Pipeline::answer_bytes() const { return impl_->shared.answers.held(); }
 
 void Pipeline::FlushRefusals() { impl_->refusals->Flush(true); }
 

@@ -43,6 +43,7 @@ class Pipeline final : public Service {
   void EndAll();
 
   std::int64_t running() const;
+  std::int64_t answer_bytes() const;  // What answers to come, and those that clients have not read yet, take of answer_bytes_max.
 
   // Puts the refusals counted so far on record. For an orderly stop.
   void FlushRefusals();

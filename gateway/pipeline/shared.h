@@ -3,13 +3,19 @@
 
 #include <atomic>
 
+#include "gateway/pipeline/answer_room.h"
 #include "gateway/pipeline/breaker.h"
 #include "gateway/pipeline/collaborators.h"
 #include "gateway/pipeline/refusals.h"
 #include "gateway/pipeline/shadow.h"
 #include "gateway/pipeline/topic_guard.h"
+#include "inference/embed.h"
 
 namespace tollgate::pipeline {
+
+// Of the numbers of an embedding, as floats and as the digits that leave; of a job of the largest kind.
+constexpr std::int64_t kNumberBytes = 16;
+constexpr std::int64_t kAnswerBytesMax = kNumberBytes * inference::kEmbedJobNumbersMax;
 
 struct Shared {
   const Collaborators& with;
@@ -17,6 +23,7 @@ struct Shared {
   Breakers& breakers;  // Of guard models.
   ShadowCounts shadows{};
   TopicExamples topics{};
+  AnswerRoom answers{with.options.answer_bytes_max, kAnswerBytesMax};
   std::atomic<bool> shutting_down{false};  // Requests under way end.
 };
 

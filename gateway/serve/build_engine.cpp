@@ -60,6 +60,7 @@ pipeline::PipelineOptions PipelineFrom(const v1::Config& config, const std::stri
   options.deadline_max = milliseconds(r.deadline_max_ms());
   options.segment = milliseconds(config.segment_ms());
   options.running_max = r.running_max();
+  options.answer_bytes_max = r.answer_bytes_max();
   options.limits = {r.messages_max(), r.body_bytes_max()};
   options.limits.choices_max = r.choices_max();
   return options;

@@ -139,6 +139,7 @@ std::string Metrics(const Parts& parts) {
   now.build = parts.build;
   now.ready = NotReady(parts).empty();
   now.running = parts.pipeline->running();
+  now.answer_bytes = parts.pipeline->answer_bytes();
   now.requests = parts.pipeline->counts();
   now.journal = parts.journal->stats();
   now.directory_age_ms = parts.directory->age().count();

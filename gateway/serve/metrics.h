@@ -29,6 +29,7 @@ struct Measurements {
   std::vector<detectors::DetectorStats> detectors;
   std::vector<Connections> connections;  // Of each listener.
   std::int64_t http_body_bytes = 0;
+  std::int64_t answer_bytes = 0;
 };
 
 std::string MetricsText(const Measurements& now);

@@ -70,6 +70,8 @@ struct Served {
     admin_options.audit_postgres = in.As("tollgate_reader");
     admin_options.verify_postgres = in.As("tollgate_verifier");
     admin_options.usage_postgres = in.As("tollgate_reader");
+    admin_options.audit_postgres.lock_timeout = admin_options.audit_postgres.statement_timeout = std::chrono::seconds(30);
+    admin_options.usage_postgres.lock_timeout = admin_options.usage_postgres.statement_timeout = std::chrono::seconds(30);
     services = std::make_unique<admin::AdminServices>(admin_options, admin::AdminCollaborators{&identity,
                                                                                                directory.get(),
                                                                                                in.changes.get(),

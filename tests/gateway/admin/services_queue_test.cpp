@@ -1,6 +1,8 @@
 // Who waits for whom: every thread for ordinary calls is held here by calls that do not end.
 #include <future>
 #include <semaphore>
+#include <thread>
+#include <vector>
 
 #include "tests/gateway/admin/served.h"
 
@@ -60,6 +62,30 @@ struct World : test::Served {
     return v1::System::NewStub(channel)->Stop(&context, stop, &reply).error_code();
   }
 
+  // Who looks at acme's records or usage, of which there is some, waits from now on while lock 7 is held.
+  void LetAcmeWait() {
+    const auto row = test::PostgresCluster::Shared().Connect(in.url)->Run("look", "SELECT id::text FROM directory.org WHERE name = 'acme'");
+    const std::string acme = "'" + Must(row).Text(0, 0) + "'";
+    in.Sql(
+        "INSERT INTO metering.usage (request_id, leaf_index, at_us, amount_nanos, epoch, input_tokens, cached_input_tokens, output_tokens, "
+        "delivered_tokens, price_version, attempt, log_id, org_id, currency, model, end_user_hmac, leases) VALUES (gen_random_uuid(), 1, "
+        "(extract(epoch FROM now()) * 1000000)::int8, 0, 0, 1, 0, 1, 1, 1, 1, 1, " +
+        acme + ", 'EUR', 'm', '', '')");
+    in.Sql("CREATE FUNCTION audit.waits() RETURNS boolean LANGUAGE plpgsql STABLE AS $$ BEGIN IF current_setting('tollgate.org', true) = " +
+           acme +
+           " THEN PERFORM pg_advisory_xact_lock_shared(7); END IF; RETURN true; END $$;"
+           "CREATE POLICY waits ON audit.record AS RESTRICTIVE FOR SELECT TO tollgate_reader USING (audit.waits());"
+           "CREATE POLICY waits ON metering.usage AS RESTRICTIVE FOR SELECT TO tollgate_reader USING (audit.waits())");
+  }
+  StatusCode Report(const std::string& as) {
+    v1::UsageReportReply reply;
+    return Call(as, v1::Usage::NewStub(channel), &v1::Usage::Stub::Report, v1::UsageReportRequest(), reply).error_code();
+  }
+  StatusCode ListRecords(const std::string& as) {
+    v1::ListRecordsReply reply;
+    return Call(as, v1::Audit::NewStub(channel), &v1::Audit::Stub::List, v1::ListRecordsRequest(), reply).error_code();
+  }
+
   std::counting_semaphore<> entered{0}, go{0};
   std::vector<std::future<grpc::Status>> calls;
 };
@@ -107,4 +133,26 @@ TEST_CASE("A call whose client gave up before its turn is not executed") {
   const auto late =
       test::PostgresCluster::Shared().Connect(world.in.url)->Run("look", "SELECT count(*) FROM directory.team WHERE name = 'late'");
   CHECK(Must(late).Int(0, 0) == 0);
+}
+
+TEST_CASE("Look-ups of one org that do not end leave sessions to others") {
+  World world;
+  world.LetAcmeWait();
+  const auto holder = test::PostgresCluster::Shared().Connect(world.in.url), look = test::PostgresCluster::Shared().Connect(world.in.url);
+  for (const auto ask : {&World::Report, &World::ListRecords}) {
+    std::vector<std::future<StatusCode>> waiting;
+    const auto locked = holder->InTransaction("let acme wait", [&](base::Session& s) -> absl::Status {
+      TG_RETURN_IF_ERROR(s.Run("lock", "SELECT pg_advisory_xact_lock(7)").status());
+      for (int i = 0; i < 3; ++i) waiting.push_back(std::async(std::launch::async, [&] { return (world.*ask)("admin"); }));
+      const auto waits = [&] { return Must(look->Run("look", "SELECT count(*) FROM pg_locks WHERE NOT granted")).Int(0, 0); };
+      const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+      while (waits() < 2 && std::chrono::steady_clock::now() < until) std::this_thread::yield();
+      CHECK(waits() == 2);
+      CHECK((world.*ask)("first") == StatusCode::OK);
+      CHECK((world.*ask)("globex") == StatusCode::OK);
+      return absl::OkStatus();
+    });
+    REQUIRE(locked.ok());
+    for (auto& one : waiting) CHECK(one.get() == StatusCode::OK);
+  }
 }

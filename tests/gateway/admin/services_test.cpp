@@ -367,3 +367,18 @@ TEST_CASE("A policy that names an alias for a model is told so, and a text is ex
   lead("configured", "configured=9 other=1");  // Which leads to the model too.
   CHECK(world.Call("author", stub(), &v1::Policy::Stub::Explain, explain, explained).ok());
 }
+
+TEST_CASE("A field that this version does not know refuses the call, and nothing is changed") {
+  World world;
+  v1::CreateTeamRequest create;
+  create.set_name("newer");
+  REQUIRE(create.MergeFromString("\xf8\x3f\x01"));  // Field 1023.
+  v1::Team team;
+  CHECK(world.Directory("member", &v1::Directory::Stub::CreateTeam, create, team).error_code() == StatusCode::PERMISSION_DENIED);
+  const grpc::Status refused = world.Directory("admin", &v1::Directory::Stub::CreateTeam, create, team);
+  CHECK(refused.error_code() == StatusCode::INVALID_ARGUMENT);
+  CHECK(test::ReasonOf(refused) == "UNKNOWN_PARAMETER");
+  v1::ListTeamsReply teams;
+  REQUIRE(world.Directory("admin", &v1::Directory::Stub::ListTeams, v1::ListTeamsRequest(), teams).ok());
+  CHECK(teams.teams_size() == 1);
+}

@@ -128,3 +128,44 @@ TEST_CASE("Orgs take turns, however many jobs of one wait") {
   }
   CHECK(order == "axbyc");
 }
+
+TEST_CASE("Orgs that come back with one job after another do not keep one whose job waits from its turn") {
+  for (const bool urgent : {false, true}) {
+    const OrgId acme(Uuid::NewV7()), globex(Uuid::NewV7()), initech(Uuid::NewV7());
+    Workers workers(1, 1, 100);
+    auto running = std::make_unique<Held>(workers, Of(acme, urgent));
+    running->AwaitRunning();
+    std::atomic<bool> ran = false;
+    REQUIRE(workers.Submit(Of(acme, urgent), [&] { ran = true; }).ok());
+    for (int i = 0; i < 3; ++i) {  // The third would be somebody's second turn.
+      CHECK_FALSE(ran);
+      auto next = std::make_unique<Held>(workers, Of(i % 2 == 0 ? globex : initech, urgent));
+      running->LetGo();
+      next->AwaitRunning();
+      running = std::move(next);
+    }
+    CHECK(ran);
+  }
+}
+
+TEST_CASE("Jobs that nobody waits for any more take no places") {
+  const OrgId acme(Uuid::NewV7());
+  std::atomic<bool> gone = false;
+  std::atomic<int> ended = 0, ran = 0;
+  Workers workers(1, 1, 4);
+  Held held(workers, kInstallation);
+  held.AwaitRunning();
+  REQUIRE(workers.Submit(Of(acme), [&] { ++ran; }).ok());
+  REQUIRE(workers.Submit({.urgent = false, .org = acme, .gone = &gone}, [&] { ++ended; }).ok());
+  CHECK(absl::IsResourceExhausted(workers.Submit(Of(acme), [&] { ++ran; })));
+  gone = true;
+  CHECK(ended == 0);
+  REQUIRE(workers.Submit(Of(acme), [&] { ++ran; }).ok());
+  CHECK(ended == 1);
+  CHECK(ran == 0);
+  CHECK(absl::IsResourceExhausted(workers.Submit(Of(acme), [&] { ++ran; })));
+  std::promise<void> done;
+  REQUIRE(workers.Submit(kInstallation, [&] { done.set_value(); }).ok());
+  held.LetGo();
+  done.get_future().wait();
+}

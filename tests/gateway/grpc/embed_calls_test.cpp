@@ -4,10 +4,13 @@
 #include <grpcpp/grpcpp.h>
 
 #include <boost/asio/thread_pool.hpp>
+#include <memory>
+#include <thread>
 
 #include "gateway/grpc/grpc_front.h"
 #include "gateway/net/io_threads.h"
 #include "tests/gateway/grpc/generic_call.h"
+#include "tests/gateway/grpc/stalled_client.h"
 #include "tests/gateway/http/fake_chat.h"
 #include "tollgate/v1/embeddings.grpc.pb.h"
 
@@ -19,7 +22,7 @@ namespace {
 struct Fixture {
   Fixture()
       : front(*grpc_front::GrpcFront::Start({}, io, cpu.get_executor(), chat)), stub(v1::Embeddings::NewStub(NewChannel(front->port()))) {}
-  net::IoThreads io{2};
+  net::IoThreads io{1};  // So that a call is done with another that was first.
   boost::asio::thread_pool cpu{1};
   FakeChat chat;
   std::unique_ptr<grpc_front::GrpcFront> front;
@@ -77,4 +80,22 @@ TEST_CASE("A refusal is a status") {
   CHECK(f.stub->Embed(&one, {}, &reply).error_code() == grpc::INVALID_ARGUMENT);
   CHECK(f.stub->Rerank(&two, {}, &ranked).error_code() == grpc::INVALID_ARGUMENT);
   CHECK(Trailer(one, "x-tollgate-record") == "3/41");
+}
+
+TEST_CASE("An answer keeps its room until gRPC has sent it, or its client is gone") {
+  Fixture f;
+  auto room = std::make_shared<int>();
+  const std::weak_ptr<int> held = room;
+  f.chat.EmbedAs(2, std::move(room));
+  {
+    StalledClient client(f.front->port());
+    client.Call("/tollgate.v1.Embeddings/Embed", "tg_test", "\x0a\x01m");
+    while (f.chat.embedded().model().empty()) std::this_thread::yield();
+    f.chat.EmbedAs(2, nullptr);
+    grpc::ClientContext context;
+    v1::EmbedReply reply;
+    CHECK_FALSE(f.stub->Embed(&context, {}, &reply).ok());  // The first one's answer is made and out of our hands.
+    CHECK_FALSE(held.expired());
+  }
+  while (!held.expired()) std::this_thread::yield();
 }

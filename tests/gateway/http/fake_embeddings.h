@@ -37,18 +37,28 @@ inline v1::EmbedEnd SampleEmbedEnd() {
 
 class FakeEmbeddings : public pipeline::Service {
  public:
-  // A vector (its input's number, 0.5) for each input; an empty model is refused.
+  // A vector (its input's number, 0.5) for each input; an empty model is refused. Longer ones, and answers that hold this room: EmbedAs.
   async::Awaitable<pipeline::Outcome<pipeline::EmbedAnswer>> Embed(const pipeline::Caller& caller, const v1::EmbedRequest& request,
                                                                    std::shared_ptr<pipeline::Cancellation>) override {
+    pipeline::EmbedAnswer answer{SampleHead(), {}, 2, SampleEmbedEnd(), 1234};
     {
       const std::lock_guard lock(mu_);
       embed_caller_ = caller;
       embedded_ = request;
+      answer.dimensions = dimensions_;
+      answer.room = room_;
     }
     if (request.model().empty()) co_return SampleFailure(base::InvalidArgument("no model"));
-    pipeline::EmbedAnswer answer{SampleHead(), {}, 2, SampleEmbedEnd(), 1234};
-    for (int i = 0; i < request.inputs_size(); ++i) answer.numbers.insert(answer.numbers.end(), {static_cast<float>(i), 0.5F});
+    for (int i = 0; i < request.inputs_size(); ++i) {
+      answer.numbers.push_back(static_cast<float>(i));
+      answer.numbers.insert(answer.numbers.end(), static_cast<std::size_t>(answer.dimensions - 1), 0.5F);
+    }
     co_return answer;
+  }
+  void EmbedAs(std::int64_t dimensions, pipeline::Room room) {
+    const std::lock_guard lock(mu_);
+    dimensions_ = dimensions;
+    room_ = std::move(room);
   }
   // The last document is the best, with 0.75, then the first, with 0.25.
   async::Awaitable<pipeline::Outcome<pipeline::RerankAnswer>> Rerank(const pipeline::Caller&, const v1::RerankRequest& request,
@@ -83,6 +93,8 @@ class FakeEmbeddings : public pipeline::Service {
   mutable std::mutex mu_;
 
  private:
+  std::int64_t dimensions_ = 2;
+  pipeline::Room room_;
   pipeline::Caller embed_caller_;
   v1::EmbedRequest embedded_;
   v1::RerankRequest reranked_;

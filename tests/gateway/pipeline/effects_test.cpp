@@ -1,6 +1,7 @@
 // What rules ask of a request beside hiding or blocking: another model, a longer system prompt, a justification.
 #include <catch2/catch_test_macros.hpp>
 
+#include "base/error_detail.h"
 #include "base/status.h"
 #include "tests/gateway/pipeline/world.h"
 
@@ -178,4 +179,17 @@ TEST_CASE("A published system prompt is published as it is, or not at all") {
   CHECK(published(test::HousePolicy("  - {id: m, where: {roles: [user]}, detect: {personal_data: email}, do: redact}\n")) > 0);
   CHECK(published(test::HousePolicy("  - {id: tone, detect: {request: any}, do: {append_system: Answer in English.}}\n")) == 0);
   CHECK(published(test::HousePolicy("  - {id: m, detect: {personal_data: email}, do: pseudonymise}\n")) == 0);
+}
+
+TEST_CASE("Of very many rules that block a prompt the words name some and count the others, programs get all, and why is told still") {
+  std::string rules;
+  for (int i = 10; i < 50; ++i)
+    rules += "  - {id: rule-" + std::to_string(i) + ", detect: {keywords: secret}, do: block, because: It is secret.}\n";
+  test::World world(test::HousePolicy(rules));
+  const auto outcome = world.Chat(world.Ask("a secret"));
+  const auto* failure = std::get_if<Failure>(&outcome);
+  REQUIRE(failure != nullptr);
+  const std::string words = base::Message(failure->status);
+  CHECK(words.find("rule-40, rule-41, … and 8 more: It is secret.") != std::string::npos);
+  CHECK(base::DetailOf(failure->status)->rule_ids.size() == 40);
 }

@@ -314,3 +314,28 @@ rules:
   CHECK(ReasonOf(wrong) == "MODEL_DOES_NOT_EMBED");
   CHECK_THAT(base::Message(wrong.status), ContainsSubstring("policy rule wrong"));
 }
+
+TEST_CASE("Large answers have one bound until their clients have them; what is beyond it is refused before it is routed") {
+  World world(kEmbedPolicy);
+  world.options.answer_bytes_max = 300 * 1024;
+  const std::vector<std::string> many(2048, "a");  // 256 KiB of 8 numbers each, 192 of which count.
+  EmbedAnswer first = world.Vectors(Texts(many));
+  REQUIRE(first.room != nullptr);
+  v1::RerankRequest back = Rank("q", std::vector<std::string>(1000, std::string(100, 'x'))), ranks = back;
+  back.set_return_documents(true);
+  for (const auto& refused : {world.Refused(Texts(many)), std::get<Failure>(world.Rerank(back))}) {
+    CHECK(absl::IsUnavailable(refused.status));
+    CHECK(ReasonOf(refused) == "OVERLOADED");
+  }
+  CHECK(world.Kinds() == "REQUEST FINAL");
+  v1::EmbedRequest shorter = Texts(many);
+  shorter.set_dimensions(2);
+  CHECK(world.Vectors(shorter).room == nullptr);  // As free as any small one.
+  CHECK(std::holds_alternative<RerankAnswer>(world.Rerank(ranks)));
+  first.room = nullptr;
+  CHECK(world.Vectors(Texts(many)).room != nullptr);
+  auto given = world.Rerank(back);
+  REQUIRE(std::holds_alternative<RerankAnswer>(given));
+  CHECK(std::get<RerankAnswer>(given).room != nullptr);
+  world.CheckBooks();
+}
