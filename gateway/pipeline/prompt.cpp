@@ -186,14 +186,6 @@ absl::StatusOr<std::int64_t> MaxOutputTokens(const v1::ChatRequest& request, boo
                               request.max_tokens(), request.top_logprobs(), most));
 }
 
-absl::Status CheckReserved(std::int64_t output_tokens, const v1::ChatRequest& request) {
-  if (output_tokens >= request.choices()) return absl::OkStatus();
-  return base::WithDetail(base::ResourceExhausted(fmt::format("n: a quota leaves {} tokens of output, fewer than the {} replies that were "
-                                                              "asked for; ask for fewer",
-                                                              output_tokens, request.choices())),
-                          {.reason = "QUOTA_SPENT", .param = "n", .may_retry = false});
-}
-
 std::int64_t BytesOf(const google::protobuf::RepeatedPtrField<v1::ChatMessage>& messages) {
   std::size_t bytes = 0;
   for (const v1::ChatMessage& message : messages)

@@ -41,9 +41,6 @@ absl::Status ValidateFor(const tollgate::v1::ChatRequest& request, const inferen
 absl::StatusOr<std::int64_t> MaxOutputTokens(const tollgate::v1::ChatRequest& request, bool named, std::int64_t room, bool stream,
                                              const PromptLimits& limits);
 
-// RESOURCE_EXHAUSTED: a quota left fewer tokens than the replies that were asked for.
-absl::Status CheckReserved(std::int64_t output_tokens, const tollgate::v1::ChatRequest& request);
-
 // Bytes of text in all parts.
 std::int64_t BytesOf(const google::protobuf::RepeatedPtrField<tollgate::v1::ChatMessage>& messages);
 

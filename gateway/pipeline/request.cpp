@@ -160,11 +160,11 @@ async::Awaitable<absl::Status> Request::Reserve() {
   const std::int64_t choices = SequencesAsked();
   const std::int64_t step = std::min(max_tokens_, with_.options.extension_tokens);
   const auto input_tokens = static_cast<std::int64_t>(prompt_tokens_.size());
-  auto reserve = [&](auto done) { with_.quotas->Reserve(admission_, input_tokens, choices * step, std::move(done)); };
+  auto reserve = [&](auto done) { with_.quotas->Reserve(admission_, input_tokens, choices * step, std::move(done), choices); };
   absl::StatusOr<metering::Reservation> held = co_await async::Callback<absl::StatusOr<metering::Reservation>>(reserve);
   TG_CO_ASSIGN(reservation_, std::move(held));
   output_held_ = reservation_.output_tokens();
-  co_return CheckReserved(output_held_, call_);
+  co_return absl::OkStatus();
 }
 
 async::Awaitable<absl::Status> Request::MakeKey() {
