@@ -59,6 +59,7 @@ class SseWriter final : public pipeline::StreamWriter {
   }
 
   void Abort() override { exchange_.Abort(); }
+  std::chrono::milliseconds silence_max() const override { return exchange_.comment_every(); }
 
   bool begun() const { return events_.has_value(); }
 

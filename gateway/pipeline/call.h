@@ -89,6 +89,8 @@ class StreamWriter {
   virtual async::Awaitable<absl::Status> Begin(const ReplyHead& head) = 0;  // Once, before the first Write.
   virtual async::Awaitable<absl::Status> Write(OutputPiece piece) = 0;
   virtual void Abort() = 0;  // Breaks the connection off: a Begin or Write that waits for the client fails. Where these run.
+  // How long its client may hear nothing while there are tokens of which none may leave yet: then Begin comes by itself. 0: for ever.
+  virtual std::chrono::milliseconds silence_max() const { return {}; }
 };
 
 struct Reply {
