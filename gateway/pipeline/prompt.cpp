@@ -123,7 +123,7 @@ absl::Status Validate(const v1::ChatRequest& request, const PromptLimits& limits
   return CheckClientRequestId(request.client_request_id());
 }
 
-absl::Status CheckClientRequestId(std::string_view id) { return CheckText("client_request_id", id, 128); }
+absl::Status CheckClientRequestId(std::string_view id, std::string_view param) { return CheckText(param, id, 128); }
 
 absl::Status Validate(const v1::CountTokensRequest& request, const PromptLimits& limits) {
   TG_RETURN_IF_ERROR(CheckModel(request.model()));

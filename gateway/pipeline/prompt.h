@@ -26,7 +26,7 @@ absl::Status BadField(std::string_view param, std::string_view what, std::string
 
 // As BadField, naming the value and its bound; or OK. The id that a caller gives a request may come beside the call, where nothing has read
 // it: a gRPC client's metadata may hold any bytes.
-absl::Status CheckClientRequestId(std::string_view id);
+absl::Status CheckClientRequestId(std::string_view id, std::string_view param = "client_request_id");
 absl::Status Validate(const tollgate::v1::ChatRequest& request, const PromptLimits& limits);
 absl::Status Validate(const tollgate::v1::CountTokensRequest& request, const PromptLimits& limits);
 

@@ -31,7 +31,8 @@ Relay::Relay(const RelayContext& context, Sequences sequences, const OutputPlan&
       sequences_(std::move(sequences)),
       plan_(plan),
       reservation_(reservation),
-      watch_(context.with, context.principal, context.model, context.cancellation, context.shutting_down, context.deadline) {
+      watch_(context.with, context.principal, context.model, context.cancellation, context.shutting_down, context.deadline,
+             context.more_time) {
   const auto count = static_cast<std::int64_t>(sequences_.streams.size());
   for (auto& stream : sequences_.streams) {
     auto choice = std::make_unique<Choice>();
