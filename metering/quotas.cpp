@@ -148,7 +148,8 @@ absl::StatusOr<Admission> Quotas::Admit(std::span<const Scope> scopes) {
   return result;
 }
 
-void Quotas::Reserve(Admission& admission, std::int64_t input_tokens, std::int64_t output_tokens, Done<Reservation> done) {
+void Quotas::Reserve(Admission& admission, std::int64_t input_tokens, std::int64_t output_tokens, Done<Reservation> done,
+                     std::int64_t least) {
   TG_CHECK(admission.impl_ != nullptr, "Reserve needs an admission");
   if (input_tokens < 0 || output_tokens < 0 || input_tokens > QuotaRules::kAmountMax || output_tokens > QuotaRules::kAmountMax) {
     return done(base::InvalidArgument("a reservation needs token counts between 0 and 10^15"));
@@ -159,7 +160,7 @@ void Quotas::Reserve(Admission& admission, std::int64_t input_tokens, std::int64
   {
     base::Lock lock(core_->mu);
     const base::MonoTime now = core_->clock.Mono();
-    decided = core_->TryReserve(admission.impl_, input_tokens, output_tokens, now, now + core_->options.lease_wait, &result);
+    decided = core_->TryReserve(admission.impl_, {input_tokens, output_tokens, least}, now, now + core_->options.lease_wait, &result);
     if (!decided && core_->waiting.size() >= core_->options.waiting_max) {
       decided = true;
       result = TooManyWaiting();
@@ -167,7 +168,7 @@ void Quotas::Reserve(Admission& admission, std::int64_t input_tokens, std::int64
     if (decided) {
       if (!core_->Idle()) core_->StartExchange(now, false, after);
     } else {
-      core_->Wait({.admission = admission.impl_, .input = input_tokens, .output = output_tokens, .reserved = std::move(done)}, now, after);
+      core_->Wait({.admission = admission.impl_, .need = {input_tokens, output_tokens, least}, .reserved = std::move(done)}, now, after);
     }
   }
   Run(after);
@@ -222,6 +223,7 @@ Remaining Quotas::RemainingOf(std::span<const Scope> scopes) {
     for (RuleState* state : found->second) {
       if (state->rule->meter == Meter::kConcurrent) continue;
       const Bucket* b = core_->Current(*state, wall, now);
+      if (!b->known) continue;  // The store has not said yet how much is left.
       const std::int64_t left = std::max<std::int64_t>(0, b->rule->amount - b->debited + std::max<std::int64_t>(b->available, 0));
       auto& slot = state->rule->meter == Meter::kTokens ? remaining.tokens : remaining.requests;
       if (slot && slot->remaining <= left) continue;

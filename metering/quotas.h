@@ -120,9 +120,9 @@ class Quotas {
   // (else; may_retry false), subject = the scope; UNAVAILABLE (QUOTA_UNAVAILABLE): the store has not been reached yet, or not lately.
   absl::StatusOr<Admission> Admit(std::span<const Scope> scopes);
 
-  // Holds input_tokens, and of output_tokens as many as every scope has, at least one (none if output_tokens is 0). Errors as Admit.
+  // Holds input_tokens, and of output_tokens as many as every scope has, at least `least` of them. Errors as Admit.
   // Another attempt reserves again with the same admission: it is one request, and only what is on record first names its windows (holds).
-  void Reserve(Admission& admission, std::int64_t input_tokens, std::int64_t output_tokens, Done<Reservation> done);
+  void Reserve(Admission& admission, std::int64_t input_tokens, std::int64_t output_tokens, Done<Reservation> done, std::int64_t least = 1);
 
   // `want` more output tokens, or all there are. UNAVAILABLE: no lease came in time; end the output. CANCELLED: closed meanwhile.
   // One at a time for a reservation.

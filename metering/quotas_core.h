@@ -48,9 +48,9 @@ struct Quotas::Core {
   Reservation Take(const std::shared_ptr<Admission::Impl>& admission, const Few<Want>& wants, std::int64_t input, std::int64_t output)
       REQUIRES(mu);
   void GiveFragment(Bucket& b, std::int64_t least, base::MonoTime now) REQUIRES(mu);
-  std::int64_t OutputToHave(const Few<Want>& wants, std::int64_t input, std::int64_t output, base::MonoTime now) const REQUIRES(mu);
-  bool TryReserve(const std::shared_ptr<Admission::Impl>& admission, std::int64_t input, std::int64_t output, base::MonoTime now,
-                  base::MonoTime deadline, absl::StatusOr<Reservation>* result) REQUIRES(mu);
+  std::int64_t OutputToHave(const Few<Want>& wants, const Need& need, base::MonoTime now) const REQUIRES(mu);
+  bool TryReserve(const std::shared_ptr<Admission::Impl>& admission, const Need& need, base::MonoTime now, base::MonoTime deadline,
+                  absl::StatusOr<Reservation>* result) REQUIRES(mu);
   bool TryExtend(Reservation::Impl& reservation, std::int64_t want, base::MonoTime now, absl::StatusOr<Extension>* result) REQUIRES(mu);
   void Finish(Reservation::Impl& reservation, Reservation::State state, std::int64_t used) REQUIRES(mu);
   void DropAdmission(Admission::Impl& admission) REQUIRES(mu);

@@ -40,7 +40,7 @@ void Quotas::Core::Wait(Waiter waiter, base::MonoTime now, After& after) {
 bool Quotas::Core::TryAgain(Waiter& w, base::MonoTime now, After& after) {
   if (w.admission != nullptr) {
     auto result = std::make_shared<absl::StatusOr<Reservation>>();
-    if (!TryReserve(w.admission, w.input, w.output, now, w.deadline, result.get())) return false;
+    if (!TryReserve(w.admission, w.need, now, w.deadline, result.get())) return false;
     after.push_back([done = std::move(w.reserved), result] { done(std::move(*result)); });
   } else {
     absl::StatusOr<Extension> result;

@@ -245,19 +245,21 @@ void Quotas::Core::GiveFragment(Bucket& b, std::int64_t least, base::MonoTime no
   GiveAll(b);
 }
 
-// Of the output, what all that nothing more can be had of still have; at least one, without which nothing is reserved.
-std::int64_t Quotas::Core::OutputToHave(const Few<Want>& wants, std::int64_t input, std::int64_t output, base::MonoTime now) const {
+// Of the output, what all that nothing more can be had of still have; at least that without which nothing is reserved.
+std::int64_t Quotas::Core::OutputToHave(const Few<Want>& wants, const Need& need, base::MonoTime now) const {
+  std::int64_t output = need.output;
   for (const Want& want : wants) {
     const Bucket& b = *want.bucket;
-    if (want.tokens && output > 1 && Exhausted(b, now)) output = std::clamp<std::int64_t>(b.available - input, 1, output);
+    if (want.tokens && output > need.output_least && Exhausted(b, now))
+      output = std::clamp<std::int64_t>(b.available - need.input, need.output_least, output);
   }
   return output;
 }
 
 // Decides a Reserve, or returns false: it has to wait for the store, which is then told what is wanted. Where the quotas have more than
 // the leases here, it waits for all of its output; past the deadline, and while the store is away, it takes what the leases have.
-bool Quotas::Core::TryReserve(const std::shared_ptr<Admission::Impl>& admission, std::int64_t input, std::int64_t output,
-                              base::MonoTime now, base::MonoTime deadline, absl::StatusOr<Reservation>* result) {
+bool Quotas::Core::TryReserve(const std::shared_ptr<Admission::Impl>& admission, const Need& need, base::MonoTime now,
+                              base::MonoTime deadline, absl::StatusOr<Reservation>* result) {
   const auto decide = [&](absl::StatusOr<Reservation> with) {
     *result = std::move(with);
     return true;
@@ -267,11 +269,11 @@ bool Quotas::Core::TryReserve(const std::shared_ptr<Admission::Impl>& admission,
   Resolve(*admission);
   if (!admission->token_rules.empty() && !clock_known) return decide(StoreAway());
   // At least one: of nothing, too, the record names a lease.
-  const std::int64_t least = std::max<std::int64_t>(input + std::min<std::int64_t>(output, 1), 1);
+  const std::int64_t least = std::max<std::int64_t>(need.input + std::min(need.output, need.output_least), 1);
   const Few<Want> wants = WantsOf(*admission, least, now);
   const auto cannot = wants.empty() ? std::nullopt : CannotSpend(now);
   if (cannot && !cannot->ok()) return decide(*cannot);
-  const std::int64_t all = std::max(least, input + OutputToHave(wants, input, output, now));
+  const std::int64_t all = std::max(least, need.input + OutputToHave(wants, need, now));
   bool lacks = cannot.has_value(), wait = lacks;
   const Want* strictest = nullptr;  // Of those that refuse, the one that refuses longest.
   for (const Want& want : wants) {
@@ -288,7 +290,7 @@ bool Quotas::Core::TryReserve(const std::shared_ptr<Admission::Impl>& admission,
     return decide(refusal);
   }
   const bool patient = now < deadline && now >= down_until;
-  if (!wait || (!lacks && !patient)) return decide(Take(admission, wants, input, output));
+  if (!wait || (!lacks && !patient)) return decide(Take(admission, wants, need.input, need.output));
   if (!patient) return decide(now < down_until ? StoreAway() : StoreSlow());
   for (const Want& want : wants) {
     Bucket& b = *want.bucket;

@@ -118,11 +118,14 @@ struct Reservation::Impl {
   Few<Bucket*> buckets;
 };
 
+struct Need {                                            // Of a Reserve:
+  std::int64_t input = 0, output = 0, output_least = 1;  // of the output so many at least, or all of it.
+};
+
 // A call that waits for leases: a Reserve (`admission` set) or an Extend.
 struct Waiter {
   std::shared_ptr<Admission::Impl> admission;
-  std::int64_t input = 0;
-  std::int64_t output = 0;
+  Need need{};
   Quotas::Done<Reservation> reserved;
   std::shared_ptr<Reservation::Impl> reservation;
   std::int64_t want = 0;

@@ -1,6 +1,7 @@
 // Headers are gathered in the order in which they become known. Tested by tests/gateway/http/http_front_test.cpp.
 #include "gateway/http/answer.h"
 
+#include <algorithm>
 #include <cctype>
 #include <charconv>
 #include <chrono>
@@ -9,6 +10,8 @@
 #include <fmt/format.h>
 
 #include "base/error_detail.h"
+#include "gateway/http/fields.h"
+#include "gateway/http/header_text.h"
 
 namespace tollgate::http_front {
 namespace {
@@ -16,6 +19,7 @@ namespace {
 using pipeline::Failure;
 
 constexpr std::string_view kJson = "application/json";
+constexpr std::string_view kTimeout = "x-tollgate-timeout-ms";
 
 bool EqualsIgnoringCase(std::string_view a, std::string_view b) {
   if (a.size() != b.size()) return false;
@@ -33,6 +37,20 @@ bool IsTraceparent(std::string_view text) {
     if (i != 2 && i != 35 && i != 52 && !hex) return false;
   }
   return true;
+}
+
+// Our own header is how long the caller gives the request. OpenAI's SDKs say of themselves how long they wait: for the whole of an answer,
+// for a stream's head, or for the next byte.
+void TakeTime(const Exchange& exchange, pipeline::Caller& caller) {
+  constexpr std::chrono::milliseconds kMillisecond{1}, kSecond{1000};
+  const auto after = [&](std::string_view header, std::chrono::milliseconds unit) {
+    const auto value = exchange.Header(header);
+    const auto time = value ? HeaderTime(*value, unit) : std::nullopt;
+    return time ? std::optional(exchange.received() + *time) : std::nullopt;
+  };
+  caller.deadline = after(kTimeout, kMillisecond);
+  caller.waits_until = after("x-stainless-timeout", kSecond);
+  if (const auto read = after("x-stainless-read-timeout", kSecond)) caller.waits_until = std::max(caller.waits_until, read);
 }
 
 }  // namespace
@@ -54,7 +72,24 @@ pipeline::Caller CallerOf(const Exchange& exchange) {
   if (const auto count = exchange.Header("x-stainless-retry-count")) {
     std::from_chars(count->data(), count->data() + count->size(), caller.retry_count);
   }
+  TakeTime(exchange, caller);
   return caller;
+}
+
+absl::Status TakeWords(const Exchange& exchange, std::string_view header, std::string_view field, std::string* text) {
+  const auto value = exchange.Header(header);
+  if (!value || value->empty()) return absl::OkStatus();
+  std::string words = HeaderWords(*value);
+  if (!text->empty() && *text != words)
+    return Refuse("INVALID_VALUE", field, fmt::format("Invalid '{}': the header {} says something else; send one of them.", field, header));
+  *text = std::move(words);
+  return absl::OkStatus();
+}
+
+absl::Status CheckTimeout(const Exchange& exchange) {
+  const auto value = exchange.Header(kTimeout);
+  if (!value || HeaderTime(*value, std::chrono::milliseconds(1))) return absl::OkStatus();
+  return Refuse("INVALID_VALUE", kTimeout, fmt::format("Invalid header {}: it must be a number of milliseconds above 0.", kTimeout));
 }
 
 Answer::Answer(Exchange& exchange, const pipeline::Caller& caller) : exchange_(exchange) {
@@ -99,9 +134,12 @@ async::Awaitable<bool> Answer::CheckContentType() {
   const auto header = exchange_.Header("content-type");
   std::string_view type = header ? header->substr(0, header->find(';')) : kJson;
   type = type.substr(0, type.find_last_not_of(" \t") + 1);
-  if (EqualsIgnoringCase(type, kJson)) co_return true;
-  const ErrorReply error =
-      PlainError(415, "unsupported_media_type", "The body must be JSON; send it with the header Content-Type: application/json.");
+  const std::string_view coding = exchange_.Header("content-encoding").value_or("identity");
+  const bool plain = EqualsIgnoringCase(coding, "identity");
+  if (plain && EqualsIgnoringCase(type, kJson)) co_return true;
+  const ErrorReply error = PlainError(415, "unsupported_media_type",
+                                      plain ? "The body must be JSON; send it with the header Content-Type: application/json."
+                                            : "The body must not be compressed; send it without the header Content-Encoding.");
   co_await Fail(error);
   co_return false;
 }

@@ -19,12 +19,18 @@ namespace tollgate::http_front {
 std::string BearerOf(const Exchange& exchange);
 pipeline::Caller CallerOf(const Exchange& exchange);
 
+// Words that may come in a header or in a field of the body: into `text`, which the field is in. Where both come they must say the same.
+absl::Status TakeWords(const Exchange& exchange, std::string_view header, std::string_view field, std::string* text);
+// OK of a request that names no time, or one that is a time.
+absl::Status CheckTimeout(const Exchange& exchange);
+
 // What of a request travels in headers; its form is checked with the rest.
 template <typename Request>
-void TakeHeaders(const Exchange& exchange, Request& request) {
+absl::Status TakeHeaders(const Exchange& exchange, Request& request) {
   if (const auto id = exchange.Header("x-client-request-id")) request.set_client_request_id(std::string(*id));
-  if (const auto terms = exchange.Header("x-tollgate-accept-terms")) request.set_accept_terms(std::string(*terms));
-  if (const auto why = exchange.Header("x-tollgate-justification")) request.set_justification(std::string(*why));
+  TG_RETURN_IF_ERROR(TakeWords(exchange, "x-tollgate-accept-terms", "accept_terms", request.mutable_accept_terms()));
+  TG_RETURN_IF_ERROR(TakeWords(exchange, "x-tollgate-justification", "justification", request.mutable_justification()));
+  return CheckTimeout(exchange);
 }
 
 // One request's answer: headers as they become known, then Send or Fail, once.
@@ -63,12 +69,20 @@ class Answer {
     co_return std::nullopt;
   }
 
+  // As http_front::TakeHeaders; false: it was refused, and that was answered.
+  template <typename Request>
+  async::Awaitable<bool> TakeHeaders(Request& request) {
+    const absl::Status taken = http_front::TakeHeaders(exchange_, request);
+    if (!taken.ok()) co_await Fail(taken);
+    co_return taken.ok();
+  }
+
   Headers StreamHeaders(const pipeline::ReplyHead& head);
 
  private:
   static constexpr std::size_t kParseHereBytesMax = 64 * 1024;
 
-  // False: what it says of its body is not JSON, and it was answered. Missing is fine; what curl sends by default is not.
+  // False: what it says of its body is not plain JSON, and it was answered. Missing is fine; what curl sends by default is not.
   async::Awaitable<bool> CheckContentType();
   void Processing();
 

@@ -5,7 +5,6 @@
 #include "gateway/http/api.h"
 
 #include <algorithm>
-#include <charconv>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -16,6 +15,7 @@
 #include "gateway/http/answer.h"
 #include "gateway/http/chat_reply.h"
 #include "gateway/http/chat_request.h"
+#include "gateway/http/header_text.h"
 #include "gateway/http/probes.h"
 #include "gateway/http/tokenize.h"
 
@@ -59,6 +59,7 @@ class SseWriter final : public pipeline::StreamWriter {
   }
 
   void Abort() override { exchange_.Abort(); }
+  std::chrono::milliseconds silence_max() const override { return exchange_.comment_every(); }
 
   bool begun() const { return events_.has_value(); }
 
@@ -88,17 +89,6 @@ class SseWriter final : public pipeline::StreamWriter {
   const ChatCompletionRequest& request_;
   std::optional<ChunkEvents> events_;
 };
-
-std::string PercentDecode(std::string_view text) {
-  std::string out;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    int value = 0;
-    const bool escape = text[i] == '%' && i + 2 < text.size() && std::from_chars(&text[i + 1], &text[i] + 3, value, 16).ptr == &text[i] + 3;
-    out += escape ? static_cast<char>(value) : text[i];
-    if (escape) i += 2;
-  }
-  return out;
-}
 
 constexpr std::string_view kEmbeddingsPath = "/v1/embeddings";
 
@@ -165,7 +155,8 @@ async::Awaitable<void> Api::Chat(Exchange& exchange) {
   Answer answer(exchange, caller);
   std::optional<ChatCompletionRequest> request = co_await answer.Read(cpu_, &ParseChatCompletion);
   if (!request) co_return;
-  TakeHeaders(exchange, request->chat);
+  const bool taken = co_await answer.TakeHeaders(request->chat);
+  if (!taken) co_return;
   SseWriter writer(exchange, answer, caller, system_fingerprint_, *request);
   Outcome<Reply> outcome = co_await service_.Chat(caller, request->chat, request->stream ? &writer : nullptr, exchange.cancellation());
   const Failure* failure = std::get_if<Failure>(&outcome);

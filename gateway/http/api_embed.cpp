@@ -32,7 +32,8 @@ async::Awaitable<void> Api::Embed(Exchange& exchange) {
   Answer answer(exchange, caller);
   std::optional<EmbeddingsBody> request = co_await answer.Read(cpu_, &ParseEmbeddings);
   if (!request) co_return;
-  TakeHeaders(exchange, request->embed);
+  const bool taken = co_await answer.TakeHeaders(request->embed);
+  if (!taken) co_return;
   Outcome<EmbedAnswer> outcome = co_await service_.Embed(caller, request->embed, exchange.cancellation());
   if (const Failure* failure = std::get_if<Failure>(&outcome)) {
     co_await answer.Fail(*failure);
@@ -52,7 +53,8 @@ async::Awaitable<void> Api::Rerank(Exchange& exchange) {
   Answer answer(exchange, caller);
   std::optional<v1::RerankRequest> request = co_await answer.Read(cpu_, &ParseRerank);
   if (!request) co_return;
-  TakeHeaders(exchange, *request);
+  const bool taken = co_await answer.TakeHeaders(*request);
+  if (!taken) co_return;
   Outcome<RerankAnswer> outcome = co_await service_.Rerank(caller, *request, exchange.cancellation());
   if (const Failure* failure = std::get_if<Failure>(&outcome)) {
     co_await answer.Fail(*failure);

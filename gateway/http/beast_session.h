@@ -85,6 +85,7 @@ class BeastSession final : public Session, public Exchange, public std::enable_s
   Mono::time_point received() const override { return received_; }
   const std::shared_ptr<pipeline::Cancellation>& cancellation() const override { return cancellation_; }
   async::Awaitable<void> Respond(int status, std::string_view content_type, const Headers& headers, std::string body) override;
+  std::chrono::milliseconds comment_every() const override { return std::chrono::milliseconds(context_.options.comment_ms); }
   async::Awaitable<bool> BeginStream(const Headers& headers, std::string first) override;
   async::Awaitable<bool> Send(std::string data) override;
   async::Awaitable<void> EndStream(std::string last, bool close) override;

@@ -41,8 +41,9 @@ using Name = std::string_view;
 using Value = const json::value&;
 using Read = absl::Status (*)(Name, Value, Reading&);
 
-absl::Status ReadModel(Name name, Value value, Reading& r) {
-  TG_ASSIGN(*r.out.chat.mutable_model(), ReadString(name, value));
+template <std::string* (v1::ChatRequest::*text)()>
+absl::Status ReadText(Name name, Value value, Reading& r) {
+  TG_ASSIGN(*(r.out.chat.*text)(), ReadString(name, value));
   return absl::OkStatus();
 }
 
@@ -303,7 +304,7 @@ struct Row {
 };
 
 constexpr Row kFields[] = {
-    {"model", ReadModel},
+    {"model", ReadText<&v1::ChatRequest::mutable_model>},
     {"messages", ReadMessagesField},
     {"stream", ReadStream},
     {"stream_options", ReadStreamOptions},
@@ -337,6 +338,8 @@ constexpr Row kFields[] = {
     {"max_reasoning_tokens", ReadMaxReasoningTokens},  // Vendor fields.
     {"grammar", ReadGrammar},
     {"replay", ReadReplay},
+    {"justification", ReadText<&v1::ChatRequest::mutable_justification>},
+    {"accept_terms", ReadText<&v1::ChatRequest::mutable_accept_terms>},
     {"functions", RefuseUnlessEmpty},
     {"function_call", RefuseField},
     {"reasoning_effort", RefuseField},

@@ -66,6 +66,14 @@ absl::Status ReadInput(const json::value& value, v1::EmbedRequest& embed) {
   return absl::OkStatus();
 }
 
+// What policy may demand. False: it is another field.
+template <typename Request>
+absl::StatusOr<bool> ReadDemanded(std::string_view name, const json::value& value, Request& request) {
+  if (name != "justification" && name != "accept_terms") return false;
+  TG_ASSIGN(*(name == "justification" ? request.mutable_justification() : request.mutable_accept_terms()), ReadString(name, value));
+  return true;
+}
+
 absl::Status ReadEmbedField(std::string_view name, const json::value& value, EmbeddingsBody& body) {
   if (value.is_null()) return absl::OkStatus();
   v1::EmbedRequest& embed = body.embed;
@@ -84,7 +92,8 @@ absl::Status ReadEmbedField(std::string_view name, const json::value& value, Emb
       return Refuse("UNSUPPORTED_VALUE", name, "Unsupported value: 'encoding_format' must be float or base64.");
     body.base64 = format == "base64";
   } else {
-    return UnknownField(name);
+    TG_ASSIGN(const bool known, ReadDemanded(name, value, embed));
+    return known ? absl::OkStatus() : UnknownField(name);
   }
   return absl::OkStatus();
 }
@@ -123,7 +132,8 @@ absl::Status ReadRerankField(std::string_view name, const json::value& value, v1
     TG_ASSIGN(const bool documents, ReadBool(name, value));
     rerank.set_return_documents(documents);
   } else {
-    return UnknownField(name);
+    TG_ASSIGN(const bool known, ReadDemanded(name, value, rerank));
+    return known ? absl::OkStatus() : UnknownField(name);
   }
   return absl::OkStatus();
 }

@@ -32,7 +32,9 @@ class Exchange {
   // The whole answer. `content_type` empty: none.
   virtual async::Awaitable<void> Respond(int status, std::string_view content_type, const Headers& headers, std::string body) = 0;
 
-  // An answer piece by piece. False: the client has gone, and cancellation() is set. While a stream is quiet, keep-alive comments go out.
+  // An answer piece by piece. False: the client has gone, and cancellation() is set. While a stream is quiet, keep-alive comments go out:
+  // after so long each.
+  virtual std::chrono::milliseconds comment_every() const = 0;
   virtual async::Awaitable<bool> BeginStream(const Headers& headers, std::string first) = 0;
   virtual async::Awaitable<bool> Send(std::string data) = 0;
   // `close`: the connection ends with the answer.

@@ -2,8 +2,8 @@
 // buffer.
 //
 // Leaving clients: while a handler runs, the socket is watched for readability. End of file or an error means that the client has gone, and
-// sets the cancellation. Data is a pipelined request: it goes to the buffer, as far as that has room; a client that fills it is watched no
-// more until its turn comes, and a failing write tells then.
+// sets the cancellation; of one that vanished without a word the kernel says so (WatchForDeath). Data is a pipelined request: it goes to
+// the buffer, as far as that has room; a client that fills it is watched no more until its turn comes, and a failing write tells then.
 //
 // Timeouts: each state of the connection sets a deadline, a plain number, and the server's Tick looks at it. Nothing arms a timer per
 // request. Writes are one at a time: a keep-alive comment and the handler's write wait for each other.
@@ -11,6 +11,8 @@
 // Tested by tests/gateway/http/http_front_test.cpp.
 #include "gateway/http/session.h"
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -40,6 +42,19 @@ constexpr std::size_t kAheadBytesMax = 64 * 1024;   // Of pipelined requests, wh
 constexpr std::size_t kWriteBytesMax = 256 * 1024;  // Of an answer, in one write.
 constexpr std::size_t kLingerBytesMax = 64 * 1024 * 1024;
 constexpr std::chrono::milliseconds kLinger{2000};
+
+// Peers that vanish say nothing: a quiet connection is asked, and given up after some questions without an answer. One that has bytes on
+// their way is not asked; it is given up when nobody took them for as long as a write may take, or a lossy network may need.
+constexpr int kProbeIdleSeconds = 15, kProbeEverySeconds = 5, kProbes = 3, kUntakenMs = 30'000;
+
+void WatchForDeath(int fd, int write_timeout_ms) {
+  const auto set = [fd](int level, int name, int value) { setsockopt(fd, level, name, &value, sizeof value); };
+  set(SOL_SOCKET, SO_KEEPALIVE, 1);
+  set(IPPROTO_TCP, TCP_KEEPIDLE, kProbeIdleSeconds);
+  set(IPPROTO_TCP, TCP_KEEPINTVL, kProbeEverySeconds);
+  set(IPPROTO_TCP, TCP_KEEPCNT, kProbes);
+  set(IPPROTO_TCP, TCP_USER_TIMEOUT, std::max(write_timeout_ms, kUntakenMs));
+}
 
 }  // namespace
 
@@ -352,6 +367,7 @@ std::shared_ptr<Session> MakeSession(asio::io_context& io, net::Accepted connect
     return nullptr;
   }
   socket.non_blocking(true, error);
+  WatchForDeath(fd, context.options.write_timeout_ms);
   return std::make_shared<BeastSession>(std::move(socket), std::move(connection), context);
 }
 

@@ -30,9 +30,11 @@ struct Caller {
   Surface surface = Surface::kGrpc;
   base::RequestId request_id;                                     // Made by the front end; also `x-request-id`.
   std::optional<std::chrono::steady_clock::time_point> deadline;  // The caller's; the pipeline caps it.
-  std::string client_request_id;                                  // As it came; checked with the call.
-  std::uint32_t retry_count = 0;                                  // x-stainless-retry-count.
-  std::chrono::steady_clock::time_point received;                 // When the front end had it whole.
+  // How long its client waits anyhow: it may have so much time where that is more than callers have who name none.
+  std::optional<std::chrono::steady_clock::time_point> waits_until;
+  std::string client_request_id;                   // As it came; checked with the call.
+  std::uint32_t retry_count = 0;                   // x-stainless-retry-count.
+  std::chrono::steady_clock::time_point received;  // When the front end had it whole.
 };
 
 // Set by a front end when its client has gone: decoding stops within one step. Any thread.
@@ -89,6 +91,8 @@ class StreamWriter {
   virtual async::Awaitable<absl::Status> Begin(const ReplyHead& head) = 0;  // Once, before the first Write.
   virtual async::Awaitable<absl::Status> Write(OutputPiece piece) = 0;
   virtual void Abort() = 0;  // Breaks the connection off: a Begin or Write that waits for the client fails. Where these run.
+  // How long its client may hear nothing while there are tokens of which none may leave yet: then Begin comes by itself. 0: for ever.
+  virtual std::chrono::milliseconds silence_max() const { return {}; }
 };
 
 struct Reply {

@@ -109,7 +109,7 @@ async::Awaitable<Outcome<Reply>> ChatRequest::Generate() {
   }
   const auto input_tokens = static_cast<std::int64_t>(prompt_tokens_.size());
   context_.emplace(RelayContext{with_, caller_, principal_, who_, model_.name, input_tokens, *key_, cancellation_, shared_.shutting_down,
-                                event_, deadline_, head_, writer_, *guards_, output_held_, limited_by_, Step()});
+                                event_, deadline_, limit_.remedy, head_, writer_, *guards_, output_held_, limited_by_, Step()});
   relay_ = std::make_unique<Relay>(*context_, std::move(sequences), plan_, reservation_);
   Ending ending = co_await relay_->Run();
   co_return co_await End(std::move(ending));

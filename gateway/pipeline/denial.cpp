@@ -34,7 +34,7 @@ absl::Status Blocked(const policy::Verdict& verdict) {
 absl::Status NeedsJustification(const policy::RuleOutcome& rule) {
   return base::WithDetail(base::PermissionDenied(fmt::format(
                               "policy rule {} wants a justification: {} Say why the request is needed in the field justification "
-                              "(HTTP: the header x-tollgate-justification), and send it again",
+                              "(HTTP: also the header x-tollgate-justification), and send it again",
                               rule.rule_id, rule.because)),
                           {.reason = "JUSTIFICATION_NEEDED", .param = "justification", .may_retry = false, .rule_ids = {rule.rule_id}});
 }

@@ -253,7 +253,9 @@ async::Awaitable<Ending> EmbedRequest::Await(inference::TokenStream& stream) {
     inference::Piece piece;
     if (stream.Take(piece) == inference::Taken::kEnd) {
       job_end_ = stream.end();
-      co_return stopped ? *std::move(stopped) : EndingOf(*job_end_);
+      if (stopped) co_return *std::move(stopped);
+      Ending ending = EndingOf(*job_end_);
+      co_return ending.reason == "DEADLINE" ? watch.Late("its inputs were worked through") : std::move(ending);
     }
     if (stopped && steady_clock::now() >= patience) {
       begun_ = stream.input_tokens_begun();

@@ -123,7 +123,7 @@ absl::Status Validate(const v1::ChatRequest& request, const PromptLimits& limits
   return CheckClientRequestId(request.client_request_id());
 }
 
-absl::Status CheckClientRequestId(std::string_view id) { return CheckText("client_request_id", id, 128); }
+absl::Status CheckClientRequestId(std::string_view id, std::string_view param) { return CheckText(param, id, 128); }
 
 absl::Status Validate(const v1::CountTokensRequest& request, const PromptLimits& limits) {
   TG_RETURN_IF_ERROR(CheckModel(request.model()));
@@ -184,14 +184,6 @@ absl::StatusOr<std::int64_t> MaxOutputTokens(const v1::ChatRequest& request, boo
                   fmt::format("is {}; with its log-probabilities and {} alternatives for each, a reply that is not streamed holds at "
                               "most {} tokens: ask for no more, or stream",
                               request.max_tokens(), request.top_logprobs(), most));
-}
-
-absl::Status CheckReserved(std::int64_t output_tokens, const v1::ChatRequest& request) {
-  if (output_tokens >= request.choices()) return absl::OkStatus();
-  return base::WithDetail(base::ResourceExhausted(fmt::format("n: a quota leaves {} tokens of output, fewer than the {} replies that were "
-                                                              "asked for; ask for fewer",
-                                                              output_tokens, request.choices())),
-                          {.reason = "QUOTA_SPENT", .param = "n", .may_retry = false});
 }
 
 std::int64_t BytesOf(const google::protobuf::RepeatedPtrField<v1::ChatMessage>& messages) {

@@ -26,7 +26,7 @@ absl::Status BadField(std::string_view param, std::string_view what, std::string
 
 // As BadField, naming the value and its bound; or OK. The id that a caller gives a request may come beside the call, where nothing has read
 // it: a gRPC client's metadata may hold any bytes.
-absl::Status CheckClientRequestId(std::string_view id);
+absl::Status CheckClientRequestId(std::string_view id, std::string_view param = "client_request_id");
 absl::Status Validate(const tollgate::v1::ChatRequest& request, const PromptLimits& limits);
 absl::Status Validate(const tollgate::v1::CountTokensRequest& request, const PromptLimits& limits);
 
@@ -40,9 +40,6 @@ absl::Status ValidateFor(const tollgate::v1::ChatRequest& request, const inferen
 // allows: INVALID_ARGUMENT as above if the caller asks for more. `named`: they do, and max_tokens is not merely a default or a cap.
 absl::StatusOr<std::int64_t> MaxOutputTokens(const tollgate::v1::ChatRequest& request, bool named, std::int64_t room, bool stream,
                                              const PromptLimits& limits);
-
-// RESOURCE_EXHAUSTED: a quota left fewer tokens than the replies that were asked for.
-absl::Status CheckReserved(std::int64_t output_tokens, const tollgate::v1::ChatRequest& request);
 
 // Bytes of text in all parts.
 std::int64_t BytesOf(const google::protobuf::RepeatedPtrField<tollgate::v1::ChatMessage>& messages);

@@ -31,7 +31,8 @@ Relay::Relay(const RelayContext& context, Sequences sequences, const OutputPlan&
       sequences_(std::move(sequences)),
       plan_(plan),
       reservation_(reservation),
-      watch_(context.with, context.principal, context.model, context.cancellation, context.shutting_down, context.deadline) {
+      watch_(context.with, context.principal, context.model, context.cancellation, context.shutting_down, context.deadline,
+             context.more_time) {
   const auto count = static_cast<std::int64_t>(sequences_.streams.size());
   for (auto& stream : sequences_.streams) {
     auto choice = std::make_unique<Choice>();
@@ -54,6 +55,7 @@ async::Awaitable<Ending> Relay::Run() {
       broken_off_ = watch_.MustStop();
       return broken_off_.has_value();
     });
+    if (const auto silence = context_.writer->silence_max(); silence.count() > 0) begin_by_ = steady_clock::now() + silence;
   }
   for (;;) {
     std::optional<Ending> stop = watch_.MustStop();
@@ -65,6 +67,7 @@ async::Awaitable<Ending> Relay::Run() {
     if (!stop && !context_.guards.idle()) co_await context_.guards.Turn();
     if (!stop && AllOver()) stop = Together();
     if (!stop && CutDue()) stop = co_await Release();
+    if (!stop && IsSilent() && steady_clock::now() >= begin_by_) stop = co_await BeginAlone();
     if (stop) {
       for (const auto& choice : choices_) co_await StopDecoding(*choice);
       co_return std::move(*stop);
@@ -247,6 +250,7 @@ steady_clock::time_point Relay::NextWake() const {
   auto wake = std::min(watch_.NextLook(), context_.guards.NextWake());
   if (context_.writer == nullptr) wake = std::min(wake, steady_clock::now() + kLook);
   if (context_.writer != nullptr && Pending()) wake = std::min(wake, next_cut_);
+  if (IsSilent()) wake = std::min(wake, begin_by_);
   return wake;
 }
 
@@ -278,12 +282,30 @@ async::Awaitable<std::optional<Ending>> Relay::Release() {
   // The record may have been long on its way.
   if (auto stop = watch_.MustStop()) co_return stop;
   write_watch_->Begins();
-  const absl::Status written = co_await Write(std::move(out), sizes, frontiers);
-  write_watch_->Ends();
-  if (!written.ok() && broken_off_) co_return std::move(broken_off_);
-  if (!written.ok()) co_return Ended("CLIENT_GONE", base::Cancelled("the client went away"));
+  absl::Status written = co_await Write(std::move(out), sizes, frontiers);
   next_cut_ = steady_clock::now() + context_.with.options.segment;
-  co_return std::nullopt;
+  co_return Wrote(std::move(written));
+}
+
+std::optional<Ending> Relay::Wrote(absl::Status written) {
+  write_watch_->Ends();
+  if (written.ok()) return std::nullopt;
+  return broken_off_ ? std::move(broken_off_) : Ended("CLIENT_GONE", base::Cancelled("the client went away"));
+}
+
+// Before its first token it may yet be refused with a status, or another model go on for this one.
+bool Relay::IsSilent() const {
+  return context_.writer != nullptr && !begun_ &&
+         std::any_of(choices_.begin(), choices_.end(), [](const auto& choice) { return choice->decoded > 0; });
+}
+
+// All that is decoded is held: a call that is not whole, a span, what others are asked about. Whoever stands between would take a stream
+// that says nothing for dead. Its head says what the REQUEST record does, and nothing of the output.
+async::Awaitable<std::optional<Ending>> Relay::BeginAlone() {
+  begun_ = true;
+  write_watch_->Begins();
+  absl::Status begun = co_await context_.writer->Begin(context_.head);
+  co_return Wrote(std::move(begun));
 }
 
 // Of each reply its piece, with its sizes by reply.

@@ -92,6 +92,9 @@ class Relay {
   bool Pending() const;
   bool Patient(const Choice& choice) const;
   async::Awaitable<std::optional<Ending>> Release();
+  bool IsSilent() const;  // A stream that has not begun, though there are tokens.
+  async::Awaitable<std::optional<Ending>> BeginAlone();
+  std::optional<Ending> Wrote(absl::Status written);
   async::Awaitable<void> StopDecoding(Choice& choice);
   async::Awaitable<absl::Status> EndAtAllowance(Choice& choice);
   std::optional<Ending> Finish(Choice& choice, Ending due);
@@ -120,6 +123,7 @@ class Relay {
   tollgate::v1::ServerUsage replaced_;  // Of sequences that others went on for.
   std::optional<std::int64_t> released_at_block_;
   bool begun_ = false;
+  std::chrono::steady_clock::time_point begin_by_ = std::chrono::steady_clock::time_point::max();  // Whatever may leave by then.
   std::chrono::steady_clock::time_point next_cut_{};
   Watch watch_;
   std::optional<WriteWatch> write_watch_;  // Of a stream.

@@ -35,6 +35,7 @@ struct RelayContext {
   const std::atomic<bool>& shutting_down;
   async::Event& event;  // Notified on cancellation and shutdown; also used for the token stream.
   std::chrono::steady_clock::time_point deadline;
+  const std::string& more_time;  // TimeLimit::remedy.
   const ReplyHead& head;
   StreamWriter* writer;      // Null: unary.
   ModelGuards& guards;       // Whom the plan's inboxes ask.

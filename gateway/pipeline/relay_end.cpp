@@ -59,6 +59,7 @@ std::optional<Ending> Relay::Consult() {
 Ending Relay::EndOf(const Choice& choice) const {
   Ending ending = EndingOf(choice.tokens->end());
   if (ending.reason == "QUOTA") ending.quota_reached = limited_by_;
+  if (ending.reason == "DEADLINE") ending = watch_.Late(choice.decoded > 0 ? "its output was made" : "it waited for its first token");
   return ending;
 }
 

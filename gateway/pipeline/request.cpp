@@ -42,9 +42,9 @@ Request::Request(Shared& shared, const Caller& caller, identity::Principal princ
       cancellation_(cancellation),
       event_(event),
       began_s_(base::ToMicros(with_.clock->Wall()) / 1'000'000),
+      limit_(TimeLimitOf(caller, with_.options, steady_clock::now())),
+      deadline_(limit_.at),
       principal_(std::move(principal)) {
-  const auto now = steady_clock::now();
-  deadline_ = std::min(caller.deadline.value_or(now + with_.options.deadline_default), now + with_.options.deadline_max);
   who_.request = caller.request_id;
   who_.place = principal_.place;
 }
@@ -96,7 +96,7 @@ async::Awaitable<Outcome<Reply>> Request::Run() {
   co_return co_await Generate();
 }
 
-Watch Request::NewWatch() const { return {with_, principal_, model_.name, cancellation_, shared_.shutting_down, deadline_}; }
+Watch Request::NewWatch() const { return {with_, principal_, model_.name, cancellation_, shared_.shutting_down, deadline_, limit_.remedy}; }
 
 std::optional<Ending> Request::MustStop() const { return NewWatch().MustStopNow("its prompt was judged"); }
 
@@ -108,7 +108,8 @@ bool Request::IsLarge() const { return Bytes() >= with_.options.inspect_here_byt
 absl::Status Request::Admit() {
   policies_ = principal_.snapshot->JudgesOf(who_.place, caller_.request_id);
   scopes_ = ScopesOf(who_.place);
-  TG_RETURN_IF_ERROR(CheckClientRequestId(caller_.client_request_id));
+  const bool field = caller_.surface == Surface::kGrpc;
+  TG_RETURN_IF_ERROR(CheckClientRequestId(caller_.client_request_id, field ? "client_request_id" : "x-client-request-id"));
   TG_RETURN_IF_ERROR(CheckCall());
   TG_RETURN_IF_ERROR(FindModel());
   TG_RETURN_IF_ERROR(Fits(model_));
@@ -160,11 +161,11 @@ async::Awaitable<absl::Status> Request::Reserve() {
   const std::int64_t choices = SequencesAsked();
   const std::int64_t step = std::min(max_tokens_, with_.options.extension_tokens);
   const auto input_tokens = static_cast<std::int64_t>(prompt_tokens_.size());
-  auto reserve = [&](auto done) { with_.quotas->Reserve(admission_, input_tokens, choices * step, std::move(done)); };
+  auto reserve = [&](auto done) { with_.quotas->Reserve(admission_, input_tokens, choices * step, std::move(done), choices); };
   absl::StatusOr<metering::Reservation> held = co_await async::Callback<absl::StatusOr<metering::Reservation>>(reserve);
   TG_CO_ASSIGN(reservation_, std::move(held));
   output_held_ = reservation_.output_tokens();
-  co_return CheckReserved(output_held_, call_);
+  co_return absl::OkStatus();
 }
 
 async::Awaitable<absl::Status> Request::MakeKey() {
@@ -214,10 +215,9 @@ async::Awaitable<absl::Status> Request::Record() {
   FillJudged(body);
   *body->mutable_price() = price_;
   body->set_reserved_tokens(reservation_.tokens());
-  body->set_deadline_us(caller_.deadline
-                            ? request_record_.wall_us() +
-                                  std::chrono::duration_cast<std::chrono::microseconds>(deadline_ - steady_clock::now()).count()
-                            : 0);
+  body->set_deadline_us(limit_.asked ? request_record_.wall_us() +
+                                           std::chrono::duration_cast<std::chrono::microseconds>(deadline_ - steady_clock::now()).count()
+                                     : 0);
   body->set_retry_count(caller_.retry_count);
   body->set_source_hmac(with_.keys->SourceHmac(caller_.source));
   metering::FillHolds(reservation_, body);

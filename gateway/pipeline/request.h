@@ -23,6 +23,7 @@
 #include "gateway/pipeline/questions.h"
 #include "gateway/pipeline/records.h"
 #include "gateway/pipeline/shared.h"
+#include "gateway/pipeline/time_limit.h"
 #include "gateway/pipeline/watch.h"
 #include "metering/quotas.h"
 #include "policy/policy_set.h"
@@ -104,8 +105,9 @@ class Request {
   Cancellation& cancellation_;
   async::Event& event_;
 
-  const std::int64_t began_s_;  // Since 1970: what rules with hours go by, on prompt and reply alike.
-  std::chrono::steady_clock::time_point deadline_;
+  const std::int64_t began_s_;                      // Since 1970: what rules with hours go by, on prompt and reply alike.
+  const TimeLimit limit_;                           // Its own;
+  std::chrono::steady_clock::time_point deadline_;  // the first's, of one that goes on for another.
   const identity::Principal principal_;
   std::vector<metering::Scope> scopes_;
   DefaultsApplied defaults_;

@@ -51,13 +51,14 @@ Ending EndingOf(const inference::StreamEnd& end) {
 }
 
 Watch::Watch(const Collaborators& with, const identity::Principal& principal, const std::string& model, const Cancellation& cancellation,
-             const std::atomic<bool>& shutting_down, steady_clock::time_point deadline)
+             const std::atomic<bool>& shutting_down, steady_clock::time_point deadline, std::string_view remedy)
     : with_(with),
       principal_(principal),
       model_(model),
       cancellation_(cancellation),
       shutting_down_(shutting_down),
       deadline_(deadline),
+      remedy_(remedy),
       next_authority_check_(steady_clock::now() + with.options.authority_check) {}
 
 steady_clock::time_point Watch::NextLook() const { return std::min(deadline_, next_authority_check_); }
@@ -68,12 +69,14 @@ std::optional<Ending> Watch::MustStop(std::string_view during) {
     return Broken("SHUTDOWN", ShuttingDown());
   }
   const auto now = steady_clock::now();
-  if (now >= deadline_)
-    return Ended("DEADLINE", base::DeadlinePassed(
-                                 fmt::format("the request's deadline passed while {}: allow more time, or ask for fewer tokens", during)));
+  if (now >= deadline_) return Late(during);
   if (now < next_authority_check_) return std::nullopt;
   next_authority_check_ = now + with_.options.authority_check;
   return LostAuthority(with_, principal_, model_);
+}
+
+Ending Watch::Late(std::string_view during) const {
+  return Ended("DEADLINE", base::DeadlinePassed(fmt::format("the request's deadline passed while {}: {}", during, remedy_)));
 }
 
 // One timer for many writes: it is set when one begins and none is set, and looks whether one is under way when it fires.

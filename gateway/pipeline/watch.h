@@ -43,11 +43,13 @@ inline constexpr std::chrono::seconds kStopPatience{5};
 class Watch {
  public:
   Watch(const Collaborators& with, const identity::Principal& principal, const std::string& model, const Cancellation& cancellation,
-        const std::atomic<bool>& shutting_down, std::chrono::steady_clock::time_point deadline);
+        const std::atomic<bool>& shutting_down, std::chrono::steady_clock::time_point deadline,
+        std::string_view remedy = "allow more time, or ask for less");
 
   // `during`: what its deadline would break off, for the caller.
   std::optional<Ending> MustStop(std::string_view during = "its output was made");
   std::optional<Ending> MustStopNow(std::string_view during);  // The same, and authority is asked whenever it was asked last.
+  Ending Late(std::string_view during) const;                  // As MustStop ends what its deadline breaks off.
   std::chrono::steady_clock::time_point NextLook() const;      // When it is to be asked again, if nothing happens before.
 
  private:
@@ -57,6 +59,7 @@ class Watch {
   const Cancellation& cancellation_;
   const std::atomic<bool>& shutting_down_;
   const std::chrono::steady_clock::time_point deadline_;
+  const std::string_view remedy_;  // TimeLimit::remedy.
   std::chrono::steady_clock::time_point next_authority_check_;
 };
 

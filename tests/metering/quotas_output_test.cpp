@@ -63,6 +63,39 @@ TEST_CASE("One limit that is spent bounds the answer, and nobody waits for the o
   CHECK(f.store.exchanges() == before);
 }
 
+TEST_CASE("Fewer tokens of output than a request can do with are refused by the limit that leaves so few, and nothing is held") {
+  for (const auto& [window, reason] : {std::pair{Window::kMinute, "RATE_LIMITED"}, std::pair{Window::kMonth, "QUOTA_SPENT"}}) {
+    Fixture f({Rule(kTeam, Meter::kTokens, window, 100), Rule(kOrg, Meter::kTokens, Window::kMonth, 1'000)});
+    REQUIRE(f.Serve(80, 10).ok());
+    const auto reserve = [&](std::int64_t output, std::int64_t least) {
+      auto admission = f.Admit();
+      absl::StatusOr<Reservation> result = base::Unknown("not called");
+      f.quotas.Reserve(
+          *admission, 7, output, [&](absl::StatusOr<Reservation> r) { result = std::move(r); }, least);
+      return result.ok() ? absl::StatusOr<std::int64_t>(result->output_tokens()) : result.status();
+    };
+    const absl::Status refused = reserve(256, 4).status();
+    CHECK(base::Message(refused).starts_with("team search has used 90 of 100 tokens and this request needs 11; resets "));
+    CHECK(base::DetailOf(refused)->reason == reason);
+    CHECK(base::DetailOf(refused)->may_retry == (window == Window::kMinute));
+    CHECK(base::Message(reserve(256, 94).status()).find("needs 101 tokens, more than the 100") != std::string::npos);
+    CHECK(reserve(256, 3).value() == 3);
+    CHECK(reserve(2, 4).value() == 2);  // It wants no more.
+    CHECK(f.quotas.RemainingOf(std::vector<Scope>{kTeam}).tokens->remaining == 10);
+  }
+}
+
+TEST_CASE("What is left of a limit is not told before the store has said so, and where only some limits are known it is theirs") {
+  Fixture f({Rule(kTeam, Meter::kTokens, Window::kMonth, 1'000), Rule(kOrg, Meter::kTokens, Window::kMonth, 10'000)});
+  CHECK_FALSE(f.quotas.RemainingOf(kScopes).tokens.has_value());
+  auto admission = f.quotas.Admit(std::vector<Scope>{kOrg});
+  auto held = f.Reserve(*admission, 90, 10);
+  REQUIRE(held.ok());
+  CHECK(f.quotas.RemainingOf(kScopes).tokens->remaining == 9'900);
+  REQUIRE(f.Serve(90, 10).ok());
+  CHECK(f.quotas.RemainingOf(kScopes).tokens->remaining == 900);
+}
+
 TEST_CASE("With the store away, or too slow, a request takes what is leased here of its answer") {
   Fixture f({Rule(kTeam, Meter::kTokens, Window::kMonth, 1'000'000)});
   REQUIRE(f.Serve(20, 64).ok());

@@ -111,6 +111,10 @@ TEST_CASE("Bias, log-probabilities and JSON mode arrive, nothing of them by defa
   REQUIRE(strict.ok());
   CHECK(strict->chat.replay() == v1::REPLAY_STRICT);
   CHECK_FALSE(ParseChatCompletion(With(R"("replay":"loose")")).ok());
+  const auto demanded = ParseChatCompletion(With(R"("justification":"Pr\u00fcfung","accept_terms":"ai@3")"));
+  REQUIRE(demanded.ok());
+  CHECK(demanded->chat.justification() == "Prüfung");
+  CHECK(demanded->chat.accept_terms() == "ai@3");
 }
 
 TEST_CASE("The larger of max_tokens and max_completion_tokens counts, in whatever order they come") {

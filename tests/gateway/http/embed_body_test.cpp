@@ -64,6 +64,14 @@ TEST_CASE("Fields are taken or refused by name") {
   CHECK(all->embed.dimensions() == 64);
   CHECK(all->embed.end_user() == "u1");
   CHECK(all->base64);
+  const auto demanded = ParseEmbeddings(R"({"model":"bge","input":"x","justification":"Prüfung","accept_terms":"ai@3"})");
+  REQUIRE(demanded.ok());
+  CHECK(demanded->embed.justification() == "Prüfung");
+  CHECK(demanded->embed.accept_terms() == "ai@3");
+  const auto ranked = ParseRerank(R"({"model":"r","query":"q","documents":["a"],"justification":"Prüfung","accept_terms":"ai@3"})");
+  REQUIRE(ranked.ok());
+  CHECK(ranked->justification() == "Prüfung");
+  CHECK(ranked->accept_terms() == "ai@3");
   struct Row {
     const char* body;
     const char* reason;

@@ -1,4 +1,8 @@
 // Clients that leave, dawdle, overrun, or speak no HTTP.
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/this_coro.hpp>
@@ -53,6 +57,19 @@ struct Fixture {
   FakeChat chat;
   std::unique_ptr<http_front::HttpFront> front;
 };
+
+// The other end of the client's connection, which this process holds as well; -1: there is none.
+int AcceptedFrom(const RawClient& client) {
+  sockaddr_in ours{};
+  socklen_t size = sizeof ours;
+  REQUIRE(getsockname(client.fd(), reinterpret_cast<sockaddr*>(&ours), &size) == 0);
+  for (int fd = 0; fd < 4096; ++fd) {
+    sockaddr_in peer{};
+    size = sizeof peer;
+    if (getpeername(fd, reinterpret_cast<sockaddr*>(&peer), &size) == 0 && peer.sin_port == ours.sin_port) return fd;
+  }
+  return -1;
+}
 
 }  // namespace
 
@@ -125,6 +142,53 @@ TEST_CASE("A quiet stream carries keep-alive comments") {
   CHECK(client.ReadUntil("e\r\n: keep-alive\n\n\r\n", text));
   client.Close();
   CHECK(cancelled.Wait());
+}
+
+TEST_CASE("A stream that began with nothing to send carries them too, and says how long its client may hear nothing") {
+  http_front::HttpOptions options;
+  options.comment_ms = 40;
+  Fixture f(options);
+  Signal cancelled;
+  f.chat.Answer([&](Asked asked) -> async::Awaitable<pipeline::Outcome<pipeline::Reply>> {
+    CHECK(asked.writer->silence_max() == std::chrono::milliseconds(40));
+    const absl::Status begun = co_await asked.writer->Begin(SampleHead());
+    CHECK(begun.ok());
+    co_await UntilCancelled(asked.cancellation);
+    cancelled.Set();
+    co_return SampleFailure(base::Cancelled("the client went away"));
+  });
+  RawClient client(f.front->port());
+  client.Send(Request("POST", kChat, kStream));
+  std::string text;
+  CHECK(client.ReadUntil("e\r\n: keep-alive\n\n\r\n", text));
+  CHECK(text.starts_with("HTTP/1.1 200 OK\r\n"));
+  CHECK(text.find(R"("delta":{"role":"assistant")") != std::string::npos);
+  client.Close();
+  CHECK(cancelled.Wait());
+}
+
+TEST_CASE("A connection whose peer has vanished is found out by the kernel, quiet or with bytes on their way") {
+  for (const auto& [write_timeout_ms, untaken_ms] : {std::pair{300, 30'000}, std::pair{45'000, 45'000}}) {
+    http_front::HttpOptions options;
+    options.write_timeout_ms = write_timeout_ms;
+    Fixture f(options);
+    RawClient client(f.front->port());
+    client.Send(Request("GET", "/healthz"));
+    REQUIRE(client.Read().status == 200);
+    const int fd = AcceptedFrom(client);
+    REQUIRE(fd >= 0);
+    struct Row {
+      int level, name, value;
+    };
+    for (const Row& row : {Row{SOL_SOCKET, SO_KEEPALIVE, 1}, Row{IPPROTO_TCP, TCP_KEEPIDLE, 15}, Row{IPPROTO_TCP, TCP_KEEPINTVL, 5},
+                           Row{IPPROTO_TCP, TCP_KEEPCNT, 3}, Row{IPPROTO_TCP, TCP_USER_TIMEOUT, untaken_ms}}) {
+      int value = 0;
+      socklen_t size = sizeof value;
+      REQUIRE(getsockopt(fd, row.level, row.name, &value, &size) == 0);
+      CAPTURE(row.level, row.name);
+      CHECK(value == row.value);
+    }
+  }
 }
 
 TEST_CASE("Bodies up to the limit pass, and one byte more is 413 before it is read") {

@@ -166,6 +166,26 @@ TEST_CASE("Of a model that does not resume what is asked for is held at once, an
   }
 }
 
+TEST_CASE(
+    "Where a limit leaves fewer tokens than replies are asked for it refuses by itself: a minute's is over soon, a month's is spent") {
+  for (const auto& [window, reason] : {std::pair{"minute", "RATE_LIMITED"}, std::pair{"month", "QUOTA_SPENT"}}) {
+    CAPTURE(window);
+    test::World world;
+    const auto probe = world.Chat(world.Ask("!tokens 5"));
+    const std::int64_t input = ReplyOf(probe).end.usage().input();
+    world.SetQuota("tokens", window, 2 * input + 5 + 3);
+    ReplyOf(world.Chat(world.Ask("!tokens 5")));
+    const auto outcome = world.Chat(AskFor(world, 4, "!tokens 5"));
+    REQUIRE(test::ReasonOf(outcome) == reason);
+    const auto detail = base::DetailOf(std::get<Failure>(outcome).status);
+    CHECK(detail->subject == "team search");
+    CHECK(detail->retry_after_ms.has_value());
+    CHECK(detail->may_retry == (detail->reason == "RATE_LIMITED"));
+    CHECK(ReplyOf(world.Chat(AskFor(world, 3, "!tokens 5"))).end.usage().output() == 3);
+    world.CheckBooks();
+  }
+}
+
 TEST_CASE("A reply that fails breaks the request off, with one terminal record") {
   test::World world;
   const auto outcome = world.Chat(AskFor(world, 2, "!say one\n!fail"));

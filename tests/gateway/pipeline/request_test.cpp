@@ -220,6 +220,19 @@ TEST_CASE("Who may not, is refused by name before anything is kept") {
   }
 }
 
+TEST_CASE("An id of the caller's own that is refused is named as it came") {
+  for (const auto& [surface, param] :
+       {std::pair{pipeline::Surface::kGrpc, "client_request_id"}, std::pair{pipeline::Surface::kHttp, "x-client-request-id"}}) {
+    test::World world;
+    pipeline::Caller caller = world.NewCaller();
+    caller.surface = surface;
+    caller.client_request_id.assign(129, 'a');
+    const absl::Status refused = std::get<Failure>(world.ChatAs(caller, world.Ask("hello"))).status;
+    CHECK(base::DetailOf(refused)->param == param);
+    CHECK(base::Message(refused).starts_with(param));
+  }
+}
+
 TEST_CASE("A client that went away while its prompt waited to be judged is not on record") {
   test::World world;
   auto cancellation = std::make_shared<pipeline::Cancellation>();

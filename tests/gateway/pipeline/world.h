@@ -34,7 +34,7 @@
 namespace tollgate::test {
 
 // What a client on a stream got.
-class RecordingWriter final : public pipeline::StreamWriter {
+class RecordingWriter : public pipeline::StreamWriter {
  public:
   async::Awaitable<absl::Status> Begin(const pipeline::ReplyHead& head) override;
   async::Awaitable<absl::Status> Write(pipeline::OutputPiece piece) override;
