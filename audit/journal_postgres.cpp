@@ -32,6 +32,7 @@ base::PostgresOptions SessionOptions(const JournalOptions& options, const std::s
   postgres.application_name = name;
   postgres.statement_timeout = options.statement_timeout;
   postgres.connect_timeout = options.connect_timeout;
+  postgres.lock_timeout = options.lock_timeout;
   return postgres;
 }
 
@@ -102,8 +103,8 @@ absl::StatusOr<Claim> Opened::ClaimLog(base::Session& session) {
     if (next.value_or(0) < state_->acknowledged()) {
       return base::DataLoss(
           fmt::format("log {} holds {} records in the database, but {} were acknowledged: the database was rolled back, or is another one. "
-                      "Restore a newer backup; "
-                      "or, to accept the loss, move {} away",
+                      "Restore a newer backup; or, to accept the loss, move {}/journal.state away, that file alone: this instance then "
+                      "begins as a new one",
                       *log, next.value_or(0), state_->acknowledged(), options_.state_dir));
     }
     TG_ASSIGN(const auto claim, TakeBack(session, *log, state_->instance(), options_.claim));

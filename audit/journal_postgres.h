@@ -41,6 +41,7 @@ struct JournalOptions {
   std::chrono::milliseconds adopt_patience{3000};  // A lapsed claim must stay so for as long: nobody is robbed after a common stall.
   std::chrono::milliseconds statement_timeout{5000};
   std::chrono::milliseconds connect_timeout{2000};
+  std::chrono::milliseconds lock_timeout{2000};
   std::chrono::milliseconds stop_timeout{5000};
 
   RecoveryCallbacks recovery;

@@ -11,6 +11,7 @@
 #include "audit/key_chain.h"
 #include "audit/wrap.h"
 #include "base/encoding.h"
+#include "base/secret_file.h"
 
 namespace tollgate::audit {
 namespace {
@@ -20,10 +21,8 @@ constexpr std::string_view kDevMark = "# tollgate dev";
 }  // namespace
 
 absl::StatusOr<RootKey> RootKey::Load(const std::string& path) {
-  struct stat info {};
-  if (::stat(path.c_str(), &info) == 0 && (info.st_mode & 077) != 0) {
-    return base::FailedPrecondition(fmt::format("root key {}: others may read it; run: chmod 600 {}", path, path));
-  }
+  if (const std::string fault = base::SecretFileFault(path); !fault.empty())
+    return base::FailedPrecondition(fmt::format("root key {}, which {}", path, fault));
   TG_ASSIGN(std::string text, base::ReadFile(path));
   bool dev = false;
   std::string digits;

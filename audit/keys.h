@@ -23,7 +23,8 @@ namespace tollgate::audit {
 // `tollgate dev` made. Immutable; copies are wiped.
 class RootKey {
  public:
-  // FAILED_PRECONDITION if others may read the file; INVALID_ARGUMENT if it holds no key. Messages name the path, never the key.
+  // FAILED_PRECONDITION if others may read the file (base/secret_file.h); INVALID_ARGUMENT if it holds no key. Messages name the path,
+  // never the key.
   static absl::StatusOr<RootKey> Load(const std::string& path);
   static absl::Status Create(const std::string& path, bool dev);  // A fresh random key, mode 0600. ALREADY_EXISTS if there is a file.
   static RootKey FromBytes(std::string bytes);                    // 32 bytes; for tests.
@@ -100,7 +101,10 @@ struct PostgresKeysOptions {
   // The main database, whose records these keys open. Empty: nobody asks whether they belong together; for tests.
   std::string main_url;
   std::string main_role = "tollgate_writer";
+  // Of every session, of both databases.
+  std::chrono::milliseconds connect_timeout{2000};
   std::chrono::milliseconds statement_timeout{3000};
+  std::chrono::milliseconds lock_timeout{2000};
   std::size_t cached_teams_max = 100'000;
   const base::Clock* clock = nullptr;  // Names the day; null = SystemClock().
 };

@@ -62,9 +62,9 @@ absl::Status CheckRoot(base::Session& keys, const RootKey& root, base::Session* 
     if (known.Text(i, 0) == root.id() && Unwrap(root.secret(), "TGKR", known.Bytes(i, 1)).ok()) return absl::OkStatus();
   }
   if (!known.empty()) {
-    return base::FailedPrecondition(
-        fmt::format("the root key {} is not the one that this keys database was made under ({}): give the right file as keys.root_key_file",
-                    root.id(), known.Text(0, 0)));
+    return base::FailedPrecondition(fmt::format(
+        "the root key {} is not the one that this keys database was made under ({}): give the right file as secrets.root_key_file",
+        root.id(), known.Text(0, 0)));
   }
   if (main != nullptr) {
     TG_ASSIGN(const bool sealed, HoldsContents(*main));

@@ -22,12 +22,20 @@
 namespace tollgate::audit {
 namespace {
 
+base::PostgresOptions SessionOptions(const PostgresKeysOptions& options, const std::string& url, const std::string& role) {
+  base::PostgresOptions postgres;
+  postgres.url = url;
+  postgres.application_name = "tollgate keys";
+  postgres.role = role;
+  postgres.connect_timeout = options.connect_timeout;
+  postgres.statement_timeout = options.statement_timeout;
+  postgres.lock_timeout = options.lock_timeout;
+  return postgres;
+}
+
 base::SessionPool::Options PoolOptions(const PostgresKeysOptions& options, int sessions) {
   base::SessionPool::Options pool;
-  pool.postgres.url = options.url;
-  pool.postgres.application_name = "tollgate keys";
-  pool.postgres.role = options.role;
-  pool.postgres.statement_timeout = options.statement_timeout;
+  pool.postgres = SessionOptions(options, options.url, options.role);
   pool.sessions = sessions;
   return pool;
 }
@@ -349,11 +357,7 @@ absl::StatusOr<Keys::Erased> PostgresKeys::EraseValues(base::TeamId team, Values
 absl::StatusOr<std::unique_ptr<Keys>> OpenPostgresKeys(const RootKey& root, PostgresKeysOptions options) {
   std::unique_ptr<base::Session> main;
   if (!options.main_url.empty()) {
-    base::PostgresOptions postgres;
-    postgres.url = options.main_url;
-    postgres.role = options.main_role;
-    postgres.application_name = "tollgate keys";
-    TG_ASSIGN(main, base::Session::Connect(postgres));
+    TG_ASSIGN(main, base::Session::Connect(SessionOptions(options, options.main_url, options.main_role)));
   }
   auto keys = std::make_unique<PostgresKeys>(root, std::move(options));
   TG_RETURN_IF_ERROR(base::Annotate(keys->Check(main.get()), "the keys database"));

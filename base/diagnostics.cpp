@@ -11,6 +11,7 @@
 #include <spdlog/spdlog.h>
 
 #include "base/clock.h"
+#include "base/encoding.h"
 
 namespace tollgate::base {
 namespace {
@@ -39,11 +40,21 @@ std::string_view NameOf(Level level) {
   return "error";
 }
 
-// One event is one line: control characters, which could forge another line or move a terminal's cursor, are escaped.
+// Bytes at the begin of `text` that are one character beyond ASCII; 0: they are none.
+std::size_t WideLength(std::string_view text) {
+  for (std::size_t length = 2; length <= 4 && length <= text.size(); ++length) {
+    if (IsValidUtf8(text.substr(0, length))) return length;
+  }
+  return 0;
+}
+
+// One event is one line: control characters, which could forge another line or move a terminal's cursor, are escaped. What is not UTF-8,
+// such as a file's name, would be no JSON: U+FFFD stands for each such byte.
 std::string Escape(std::string_view text, bool quotes) {
   std::string out;
   out.reserve(text.size());
-  for (const char c : text) {
+  for (std::size_t at = 0; at < text.size(); ++at) {
+    const char c = text[at];
     const auto byte = static_cast<unsigned char>(c);
     if (quotes && (c == '"' || c == '\\')) {
       out.push_back('\\');
@@ -52,6 +63,10 @@ std::string Escape(std::string_view text, bool quotes) {
       out += "\\n";
     } else if (byte < 0x20 || byte == 0x7f) {
       out += fmt::format("\\u{:04x}", byte);
+    } else if (byte >= 0x80) {
+      const std::size_t length = WideLength(text.substr(at));
+      out += length == 0 ? "\xEF\xBF\xBD" : text.substr(at, length);
+      at += length == 0 ? 0 : length - 1;
     } else {
       out.push_back(c);
     }

@@ -5,14 +5,21 @@
 
 #include <algorithm>
 #include <cctype>
+#include <cerrno>
 #include <cstdlib>
+#include <cstring>
 #include <iostream>
+#include <utility>
 
+#include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/stat.h>
+#include <unistd.h>
 
+#include "audit/keys.h"
+#include "base/diagnostics.h"
 #include "base/encoding.h"
 #include "base/postgres_address.h"
+#include "base/secret_file.h"
 #include "gateway/cli/user_name.h"
 #include "gateway/config/config.h"
 #include "gateway/dev/demo.h"
@@ -29,31 +36,43 @@
 namespace tollgate {
 namespace {
 
+int CodeOf(const absl::Status& status) { return status.code() == absl::StatusCode::kUnavailable ? cli::kUnavailable : cli::kRefused; }
+
 int Fail(const absl::Status& status) {
   std::cerr << "tollgate: " << base::Message(status) << "\n";
-  return status.code() == absl::StatusCode::kUnavailable ? cli::kUnavailable : cli::kRefused;
+  return CodeOf(status);
+}
+
+// Why an instance does not serve: for people, or for the collector that reads its diagnostics.
+void Tell(const absl::Status& status, bool json) {
+  if (json) {
+    base::Error("serve", "{}", base::Message(status));
+  } else {
+    std::cerr << "tollgate: " << base::Message(status) << "\n";
+  }
 }
 
 int Serve(const cli::ServeCommand& command) {
   const auto config = config::Load(command.config_path);
   if (!config.ok()) return Fail(config.status());
+  const bool json = config->diagnostics().json();
   const auto server = serve::Server::Start(*config, {.dev = false, .build = TOLLGATE_VERSION});
-  if (absl::IsCancelled(server.status())) {
-    std::cerr << "tollgate: " << base::Message(server.status()) << "\n";
-    return cli::kDone;
+  if (!server.ok()) {
+    Tell(server.status(), json);
+    return absl::IsCancelled(server.status()) ? cli::kDone : CodeOf(server.status());
   }
-  if (!server.ok()) return Fail(server.status());
   const absl::Status ended = (*server)->RunUntilSignal();
   (*server)->Drain();
-  return ended.ok() ? cli::kDone : Fail(ended);
+  if (ended.ok()) return cli::kDone;
+  Tell(ended, json);
+  return CodeOf(ended);
 }
 
 // A file with one URL, which may hold a password.
 absl::StatusOr<std::string> ReadUrlFile(const std::string& file) {
   TG_ASSIGN(std::string text, base::ReadFile(file));
-  struct stat info {};
-  if (::stat(file.c_str(), &info) == 0 && (info.st_mode & S_IRWXO) != 0)
-    return base::FailedPrecondition(fmt::format("others may read {}, which holds a password; run: chmod 600 {}", file, file));
+  if (const std::string fault = base::SecretFileFault(file, base::SecretReaders::kAnyGroup); !fault.empty())
+    return base::FailedPrecondition(fmt::format("{} holds a password, which {}", file, fault));
   while (!text.empty() && std::isspace(static_cast<unsigned char>(text.back()))) text.pop_back();
   if (text.empty()) return base::FailedPrecondition(fmt::format("{} holds no URL of a Postgres database", file));
   return text;
@@ -94,6 +113,87 @@ absl::Status MigrateOne(const v1::Config& config, const Migrated& one) {
   return absl::OkStatus();
 }
 
+// Where a new owner's key goes: standard output, or a file of its own that was not there before.
+class KeyFile {
+ public:
+  // Made before the key is, lest there be one that nobody has.
+  static absl::StatusOr<KeyFile> Make(const std::string& path) {
+    KeyFile made(path, path.empty() ? -1 : ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+    if (!path.empty() && made.fd_ < 0)
+      return base::FailedPrecondition(fmt::format("--owner-key-file: {} cannot be made: {}", path, std::strerror(errno)));
+    return made;
+  }
+  KeyFile(KeyFile&& other) noexcept : path_(std::move(other.path_)), fd_(std::exchange(other.fd_, -1)) {}
+  KeyFile& operator=(KeyFile&&) = delete;
+  ~KeyFile() {
+    if (fd_ < 0) return;
+    ::close(fd_);
+    ::unlink(path_.c_str());
+  }
+
+  absl::Status Write(const std::string& key) {
+    const std::string line = key + "\n";
+    if (path_.empty()) {
+      std::cout << line << std::flush;
+      return absl::OkStatus();
+    }
+    const int fd = std::exchange(fd_, -1);
+    const bool whole = ::write(fd, line.data(), line.size()) == static_cast<ssize_t>(line.size()) && ::fsync(fd) == 0;
+    ::close(fd);
+    return whole ? absl::OkStatus()
+                 : base::FailedPrecondition(fmt::format("{} could not be written: revoke that key, make another with --new-owner", path_));
+  }
+
+ private:
+  KeyFile(std::string path, int fd) : path_(std::move(path)), fd_(fd) {}
+  std::string path_;
+  int fd_;
+};
+
+bool IsHere(const std::string& file) { return ::access(file.c_str(), R_OK) == 0; }
+
+// Nothing asks for a key. A wrong root key is told where there is one; a machine that only migrates needs none.
+absl::Status MakeNone(const v1::Config& config, const cli::MigrateCommand& command, const std::string& main_url, bool has_keys) {
+  if (!has_keys) {
+    std::cerr << "there is no key yet, and none was asked for: `tollgate migrate --owner NAME` makes the first, where the root key and the "
+                 "pepper are\n";
+  } else if (!command.owner.empty() || !command.key_file.empty()) {
+    std::cerr << "there are keys already: none was made; should no owner's key be left, use --new-owner NAME\n";
+  }
+  if (!IsHere(config.secrets().root_key_file())) {
+    std::cerr << "secrets.root_key_file is not here: whether the directory is of that root key was not looked at\n";
+    return absl::OkStatus();
+  }
+  TG_ASSIGN(const audit::RootKey root, audit::RootKey::Load(config.secrets().root_key_file()));
+  return migrate::CheckDirectory(main_url, root.Derive("directory-mac"));
+}
+
+// The first owner's key, or another. Without --owner the first is made for who sits at a terminal alone: what a job prints is kept by
+// others.
+absl::Status MakeOwner(const v1::Config& config, const cli::MigrateCommand& command, const std::string& main_url,
+                       const std::string& keys_url) {
+  TG_ASSIGN(const bool has_keys, migrate::HasKeys(main_url));
+  const bool first = !has_keys && (!command.owner.empty() || !command.key_file.empty() || ::isatty(STDOUT_FILENO) == 1);
+  if (!first && command.new_owner.empty()) return MakeNone(config, command, main_url, has_keys);
+  TG_ASSIGN(const serve::InstallationSecrets secrets, serve::ReadSecrets(config.secrets(), false));
+  TG_ASSIGN(KeyFile file, KeyFile::Make(command.key_file));
+  const std::string user = cli::UserName();
+  const std::string& owner = command.new_owner.empty() ? command.owner : command.new_owner;
+  TG_ASSIGN(const auto key, migrate::MakeFirstOwner({.postgres_url = main_url,
+                                                     .keys_url = keys_url,
+                                                     .state_dir = config.state_dir() + "/migrate",
+                                                     .mac_key = secrets.directory_mac_key,
+                                                     .pepper = secrets.pepper,
+                                                     .actor = "cli:" + user,
+                                                     .owner = owner.empty() ? user : owner,
+                                                     .build = TOLLGATE_VERSION,
+                                                     .another = !command.new_owner.empty()}));
+  if (!key) return absl::OkStatus();  // Another made the first one meanwhile.
+  std::cerr << fmt::format("{}, role owner: keep it safe, it is {} this once\n", command.new_owner.empty() ? "the first key" : "a key",
+                           command.key_file.empty() ? "shown" : "written");
+  return file.Write(*key);
+}
+
 absl::Status MigrateAll(const v1::Config& config, const cli::MigrateCommand& command) {
   const auto& p = config.postgres();
   Migrated main{"records, directory and usage", "postgres.url", migrate::Database::kMain, migrate::MainMigrations(), p.url(), p.url()};
@@ -106,38 +206,21 @@ absl::Status MigrateAll(const v1::Config& config, const cli::MigrateCommand& com
   }
   for (const Migrated* one : {&main, &keys}) TG_RETURN_IF_ERROR(base::Annotate(base::CheckPostgresAddress(one->serve_url), one->field));
   for (const Migrated* one : {&main, &keys}) TG_RETURN_IF_ERROR(MigrateOne(config, *one));
-  TG_ASSIGN(const serve::InstallationSecrets secrets, serve::ReadSecrets(config.secrets(), false));
-  const std::string user = cli::UserName();
   if (command.lost_keys) {
+    TG_ASSIGN(const serve::InstallationSecrets secrets, serve::ReadSecrets(config.secrets(), false));
     TG_RETURN_IF_ERROR(migrate::GoOnWithoutKeys(secrets.root, {.postgres_url = main.owner_url,
                                                                .keys_url = keys.owner_url,
                                                                .state_dir = config.state_dir() + "/migrate",
-                                                               .actor = "cli:" + user,
+                                                               .actor = "cli:" + cli::UserName(),
                                                                .reason = *command.lost_keys,
                                                                .build = TOLLGATE_VERSION}));
     std::cerr << "it is on record that content keys are lost\n";
   }
-  const std::string& owner = command.new_owner.empty() ? command.owner : command.new_owner;
-  TG_ASSIGN(const auto key, migrate::MakeFirstOwner({.postgres_url = main.owner_url,
-                                                     .keys_url = keys.owner_url,
-                                                     .state_dir = config.state_dir() + "/migrate",
-                                                     .mac_key = secrets.directory_mac_key,
-                                                     .pepper = secrets.pepper,
-                                                     .actor = "cli:" + user,
-                                                     .owner = owner.empty() ? user : owner,
-                                                     .build = TOLLGATE_VERSION,
-                                                     .another = !command.new_owner.empty()}));
-  if (!key && !command.owner.empty()) {
-    std::cerr << "there are keys already: --owner made none; should no owner's key be left, use --new-owner NAME\n";
-  }
-  if (!key) return absl::OkStatus();
-  std::cerr << fmt::format("{}, role owner: keep it safe, it is shown this once\n", command.new_owner.empty() ? "the first key" : "a key");
-  std::cout << *key << "\n";
-  return absl::OkStatus();
+  return MakeOwner(config, command, main.owner_url, keys.owner_url);
 }
 
 int Migrate(const cli::MigrateCommand& command) {
-  const auto config = config::Load(command.config_path);
+  const auto config = config::Load(command.config_path, config::Files::kDatabaseUrls);
   if (!config.ok()) return Fail(config.status());
   const absl::Status status = MigrateAll(*config, command);
   return status.ok() ? cli::kDone : Fail(status);

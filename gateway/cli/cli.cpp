@@ -45,6 +45,17 @@ void AddGlobals(CLI::App& app, Globals& globals) {
   app.add_option("--api", globals.api, "HOST:PORT of the gRPC API; else TOLLGATE_API, the running `tollgate dev`, 127.0.0.1:8081")
       ->group("Common options");
   app.add_option("--key", globals.key, "API key; else TOLLGATE_KEY, or a key of the running `tollgate dev`")->group("Common options");
+  auto* tls = app.add_flag("--tls", globals.tls, "Connect by TLS, to the proxy in front of the instance; else TOLLGATE_TLS=true")
+                  ->envname("TOLLGATE_TLS")
+                  ->group("Common options");
+  app.add_option("--ca", globals.ca_file, "File with the authorities (PEM) that --tls goes by; else TOLLGATE_CA, or the system's")
+      ->envname("TOLLGATE_CA")
+      ->group("Common options");
+  app.add_flag("--plaintext", globals.plaintext,
+               "Send the key without TLS to another machine, where everybody on the way can read it; else TOLLGATE_PLAINTEXT=true")
+      ->envname("TOLLGATE_PLAINTEXT")
+      ->excludes(tls)
+      ->group("Common options");
   app.add_option("--org", globals.org, "Org that is meant; else the key's own")->group("Common options");
   app.add_option("--folder", globals.folder, "Folder of `tollgate dev`")->capture_default_str()->group("Common options");
   app.add_option("--timeout", globals.timeout_s, "Seconds to wait for an answer")

@@ -41,8 +41,9 @@ struct DemoCommand {
 
 struct MigrateCommand {
   std::string config_path = "tollgate.yaml";
-  std::string owner;      // Whom the first key belongs to; empty = the operating system's user.
+  std::string owner;      // Whom the first key belongs to; empty = the operating system's user, and at a terminal alone.
   std::string new_owner;  // Whom one more owner's key is made for; empty = none is.
+  std::string key_file;   // Where the key goes, a new file; empty = standard output.
   // Files with the owner's URLs of the two databases; both empty = the configuration's URLs are the owner's.
   std::string url_file;
   std::string keys_url_file;

@@ -27,6 +27,9 @@ struct Globals {
   std::string key;
   std::string org;
   std::string folder = "var/dev";  // Where `tollgate dev` keeps its files.
+  bool tls = false;                // How the instance is reached,
+  std::string ca_file;             // and by whose certificates; empty = the system's.
+  bool plaintext = false;          // Without TLS, wherever it is.
   bool json = false;
   int timeout_s = 30;
 };

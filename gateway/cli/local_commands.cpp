@@ -72,10 +72,13 @@ void AddLocalCommands(CLI::App& app, Context& context) {
   auto* migrate = app.add_subcommand("migrate", "Bring the databases up to this version; the first time also make the first owner's key");
   const auto migrate_options = std::make_shared<MigrateCommand>();
   migrate->add_option("-c,--config", migrate_options->config_path, "The configuration that `serve` is given")->capture_default_str();
-  auto* owner = migrate->add_option("--owner", migrate_options->owner, "Whom the first key belongs to; else the user who runs this");
+  auto* owner = migrate->add_option("--owner", migrate_options->owner,
+                                    "Whom the first key belongs to; else the user who runs this, and none is made away from a terminal");
   migrate
       ->add_option("--new-owner", migrate_options->new_owner, "Make one more owner's key, for this person: the way back when none is left")
       ->excludes(owner);
+  migrate->add_option("--owner-key-file", migrate_options->key_file,
+                      "New file for the key's text, which its owner alone may read; else standard output");
   auto* url = migrate->add_option("--database-url", migrate_options->url_file,
                                   "File with a URL of the database of postgres.url, as its owner; else postgres.url is the owner's");
   auto* keys_url = migrate->add_option("--keys-url", migrate_options->keys_url_file, "The same for postgres.keys_url");
@@ -85,10 +88,13 @@ void AddLocalCommands(CLI::App& app, Context& context) {
                       "The content keys are lost for good: go on without, on record with this reason (docs/upgrade.md)");
   migrate->callback([&context, migrate_options] { RunProgram(context, context.programs.migrate, *migrate_options); });
   Teach(*migrate,
-        "Goes forward only, under a lock; safe to run twice and from several machines. The first key's text goes to standard output, "
-        "once.\n`serve` takes no login that owns the tables: give the owner's URLs here, in files, and the configuration's logins get the "
+        "Goes forward only, under a lock; safe to run twice and from several machines. The first key's text is told once. Of the "
+        "configuration,\npostgres has to be as `serve` is given it; models are not looked at, and the root key and the pepper are needed "
+        "where a key is made or\nwith --lost-keys.\n`serve` takes no login that owns the tables: give the owner's URLs here, in files, and "
+        "the configuration's logins get the "
         "roles\nthat serving takes, and no others. Off a Unix socket, a URL needs sslmode=verify-full.",
-        {"tollgate migrate --owner ann@acme.example --database-url /root/owner_url --keys-url /root/owner_keys_url"});
+        {"tollgate migrate --config /etc/tollgate/tollgate.yaml --database-url /root/owner_url --keys-url /root/owner_keys_url --owner "
+         "ann@acme.example"});
 }
 
 namespace {
@@ -104,7 +110,7 @@ void Check(Context& context, const std::string& file, bool show) {
     context.exit_code = kRefused;
     return;
   }
-  if (context.globals.json) return context.PrintJson(*config);
+  if (context.globals.json) return context.PrintJson(config::Redacted(*config));
   context.Print(show ? config::Dump(*config) : fmt::format("{}: good\n", file));
 }
 }  // namespace

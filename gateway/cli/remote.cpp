@@ -12,6 +12,8 @@
 #include <grpcpp/support/channel_arguments.h>
 
 #include "base/adapter_names.h"
+#include "base/encoding.h"
+#include "base/networks.h"
 #include "gateway/cli/dev_files.h"
 #include "tollgate/v1/system.grpc.pb.h"
 
@@ -21,11 +23,38 @@ std::string Environment(const char* name) {
   const char* value = std::getenv(name);
   return value == nullptr ? "" : value;
 }
+// Debian's gRPC looks for the system's authorities where Debian does not keep them.
+constexpr const char* kSystemAuthorities = "/etc/ssl/certs/ca-certificates.crt";
+
+absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> CredentialsOf(const Target& target) {
+  if (!target.tls) return grpc::InsecureChannelCredentials();
+  grpc::SslCredentialsOptions options;
+  auto authorities = base::ReadFile(target.ca_file.empty() ? kSystemAuthorities : target.ca_file);
+  if (authorities.ok()) {
+    options.pem_root_certs = *std::move(authorities);
+  } else if (!target.ca_file.empty()) {
+    return base::InvalidArgument("--ca: " + base::Message(authorities.status()));
+  }
+  return grpc::SslCredentials(options);
+}
 }  // namespace
+
+bool StaysHere(std::string_view address) {
+  if (address.starts_with("unix:")) return true;
+  std::string_view host = address.substr(0, address.rfind(':'));
+  if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
+  if (host == "localhost") return true;
+  static const std::string kLoopback[] = {"127.0.0.0/8", "::1"};
+  static const base::Networks loopback = *base::Networks::Parse(kLoopback);
+  const auto ip = base::ParseIp(host);
+  return ip && loopback.Contains(*ip);
+}
 
 Target FindTarget(const Globals& globals, Listener listener) {
   const bool admin = listener == Listener::kAdmin;
   Target target;
+  target.tls = globals.tls;
+  target.ca_file = globals.ca_file;
   target.address = admin ? globals.admin : globals.api;
   target.from = admin ? "--admin" : "--api";
   if (target.address.empty()) {
@@ -57,14 +86,17 @@ absl::StatusOr<std::shared_ptr<grpc::Channel>> Connect(const Target& target, std
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(64 << 20);
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
-  auto channel = grpc::CreateCustomChannel(target.address, grpc::InsecureChannelCredentials(), arguments);
+  TG_ASSIGN(const auto credentials, CredentialsOf(target));
+  auto channel = grpc::CreateCustomChannel(target.address, credentials, arguments);
   const auto deadline = std::chrono::system_clock::now() + timeout;
   for (auto state = channel->GetState(true); state != GRPC_CHANNEL_READY; state = channel->GetState(true)) {
     const bool refused = state == GRPC_CHANNEL_TRANSIENT_FAILURE || state == GRPC_CHANNEL_SHUTDOWN;
     if (refused || !channel->WaitForStateChange(state, deadline)) {
       return base::Unavailable(
-          fmt::format("nothing answers at {} (from {}); start Tollgate with `tollgate dev`, or name the address of a running one with {}",
-                      target.address, target.from, "--admin or --api, TOLLGATE_ADMIN or TOLLGATE_API"));
+          fmt::format("nothing answers at {} (from {}){}; start Tollgate with `tollgate dev`, or name the address of a running one with {}",
+                      target.address, target.from,
+                      target.tls ? " by TLS with a certificate of its name that --ca, or the system's authorities, vouch for" : "",
+                      "--admin or --api, TOLLGATE_ADMIN or TOLLGATE_API"));
     }
   }
   return channel;
@@ -86,9 +118,17 @@ std::optional<Line> Open(Context& context, Listener listener) {
     context.Fail(kUsage, fmt::format("\"{}\" (from {}) is no address; write HOST:PORT", target.address, target.from));
     return std::nullopt;
   }
+  if (!target.tls && !context.globals.plaintext && !StaysHere(target.address)) {
+    context.Fail(kUsage,
+                 fmt::format("{} (from {}) is another machine, and the key would go there for everybody on the way to read; use --tls "
+                             "where a TLS proxy stands before it, go through ssh (`ssh -L 8083:127.0.0.1:8083 HOST`), or say "
+                             "--plaintext",
+                             target.address, target.from));
+    return std::nullopt;
+  }
   auto channel = Connect(target, std::chrono::seconds(5));
   if (!channel.ok()) {
-    context.Fail(kUnavailable, base::Message(channel.status()));
+    context.Fail(absl::IsInvalidArgument(channel.status()) ? kUsage : kUnavailable, base::Message(channel.status()));
     return std::nullopt;
   }
   if (target.key.empty()) {

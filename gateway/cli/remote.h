@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include <grpcpp/channel.h>
 #include <grpcpp/client_context.h>
@@ -23,7 +24,12 @@ struct Target {
   std::string key;      // Empty: none was found.
   std::string from;     // Where the address came from, for messages.
   std::string dev_org;  // The sample company, if the key is one that `tollgate dev` made.
+  bool tls = false;
+  std::string ca_file;  // For TLS; empty = the system's authorities.
 };
+
+// Whether what is sent to HOST:PORT stays on this machine: a loopback address, localhost, or a socket in the file system.
+bool StaysHere(std::string_view address);
 
 // Option, then environment (TOLLGATE_ADMIN, TOLLGATE_API, TOLLGATE_KEY), then the files of `tollgate dev`, then 127.0.0.1:8083 or :8081. A
 // dev key is taken only for the address that `tollgate dev` listens at.
@@ -33,7 +39,8 @@ Target FindTarget(const Globals& globals, Listener listener);
 // key's own.
 std::string OrgOf(const Globals& globals);
 
-// A connected channel; UNAVAILABLE, in words for people, when nothing listens there.
+// A connected channel; UNAVAILABLE, in words for people, when nothing listens there. INVALID_ARGUMENT: the file of authorities cannot be
+// read.
 absl::StatusOr<std::shared_ptr<grpc::Channel>> Connect(const Target& target, std::chrono::milliseconds timeout);
 
 // The error in words of the command line, with what its details say: reason, rules, when to try again (error_words.cpp).

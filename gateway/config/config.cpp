@@ -12,6 +12,7 @@
 #include <yaml-cpp/yaml.h>
 
 #include "base/encoding.h"
+#include "base/networks.h"
 #include "base/yaml_documents.h"
 #include "gateway/config/reader.h"
 #include "gateway/config/schema.h"
@@ -21,6 +22,7 @@ namespace {
 using google::protobuf::Message;
 using google::protobuf::Reflection;
 constexpr std::size_t kFileBytesMax = 1 << 20;
+constexpr int kEndpointsMax = 64;  // As inference::UpstreamFleet has it.
 
 void SetDefault(const Field& field, const std::string& text, Message& out) {
   const Reflection& reflection = *out.GetReflection();
@@ -41,6 +43,7 @@ void Fill(const std::string& path, Message& out) {
     const Field& field = *type.field(i);
     const std::string field_path = path.empty() ? field.name() : path + "." + field.name();
     if (field.is_repeated()) {
+      if (field.cpp_type() != Field::CPPTYPE_MESSAGE) continue;
       for (int j = 0; j < reflection.FieldSize(out, &field); ++j) Fill(field_path, *reflection.MutableRepeatedMessage(&out, &field, j));
     } else if (field.cpp_type() == Field::CPPTYPE_MESSAGE) {
       Fill(field_path, *reflection.MutableMessage(&out, &field));
@@ -57,6 +60,7 @@ void CheckRequired(const std::string& path, const Message& message, Reader& read
     const Field& field = *type.field(i);
     const std::string field_path = path.empty() ? field.name() : path + "." + field.name();
     if (field.is_repeated()) {
+      if (field.cpp_type() != Field::CPPTYPE_MESSAGE) continue;
       for (int j = 0; j < reflection.FieldSize(message, &field); ++j) {
         CheckRequired(fmt::format("{}[{}]", field_path, j), reflection.GetRepeatedMessage(message, &field, j), reader);
       }
@@ -66,6 +70,21 @@ void CheckRequired(const std::string& path, const Message& message, Reader& read
       reader.Complain(field_path, fmt::format("{} is missing; {}", field_path, SettingOf(field).about()));
     }
   }
+}
+
+// Of "http://HOST:PORT/PATH" what stands between the slashes.
+std::string_view AuthorityOf(std::string_view url) {
+  const std::size_t begin = url.find("://");
+  if (begin == std::string_view::npos) return "";
+  return url.substr(begin + 3, url.find_first_of("/?#", begin + 3) - begin - 3);
+}
+
+void CheckEndpoint(const std::string& at, const std::string& url, Reader& reader) {
+  if (!reader.IsSound(at)) return;
+  if (url.find_first_of("@?#") != std::string::npos)
+    return reader.Complain(at, fmt::format("{} holds more than http://HOST:PORT; secrets belong into upstream.bearer_file", at));
+  if (url.find('/', url.find("://") + 3) == std::string::npos) return;
+  reader.Complain(at, fmt::format("{} has a path behind http://HOST:PORT; leave it out, /v1 and /health are added", at));
 }
 
 void CheckUpstream(const std::string& path, const tollgate::v1::Config::Model& model, Reader& reader) {
@@ -79,11 +98,11 @@ void CheckUpstream(const std::string& path, const tollgate::v1::Config::Model& m
   if (upstream.endpoints().empty() && reader.IsSound(path + ".upstream.endpoints"))
     reader.Complain(path + ".upstream.endpoints",
                     fmt::format("{}.upstream.endpoints is empty; name at least one server: `- url: http://HOST:PORT`", path));
-  for (int i = 0; i < upstream.endpoints_size(); ++i) {
-    if (upstream.endpoints(i).url().find_first_of("@?#") == std::string::npos) continue;
-    const std::string at = fmt::format("{}.upstream.endpoints[{}].url", path, i);
-    reader.Complain(at, fmt::format("{} holds more than http://HOST:PORT; secrets belong into upstream.bearer_file", at));
-  }
+  if (upstream.endpoints_size() > kEndpointsMax)
+    reader.Complain(path + ".upstream.endpoints", fmt::format("{}.upstream.endpoints has {} entries; at most {} are taken", path,
+                                                              upstream.endpoints_size(), kEndpointsMax));
+  for (int i = 0; i < upstream.endpoints_size(); ++i)
+    CheckEndpoint(fmt::format("{}.upstream.endpoints[{}].url", path, i), upstream.endpoints(i).url(), reader);
   const bool both_sound = reader.IsSound(path + ".upstream.certificate_file") && reader.IsSound(path + ".upstream.key_file");
   if (both_sound && upstream.certificate_file().empty() != upstream.key_file().empty())
     reader.Complain(path + ".upstream.key_file",
@@ -139,6 +158,10 @@ void CheckListeners(const tollgate::v1::Config& config, Reader& reader) {
                                                                                {"listeners.admin_grpc", &l.admin_grpc()},
                                                                                {"listeners.probes", &l.probes()}};
   for (const auto& [name, listener] : all) {
+    const std::string address = std::string(name) + ".address";
+    if (reader.IsSound(address) && !base::ParseIp(listener->address()))
+      reader.Complain(address, fmt::format("{} is \"{}\"; it must be a numeric IPv4 or IPv6 address, such as 127.0.0.1 or ::", address,
+                                           listener->address()));
     if (!listener->enabled() || listener->port() == 0 || !reader.IsSound(name)) continue;
     const auto [at, fresh] = used.emplace(listener->port(), name);
     if (!fresh)
@@ -147,9 +170,33 @@ void CheckListeners(const tollgate::v1::Config& config, Reader& reader) {
   }
 }
 
+void CheckProxies(const tollgate::v1::Config& config, Reader& reader) {
+  for (int i = 0; i < config.trusted_proxies_size(); ++i) {
+    const std::string at = fmt::format("trusted_proxies[{}]", i);
+    const auto network = base::Networks::Parse({&config.trusted_proxies(i), 1});
+    if (reader.IsSound(at) && !network.ok()) reader.Complain(at, fmt::format("{}: {}", at, base::Message(network.status())));
+  }
+}
+
+void CheckDetectors(const tollgate::v1::Config& config, Reader& reader) {
+  std::map<std::string, int> names;
+  for (int i = 0; i < config.detectors_size(); ++i) {
+    const auto& detector = config.detectors(i);
+    const std::string path = fmt::format("detectors[{}]", i);
+    if (const auto [at, fresh] = names.emplace(detector.name(), i); !fresh && !detector.name().empty()) {
+      reader.Complain(path + ".name", fmt::format("{}.name is \"{}\", as detectors[{}] has it already; names must differ", path,
+                                                  detector.name(), at->second));
+    }
+    if (reader.IsSound(path + ".url") && AuthorityOf(detector.url()).find('@') != std::string_view::npos)
+      reader.Complain(path + ".url", fmt::format("{}.url holds a name or a password; a secret belongs into bearer_file", path));
+  }
+}
+
 void CheckBetweenFields(const tollgate::v1::Config& config, Reader& reader) {
   CheckModels(config, reader);
   CheckListeners(config, reader);
+  CheckProxies(config, reader);
+  CheckDetectors(config, reader);
   const auto& requests = config.requests();
   const auto sound = [&](std::string_view one, std::string_view other) { return reader.IsSound(one) && reader.IsSound(other); };
   if (requests.deadline_default_ms() > requests.deadline_max_ms() && sound("requests.deadline_default_ms", "requests.deadline_max_ms")) {
@@ -165,6 +212,14 @@ void CheckBetweenFields(const tollgate::v1::Config& config, Reader& reader) {
         fmt::format("journal.batch_records_max is {}, more than journal.queue_records_max, {}; a batch cannot be larger than the queue",
                     journal.batch_records_max(), journal.queue_records_max()));
   }
+  // A prompt may stand in its record twice: as it came, and as policy changed it.
+  if (journal.queue_bytes_max() / 2 < requests.body_bytes_max() && sound("journal.queue_bytes_max", "requests.body_bytes_max")) {
+    reader.Complain(
+        "journal.queue_bytes_max",
+        fmt::format("journal.queue_bytes_max is {}, less than twice requests.body_bytes_max, {}: the record of a large request would never "
+                    "find room; raise the one or lower the other",
+                    journal.queue_bytes_max(), requests.body_bytes_max()));
+  }
 }
 }  // namespace
 
@@ -176,13 +231,13 @@ tollgate::v1::Config Defaults() {
   return config;
 }
 
-absl::StatusOr<tollgate::v1::Config> Parse(std::string_view yaml, const std::string& name, const std::string& folder) {
+absl::StatusOr<tollgate::v1::Config> Parse(std::string_view yaml, const std::string& name, const std::string& folder, Files files) {
   if (yaml.size() > kFileBytesMax)
     return base::InvalidArgument(fmt::format("{}:1:1: the file has {} bytes; at most {} are read", name, yaml.size(), kFileBytesMax));
   if (yaml.starts_with("\xFF\xFE") || yaml.starts_with("\xFE\xFF"))
     return base::InvalidArgument(fmt::format("{}:1:1: the file is UTF-16; save it as UTF-8", name));
   tollgate::v1::Config config;
-  Reader reader(name, folder);
+  Reader reader(name, folder, files);
   try {
     const base::YamlDocuments documents = base::ReadYaml(std::string(yaml));
     if (!documents.first.IsDefined()) {
@@ -202,7 +257,7 @@ absl::StatusOr<tollgate::v1::Config> Parse(std::string_view yaml, const std::str
   return config;
 }
 
-absl::StatusOr<tollgate::v1::Config> Load(const std::string& path) {
+absl::StatusOr<tollgate::v1::Config> Load(const std::string& path, Files files) {
   const auto text = base::ReadFile(path);
   if (!text.ok()) {
     return base::NotFound(
@@ -210,7 +265,7 @@ absl::StatusOr<tollgate::v1::Config> Load(const std::string& path) {
   }
   std::error_code ignored;
   const std::filesystem::path absolute = std::filesystem::absolute(path, ignored);
-  return Parse(*text, path, absolute.parent_path().string());
+  return Parse(*text, path, absolute.parent_path().string(), files);
 }
 
 }  // namespace tollgate::config

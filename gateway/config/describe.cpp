@@ -83,11 +83,30 @@ std::string ValueOf(const Field& field, const Message& message) {
   }
 }
 
+void Hide(Message& message) {
+  const Reflection& reflection = *message.GetReflection();
+  for (int i = 0; i < message.GetDescriptor()->field_count(); ++i) {
+    const Field& field = *message.GetDescriptor()->field(i);
+    if (field.cpp_type() != Field::CPPTYPE_MESSAGE) {
+      if (SettingOf(field).secret() && reflection.HasField(message, &field)) reflection.SetString(&message, &field, "(hidden)");
+    } else if (field.is_repeated()) {
+      for (int j = 0; j < reflection.FieldSize(message, &field); ++j) Hide(*reflection.MutableRepeatedMessage(&message, &field, j));
+    } else if (reflection.HasField(message, &field)) {
+      Hide(*reflection.MutableMessage(&message, &field));
+    }
+  }
+}
+
 void DumpSection(const Message& message, const std::string& path, int depth, std::string& out);
 
 void DumpField(const Field& field, const Message& message, const std::string& path, int depth, std::string& out) {
   const Reflection& reflection = *message.GetReflection();
-  if (field.is_repeated()) {
+  if (field.is_repeated() && field.cpp_type() == Field::CPPTYPE_STRING) {
+    const int size = reflection.FieldSize(message, &field);
+    out += fmt::format("{}{}:{}\n", Indent(depth), field.name(), size == 0 ? " []" : "");
+    for (int i = 0; i < size; ++i)
+      out += fmt::format("{}- {}\n", Indent(depth + 1), Quoted(field, reflection.GetRepeatedString(message, &field, i)));
+  } else if (field.is_repeated()) {
     const int size = reflection.FieldSize(message, &field);
     out += fmt::format("{}{}:{}\n", Indent(depth), field.name(), size == 0 ? " []" : "");
     for (int i = 0; i < size; ++i) {
@@ -101,7 +120,7 @@ void DumpField(const Field& field, const Message& message, const std::string& pa
     out += fmt::format("{}{}:\n", Indent(depth), field.name());
     DumpSection(reflection.GetMessage(message, &field), path, depth + 1, out);
   } else if (reflection.HasField(message, &field)) {
-    const std::string value = SettingOf(field).secret() ? "(hidden)" : ValueOf(field, message);
+    const std::string value = ValueOf(field, message);
     const std::string by_default = DefaultOf(field, path);
     const bool changed = !SettingOf(field).required() && value != by_default;
     out += fmt::format("{}{}: {}{}\n", Indent(depth), field.name(), Quoted(field, value),
@@ -117,9 +136,14 @@ void DumpSection(const Message& message, const std::string& path, int depth, std
 }
 }  // namespace
 
+tollgate::v1::Config Redacted(tollgate::v1::Config config) {
+  Hide(config);
+  return config;
+}
+
 std::string Dump(const tollgate::v1::Config& config) {
   std::string out;
-  DumpSection(config, "", 0, out);
+  DumpSection(Redacted(config), "", 0, out);
   return out;
 }
 
@@ -142,7 +166,8 @@ std::string Example() {
     const std::string sample = SampleOf(entry.path);
     // A section whose lines are all comments would be empty, which the reader refuses: the first field of each stands in the clear.
     const bool first = entry.field->index() == 0;
-    const std::string value = Quoted(*entry.field, sample.empty() ? DefaultOf(*entry.field, entry.path) : sample);
+    const std::string value =
+        entry.field->is_repeated() ? "[]" : Quoted(*entry.field, sample.empty() ? DefaultOf(*entry.field, entry.path) : sample);
     std::string lead = indent;
     if (entry.path == "pool.models.name") lead = lead.substr(0, lead.size() - 2) + "- ";
     const bool opens = entry.path == "pool.models.upstream.endpoints.url" || entry.path == "detectors.name";

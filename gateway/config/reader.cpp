@@ -25,6 +25,7 @@
 #include "base/crypto.h"
 #include "base/encoding.h"
 #include "base/nearest_word.h"
+#include "base/secret_file.h"
 
 namespace tollgate::config {
 namespace {
@@ -129,7 +130,10 @@ void Reader::ReadField(const YAML::Node& node, const std::string& path, const Fi
   if (field.cpp_type() == Field::CPPTYPE_MESSAGE) return ReadSection(node, path, *out.GetReflection()->MutableMessage(&out, &field));
   if (!node.IsScalar()) return Complain(path, fmt::format("{} must be one value: {}", path, TypeWords(field)));
   const bool quoted = node.Tag() == "!";
-  if (field.cpp_type() == Field::CPPTYPE_STRING) return ReadText(node.Scalar(), path, field, out);
+  if (field.cpp_type() == Field::CPPTYPE_STRING) {
+    if (auto text = ReadText(node.Scalar(), path, field)) out.GetReflection()->SetString(&out, &field, *std::move(text));
+    return;
+  }
   if (field.cpp_type() != Field::CPPTYPE_BOOL) return ReadNumber(node.Scalar(), quoted, path, field, out);
   if (quoted || (node.Scalar() != "true" && node.Scalar() != "false")) {
     return Complain(path, fmt::format("{} must be true or false; it is \"{}\"", path, node.Scalar()));
@@ -143,6 +147,14 @@ void Reader::ReadList(const YAML::Node& node, const std::string& path, const Fie
   for (std::size_t i = 0; i < node.size(); ++i) {
     const std::string entry_path = fmt::format("{}[{}]", path, i);
     places_[entry_path] = PlaceOf(node[i]);
+    if (field.cpp_type() == Field::CPPTYPE_STRING) {
+      if (!node[i].IsScalar()) {
+        Complain(entry_path, fmt::format("{} must be one value: {}", entry_path, SettingOf(field).pattern_words()));
+      } else if (auto text = ReadText(node[i].Scalar(), entry_path, field)) {
+        out.GetReflection()->AddString(&out, &field, *std::move(text));
+      }
+      continue;
+    }
     ReadSection(node[i], entry_path, *out.GetReflection()->AddMessage(&out, &field));
   }
 }
@@ -162,25 +174,30 @@ void Reader::ReadNumber(const std::string& text, bool quoted, const std::string&
   out.GetReflection()->SetInt64(&out, &field, value);
 }
 
-void Reader::ReadText(std::string text, const std::string& path, const Field& field, google::protobuf::Message& out) {
+std::optional<std::string> Reader::ReadText(std::string text, const std::string& path, const Field& field) {
   const tollgate::v1::Setting& setting = SettingOf(field);
-  if (!base::IsValidUtf8(text) || text.find('\0') != std::string::npos)
-    return Complain(path, fmt::format("{} is not plain UTF-8 text", path));
-  if (text.size() > kTextBytesMax) {
-    return Complain(path, fmt::format("{} has {} bytes; at most {} are taken", path, text.size(), kTextBytesMax));
-  }
+  const auto no = [&](const std::string& problem) { return Complain(path, problem), std::nullopt; };
+  if (!base::IsValidUtf8(text) || text.find('\0') != std::string::npos) return no(fmt::format("{} is not plain UTF-8 text", path));
+  if (text.size() > kTextBytesMax) return no(fmt::format("{} has {} bytes; at most {} are taken", path, text.size(), kTextBytesMax));
   if (setting.one_of_size() > 0 && std::find(setting.one_of().begin(), setting.one_of().end(), text) == setting.one_of().end()) {
-    return Complain(path, fmt::format("{} is \"{}\"; it must be {}", path, text, fmt::join(setting.one_of(), " or ")));
+    return no(fmt::format("{} is \"{}\"; it must be {}", path, text, fmt::join(setting.one_of(), " or ")));
   }
   if (!setting.pattern().empty() && !std::regex_match(text, std::regex(setting.pattern()))) {
-    return Complain(path, fmt::format("{} is \"{}\"; it must be {}", path, text, setting.pattern_words()));
+    return no(fmt::format("{} is \"{}\"; it must be {}", path, text, setting.pattern_words()));
   }
-  if (setting.required() && text.empty()) return Complain(path, fmt::format("{} is empty; {}", path, setting.about()));
-  if (setting.secret() && !ReadSecret(text, path)) return;
+  if (setting.required() && text.empty()) return no(fmt::format("{} is empty; {}", path, setting.about()));
+  if (!ReadFiles(text, path, setting)) return std::nullopt;
+  return text;
+}
+
+// What stands in a file, or names one.
+bool Reader::ReadFiles(std::string& text, const std::string& path, const tollgate::v1::Setting& setting) {
+  if (setting.secret() && !ReadSecret(text, path)) return false;
   if ((setting.file() || setting.path()) && !text.empty()) text = Resolve(text);
-  if (setting.file() && !CheckFile(text, path, setting.secret_file() ? FileKind::kKey : FileKind::kPlain)) return;
-  if (setting.secret_file() && !CheckKey(text, path)) return;
-  out.GetReflection()->SetString(&out, &field, std::move(text));
+  if (!setting.file() || files_ != Files::kAll) return true;
+  const FileKind kind = setting.secret_file() ? FileKind::kKey : setting.private_file() ? FileKind::kPrivate : FileKind::kPlain;
+  if (!CheckFile(text, path, kind)) return false;
+  return kind == FileKind::kKey ? CheckKey(text, path) : kind != FileKind::kPrivate || CheckFilled(text, path);
 }
 
 bool Reader::ReadSecret(std::string& text, const std::string& path) {
@@ -231,10 +248,19 @@ bool Reader::CheckFile(const std::string& file, const std::string& path, FileKin
   }
   if (!S_ISREG(info.st_mode)) return complain("is not a file");
   if (::access(file.c_str(), R_OK) != 0) return complain("this user may not read; give it to the user that runs Tollgate");
-  // A key is read by its owner alone (audit::RootKey holds to that too); a URL may be shared with a group.
-  const mode_t closed = kind == FileKind::kKey ? S_IRWXG | S_IRWXO : kind == FileKind::kUrl ? S_IRWXO : 0;
-  if ((info.st_mode & closed) != 0) return complain(fmt::format("others may read; run: chmod 600 {}", file));
-  return true;
+  if (kind == FileKind::kPlain) return true;
+  const std::string fault =
+      base::SecretFileFault(file, kind == FileKind::kUrl ? base::SecretReaders::kAnyGroup : base::SecretReaders::kByRule);
+  return fault.empty() || complain(fault);
+}
+
+bool Reader::CheckFilled(const std::string& file, const std::string& path) {
+  auto text = base::ReadFile(file);
+  if (!text.ok()) return Complain(path, base::Message(text.status())), false;
+  const bool empty = text->find_first_not_of(" \t\r\n") == std::string::npos;
+  base::Wipe(*text);
+  if (empty) Complain(path, fmt::format("{} names {}, which is empty; write the secret into it", path, file));
+  return !empty;
 }
 
 bool Reader::CheckKey(const std::string& file, const std::string& path) {

@@ -3,6 +3,7 @@
 
 #include <compare>
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <string_view>
@@ -10,6 +11,7 @@
 
 #include <google/protobuf/message.h>
 
+#include "gateway/config/config.h"
 #include "gateway/config/schema.h"
 
 namespace YAML {
@@ -25,11 +27,11 @@ struct Place {
 };
 
 // What a file is for: it decides who may read it, and what is said when it is not as it must be.
-enum class FileKind { kPlain, kKey, kUrl };
+enum class FileKind { kPlain, kKey, kUrl, kPrivate };
 
 class Reader {
  public:
-  Reader(std::string name, std::string folder) : name_(std::move(name)), folder_(std::move(folder)) {}
+  Reader(std::string name, std::string folder, Files files) : name_(std::move(name)), folder_(std::move(folder)), files_(files) {}
 
   // Reads `node` into `out`. `path` is the section's dotted path, empty for the whole.
   void ReadSection(const YAML::Node& node, std::string_view path, google::protobuf::Message& out);
@@ -48,14 +50,17 @@ class Reader {
   void ReadField(const YAML::Node& node, const std::string& path, const Field& field, google::protobuf::Message& out);
   void ReadList(const YAML::Node& node, const std::string& path, const Field& field, google::protobuf::Message& out);
   void ReadNumber(const std::string& text, bool quoted, const std::string& path, const Field& field, google::protobuf::Message& out);
-  void ReadText(std::string text, const std::string& path, const Field& field, google::protobuf::Message& out);
+  std::optional<std::string> ReadText(std::string text, const std::string& path, const Field& field);
+  bool ReadFiles(std::string& text, const std::string& path, const tollgate::v1::Setting& setting);
   bool ReadSecret(std::string& text, const std::string& path);
   std::string Resolve(const std::string& file) const;
   bool CheckFile(const std::string& file, const std::string& path, FileKind kind);
   bool CheckKey(const std::string& file, const std::string& path);
+  bool CheckFilled(const std::string& file, const std::string& path);
 
   const std::string name_;
   const std::string folder_;
+  const Files files_;
   std::map<std::string, Place, std::less<>> places_;
   struct Problem {
     Place place;

@@ -20,7 +20,7 @@ std::string DefaultOf(const Field& field, std::string_view path) {
 
 std::string TypeWords(const Field& field) {
   const tollgate::v1::Setting& setting = SettingOf(field);
-  if (field.is_repeated()) return "list of sections";
+  if (field.is_repeated()) return field.cpp_type() == Field::CPPTYPE_MESSAGE ? "list of sections" : "list, each " + setting.pattern_words();
   switch (field.cpp_type()) {
     case Field::CPPTYPE_MESSAGE: return "section";
     case Field::CPPTYPE_BOOL: return "true or false";

@@ -107,7 +107,7 @@ class StreamCall final : public ::grpc::ServerWriteReactor<::grpc::ByteBuffer>,
                          public std::enable_shared_from_this<StreamCall> {
  public:
   StreamCall(CallContext& shared, ::grpc::CallbackServerContext* rpc, const ::grpc::ByteBuffer* request)
-      : shared_(shared), rpc_(rpc), request_(request), caller_(CallerOf(*rpc)) {}
+      : shared_(shared), rpc_(rpc), request_(request), caller_(CallerOf(*rpc, shared.proxies)) {}
 
   ::grpc::ServerWriteReactor<::grpc::ByteBuffer>* Start() {
     self_ = shared_from_this();

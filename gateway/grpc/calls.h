@@ -9,6 +9,7 @@
 #include <functional>
 #include <memory>
 
+#include "base/networks.h"
 #include "gateway/grpc/inside.h"
 #include "gateway/pipeline/service.h"
 
@@ -21,6 +22,7 @@ struct CallContext {
   boost::asio::any_io_executor cpu;  // Where large messages are parsed.
   boost::asio::any_io_executor timers;
   std::chrono::milliseconds write_timeout;  // Of each piece of a stream, and of each answer.
+  base::Networks proxies;                   // Whose word counts for who calls.
   Inside inside;                            // Counts the coroutines,
   Inside open;                              // and the calls, until gRPC has sent their ends.
 };

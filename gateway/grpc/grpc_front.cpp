@@ -83,6 +83,7 @@ struct GrpcFront::Impl {
               std::move(cpu),
               io.context().get_executor(),
               std::chrono::milliseconds(options.write_timeout_ms),
+              options.listener.proxies,
               {},
               {}},
         server(std::move(options), io) {

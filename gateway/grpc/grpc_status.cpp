@@ -11,11 +11,13 @@
 #include <optional>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include <fmt/format.h>
 
 #include "base/encoding.h"
 #include "base/error_detail.h"
+#include "gateway/net/forwarded.h"
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
 
@@ -176,7 +178,7 @@ std::string BearerOf(const ::grpc::ServerContextBase& context) {
   return std::string(value->substr(7));
 }
 
-std::string SourceOf(const ::grpc::ServerContextBase& context) {
+std::string SourceOf(const ::grpc::ServerContextBase& context, const base::Networks& proxies) {
   // "ipv4:127.0.0.1:5000", "ipv6:%5B::1%5D:5000" (brackets as they are in older releases).
   std::string peer = context.peer();
   std::string_view rest = peer;
@@ -185,13 +187,17 @@ std::string SourceOf(const ::grpc::ServerContextBase& context) {
   if (rest.starts_with("%5B") && rest.ends_with("%5D")) rest = rest.substr(3, rest.size() - 6);
   if (rest.starts_with('[') && rest.ends_with(']')) rest = rest.substr(1, rest.size() - 2);
   if (rest.starts_with("::ffff:")) rest.remove_prefix(7);
-  return std::string(rest);
+  if (proxies.empty()) return std::string(rest);
+  std::vector<std::string_view> forwarded;
+  const auto [first, last] = context.client_metadata().equal_range("x-forwarded-for");
+  for (auto field = first; field != last; ++field) forwarded.emplace_back(field->second.data(), field->second.size());
+  return net::ClientOf(rest, forwarded, proxies);
 }
 
-pipeline::Caller CallerOf(const ::grpc::ServerContextBase& context) {
+pipeline::Caller CallerOf(const ::grpc::ServerContextBase& context, const base::Networks& proxies) {
   pipeline::Caller caller;
   caller.bearer = BearerOf(context);
-  caller.source = SourceOf(context);
+  caller.source = SourceOf(context, proxies);
   caller.surface = pipeline::Surface::kGrpc;
   caller.request_id = base::RequestId::New();
   caller.received = std::chrono::steady_clock::now();

@@ -13,6 +13,7 @@
 #include <grpcpp/server_context.h>
 #include <grpcpp/support/status.h>
 
+#include "base/networks.h"
 #include "base/status.h"
 #include "gateway/pipeline/call.h"
 
@@ -23,10 +24,10 @@ namespace tollgate::grpc_front {
 // The credential of metadata `authorization: Bearer …`; empty if there is none, another scheme, or more than one.
 std::string BearerOf(const ::grpc::ServerContextBase& context);
 
-// The peer's address without port.
-std::string SourceOf(const ::grpc::ServerContextBase& context);
+// The peer's address without port; where that is one of `proxies`, the client's that it names (net/forwarded.h).
+std::string SourceOf(const ::grpc::ServerContextBase& context, const base::Networks& proxies);
 
 // All of it: bearer, source, deadline, x-client-request-id, a new request id; received = now.
-pipeline::Caller CallerOf(const ::grpc::ServerContextBase& context);
+pipeline::Caller CallerOf(const ::grpc::ServerContextBase& context, const base::Networks& proxies);
 
 }  // namespace tollgate::grpc_front

@@ -104,7 +104,7 @@ void Spawn(CallContext& shared, std::shared_ptr<Call> self) {
 class UnaryCall : public ::grpc::ServerUnaryReactor, public std::enable_shared_from_this<UnaryCall> {
  public:
   UnaryCall(CallContext& shared, ::grpc::CallbackServerContext* rpc, const ::grpc::ByteBuffer* request, ::grpc::ByteBuffer* reply)
-      : shared_(shared), rpc_(rpc), request_(request), reply_(reply), caller_(CallerOf(*rpc)) {}
+      : shared_(shared), rpc_(rpc), request_(request), reply_(reply), caller_(CallerOf(*rpc, shared.proxies)) {}
 
   ::grpc::ServerUnaryReactor* Begin() {
     self_ = shared_from_this();

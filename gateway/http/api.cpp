@@ -120,7 +120,7 @@ async::Awaitable<std::optional<pipeline::Tenant>> Api::Admit(Exchange& exchange)
 }
 
 async::Awaitable<void> Api::Handle(Exchange& exchange) {
-  const bool probe = co_await AnswerProbe(exchange, probes_);
+  const bool probe = co_await AnswerProbe(exchange, probes_, Reasons::kKept);
   if (probe) co_return;
   const std::string_view path = PathOf(exchange.target());
   const bool get = exchange.method() == "GET" || exchange.method() == "HEAD";

@@ -81,7 +81,7 @@ class BeastSession final : public Session, public Exchange, public std::enable_s
   bool has_body() const override { return !parser_->is_done() || !parser_->get().body().empty(); }
   const std::string& body() const override { return parser_->get().body(); }
   void DropBody() override;
-  const std::string& source() const override { return source_; }
+  const std::string& source() const override { return client_; }
   Mono::time_point received() const override { return received_; }
   const std::shared_ptr<pipeline::Cancellation>& cancellation() const override { return cancellation_; }
   async::Awaitable<void> Respond(int status, std::string_view content_type, const Headers& headers, std::string body) override;
@@ -97,6 +97,7 @@ class BeastSession final : public Session, public Exchange, public std::enable_s
   async::Awaitable<void> Run();
   async::Awaitable<bool> ReadRequest();  // False: nothing more to serve.
   async::Awaitable<bool> Admit();        // False: turned away, and answered.
+  void FindClient();                     // From the head.
   async::Awaitable<bool> ReadBody();
   async::Awaitable<bool> Feed(std::size_t bytes);  // Gives the parser more; false: the connection ended or the request was refused.
   bool TooManyFields() const;                      // Of the head, and of what follows a body in chunks.
@@ -114,6 +115,7 @@ class BeastSession final : public Session, public Exchange, public std::enable_s
 
   const SessionContext& context_;
   const std::string source_;
+  std::string client_ = source_;  // Of the request that is read or answered: source_, or whom a trusted proxy names.
   const std::shared_ptr<void> slot_;
   Deadline deadline_;
   Deadline comment_;  // Set while a stream is open.

@@ -25,7 +25,7 @@ class Exchange {
   virtual bool has_body() const = 0;                                                // Whether one was announced.
   virtual const std::string& body() const = 0;                                      // Empty before a doorkeeper, and once dropped.
   virtual void DropBody() = 0;                                                      // It was read: its memory goes.
-  virtual const std::string& source() const = 0;                                    // Peer address without port.
+  virtual const std::string& source() const = 0;                                    // The client's address without port.
   virtual std::chrono::steady_clock::time_point received() const = 0;  // When the request was whole; its head, for a doorkeeper.
   virtual const std::shared_ptr<pipeline::Cancellation>& cancellation() const = 0;  // Cancelled when the client goes away.
 

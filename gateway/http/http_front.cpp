@@ -45,7 +45,7 @@ struct ProbesFront::Impl {
   std::unique_ptr<HttpServer> server;
 
   async::Awaitable<void> Handle(Exchange& exchange) {
-    const bool answered = co_await AnswerProbe(exchange, probes);
+    const bool answered = co_await AnswerProbe(exchange, probes, Reasons::kTold);
     if (!answered) co_await AnswerUnknown(exchange, "");
   }
 };

@@ -35,7 +35,7 @@ struct HttpOptions {
 
 // What the probes answer. Called on I/O threads, from several at once; must be quick.
 struct Probes {
-  std::function<std::vector<std::string>()> not_ready;  // Reasons, for people; empty: ready. Null: always ready.
+  std::function<std::vector<std::string>()> not_ready;  // Reasons, for people; empty: ready. Null: always ready. HttpFront keeps them.
   std::function<std::string()> metrics;                 // Prometheus text. Null, and always on HttpFront: no /metrics.
 };
 

@@ -28,12 +28,14 @@ std::string NotReadyBody(const std::vector<std::string>& reasons) {
   return out;
 }
 
-async::Awaitable<void> AnswerReady(Exchange& exchange, const Probes& probes) {
+async::Awaitable<void> AnswerReady(Exchange& exchange, const Probes& probes, Reasons told) {
   std::vector<std::string> reasons;
   if (probes.not_ready) reasons = probes.not_ready();
   Headers headers;
   if (!reasons.empty()) headers.emplace_back("retry-after", "1");
-  std::string body = reasons.empty() ? R"({"status":"ready"})" : NotReadyBody(reasons);
+  std::string body = reasons.empty()          ? R"({"status":"ready"})"
+                     : told == Reasons::kTold ? NotReadyBody(reasons)
+                                              : R"({"status":"not ready"})";
   co_await exchange.Respond(reasons.empty() ? 200 : 503, kJson, headers, std::move(body));
 }
 
@@ -61,7 +63,7 @@ std::string_view PathOf(std::string_view target) {
   return target.substr(0, target.find('?'));
 }
 
-async::Awaitable<bool> AnswerProbe(Exchange& exchange, const Probes& probes) {
+async::Awaitable<bool> AnswerProbe(Exchange& exchange, const Probes& probes, Reasons reasons) {
   const Headers none;
   const std::string_view path = PathOf(exchange.target());
   const bool health = path == "/healthz" || path == "/livez" || path == "/health";
@@ -73,7 +75,7 @@ async::Awaitable<bool> AnswerProbe(Exchange& exchange, const Probes& probes) {
   } else if (health) {
     co_await exchange.Respond(200, kJson, none, R"({"status":"ok"})");
   } else if (ready) {
-    co_await AnswerReady(exchange, probes);
+    co_await AnswerReady(exchange, probes, reasons);
   } else {
     co_await exchange.Respond(200, "text/plain; version=0.0.4; charset=utf-8", none, probes.metrics());
   }

@@ -23,9 +23,11 @@
 #include <boost/asio/write.hpp>
 #include <exception>
 #include <utility>
+#include <vector>
 
 #include "gateway/http/beast_session.h"
 #include "gateway/http/chat_reply.h"
+#include "gateway/net/forwarded.h"
 
 namespace tollgate::http_front {
 namespace {
@@ -114,6 +116,14 @@ std::optional<std::string_view> BeastSession::Header(std::string_view name) cons
   return View(first->value());
 }
 
+void BeastSession::FindClient() {
+  if (context_.options.listener.proxies.empty()) return;
+  std::vector<std::string_view> forwarded;
+  const auto [first, last] = parser_->get().equal_range("x-forwarded-for");
+  for (auto field = first; field != last; ++field) forwarded.push_back(View(field->value()));
+  client_ = net::ClientOf(source_, forwarded, context_.options.listener.proxies);
+}
+
 async::Awaitable<void> BeastSession::Run() {
   for (;;) {
     const bool more = co_await ReadRequest();
@@ -179,6 +189,7 @@ async::Awaitable<bool> BeastSession::ReadBody() {
 // With the head complete. Who is turned away may still be sending a body: the connection ends.
 async::Awaitable<bool> BeastSession::Admit() {
   received_ = Mono::now();
+  FindClient();
   cancellation_ = std::make_shared<pipeline::Cancellation>();
   http_1_0_ = parser_->get().version() < 11;
   answered_ = false;

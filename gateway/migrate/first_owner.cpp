@@ -10,25 +10,35 @@
 namespace tollgate::migrate {
 namespace {
 
-// A look: keys are never deleted, so what it finds stays true. What it does not find is decided under the directory's lock. DATA_LOSS: the
-// directory is not of this root key.
-absl::StatusOr<bool> HasKeys(const base::PostgresOptions& postgres, const std::string& mac_key) {
-  TG_ASSIGN(const std::unique_ptr<base::Session> session, base::Session::Connect(postgres));
-  TG_ASSIGN(const directory::Head head, directory::ReadHead(*session, false));
-  TG_RETURN_IF_ERROR(directory::CheckHead(mac_key, head));
-  TG_ASSIGN(const base::Rows any, session->Run("look for keys", "SELECT EXISTS (SELECT FROM directory.key)"));
-  return any.Bool(0, 0);
+base::PostgresOptions DirectoryAt(const std::string& url) {
+  base::PostgresOptions postgres;
+  postgres.url = url;
+  postgres.role = "tollgate_directory";
+  return postgres;
 }
 
 }  // namespace
 
+// A look: keys are never deleted, so what it finds stays true. What it does not find is decided under the directory's lock.
+absl::StatusOr<bool> HasKeys(const std::string& postgres_url) {
+  TG_ASSIGN(const std::unique_ptr<base::Session> session, base::Session::Connect(DirectoryAt(postgres_url)));
+  TG_ASSIGN(const base::Rows any, session->Run("look for keys", "SELECT EXISTS (SELECT FROM directory.key)"));
+  return any.Bool(0, 0);
+}
+
+absl::Status CheckDirectory(const std::string& postgres_url, const std::string& mac_key) {
+  TG_ASSIGN(const std::unique_ptr<base::Session> session, base::Session::Connect(DirectoryAt(postgres_url)));
+  TG_ASSIGN(const directory::Head head, directory::ReadHead(*session, false));
+  return directory::CheckHead(mac_key, head);
+}
+
 absl::StatusOr<std::optional<std::string>> MakeFirstOwner(const FirstOwnerOptions& options) {
   admin::ChangesOptions changes_options;
-  changes_options.postgres.url = options.postgres_url;
-  changes_options.postgres.role = "tollgate_directory";
+  changes_options.postgres = DirectoryAt(options.postgres_url);
   changes_options.mac_key = options.mac_key;
   changes_options.pepper = options.pepper;
-  TG_ASSIGN(const bool has_keys, HasKeys(changes_options.postgres, options.mac_key));
+  TG_RETURN_IF_ERROR(CheckDirectory(options.postgres_url, options.mac_key));
+  TG_ASSIGN(const bool has_keys, HasKeys(options.postgres_url));
   if (has_keys && !options.another) return std::optional<std::string>();
   audit::JournalOptions journal_options;
   journal_options.postgres_url = options.postgres_url;

@@ -22,6 +22,12 @@ struct FirstOwnerOptions {
   bool another = false;  // Whatever keys there are.
 };
 
+// Whether the installation has keys.
+absl::StatusOr<bool> HasKeys(const std::string& postgres_url);
+
+// DATA_LOSS: the directory is not of this root key, or was changed by who has not got it.
+absl::Status CheckDirectory(const std::string& postgres_url, const std::string& mac_key);
+
 // The key's text, shown once; nullopt if the installation has keys already and not `another` is wanted, for which one SELECT is enough.
 // Else opens a journal of its own for the ADMIN records and closes it.
 absl::StatusOr<std::optional<std::string>> MakeFirstOwner(const FirstOwnerOptions& options);

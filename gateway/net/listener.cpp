@@ -187,11 +187,14 @@ void Listener::Impl::Welcome(int fd, const sockaddr_storage& peer) {
   if (ShortOfDescriptors(fd))
     return Refuse(fd, "the process is short of descriptors; raise its limit (ulimit -n) or lower connections_max");
   Accepted connection{.fd = fd, .source = SourceOf(peer), .slot = nullptr};
+  // Everybody's requests come over a proxy's connections.
+  const auto peer_ip = base::ParseIp(connection.source);
+  const std::string counted = peer_ip && options.proxies.Contains(*peer_ip) ? "" : connection.source;
   bool placed = false;
   if (options.watch_descriptors) {
-    placed = places->TakeWhileOpen(fd, connection.source);
+    placed = places->TakeWhileOpen(fd, counted);
   } else {
-    connection.slot = places->Take(connection.source);
+    connection.slot = places->Take(counted);
     placed = connection.slot != nullptr;
   }
   if (!placed) return Refuse(fd, "connections_max or connections_per_source_max is reached");

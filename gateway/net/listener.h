@@ -10,6 +10,7 @@
 #include <memory>
 #include <string>
 
+#include "base/networks.h"
 #include "base/status.h"
 
 namespace tollgate::net {
@@ -29,7 +30,8 @@ struct ListenerOptions {
   std::uint16_t port = 0;                 // 0: any free one; see port().
   int backlog = 1024;                     // Connections that the kernel keeps waiting.
   int connections_max = 4096;             // At once, in total.
-  int connections_per_source_max = 1024;  // At once, from one address.
+  int connections_per_source_max = 1024;  // At once, from one address; those of `proxies` are not counted so.
+  base::Networks proxies;                 // Whose X-Forwarded-For is believed (forwarded.h); the front end looks at it.
   int descriptors_reserved = 32;          // Of the process's limit: newcomers are closed when fewer than these are left.
   // False: a connection ends when its slot is destroyed. True: it ends when its descriptor is closed, by whomever (gRPC); slot is null.
   bool watch_descriptors = false;

@@ -49,7 +49,7 @@ std::int64_t Places::open() {
 bool Places::TakeLocked(const std::string& source) {
   if (total_ >= total_max_) return false;
   int& count = by_source_[source];
-  if (count >= per_source_max_) return false;
+  if (count >= per_source_max_ && !source.empty()) return false;
   ++count;
   ++total_;
   return true;

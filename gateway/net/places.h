@@ -16,7 +16,8 @@ class Places : public std::enable_shared_from_this<Places> {
  public:
   Places(int total_max, int per_source_max) : total_max_(total_max), per_source_max_(per_source_max) {}
 
-  // A place that is free again when the pointer's last copy dies; null when none is free.
+  // A place that is free again when the pointer's last copy dies; null when none is free. Of the empty source there are as many as in
+  // total.
   std::shared_ptr<void> Take(const std::string& source);
 
   // A place that is free again once `fd`, open now, is closed by whomever; false when none is free. Closing is noticed when places run

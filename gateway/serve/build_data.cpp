@@ -78,6 +78,7 @@ absl::Status OpenJournal(Parts& parts) {
   options.batch_bytes_max = static_cast<std::size_t>(j.batch_bytes_max());
   options.statement_timeout = milliseconds(config.postgres().statement_timeout_ms());
   options.connect_timeout = milliseconds(config.postgres().connect_timeout_ms());
+  options.lock_timeout = milliseconds(config.postgres().lock_timeout_ms());
   options.recovery = {Settle, ReturnLeasesWith(config)};
   TG_ASSIGN(parts.journal, audit::PostgresJournal::Open(std::move(options)));
   return absl::OkStatus();
@@ -112,7 +113,9 @@ absl::Status BuildData(Parts& parts) {
   audit::PostgresKeysOptions keys{.url = config.postgres().keys_url(),
                                   .main_url = config.postgres().url(),
                                   .main_role = config.postgres().role(),
-                                  .statement_timeout = milliseconds(config.postgres().statement_timeout_ms())};
+                                  .connect_timeout = milliseconds(config.postgres().connect_timeout_ms()),
+                                  .statement_timeout = milliseconds(config.postgres().statement_timeout_ms()),
+                                  .lock_timeout = milliseconds(config.postgres().lock_timeout_ms())};
   TG_ASSIGN(parts.keys, audit::OpenPostgresKeys(parts.secrets->root, std::move(keys)));
   TG_RETURN_IF_ERROR(OpenJournal(parts));
   metering::PostgresLeasesOptions leases{.postgres = PostgresFor(config, config.postgres().role()),

@@ -17,7 +17,7 @@ namespace v1 = tollgate::v1;
 
 namespace {
 
-net::ListenerOptions ListenerFrom(const char* name, const v1::Config::Listener& l, int reserved) {
+net::ListenerOptions ListenerFrom(const char* name, const v1::Config& config, const v1::Config::Listener& l, int reserved) {
   net::ListenerOptions options;
   options.name = name;
   options.descriptors_reserved = reserved;
@@ -25,12 +25,16 @@ net::ListenerOptions ListenerFrom(const char* name, const v1::Config::Listener& 
   options.port = static_cast<std::uint16_t>(l.port());
   options.connections_max = l.connections_max();
   options.connections_per_source_max = l.connections_per_source_max();
+  const std::vector<std::string> proxies(config.trusted_proxies().begin(), config.trusted_proxies().end());
+  auto networks = base::Networks::Parse(proxies);
+  TG_CHECK(networks.ok(), "trusted_proxies were checked with the configuration");
+  options.proxies = *std::move(networks);
   return options;
 }
 
 grpc_front::GrpcServerOptions GrpcFrom(const char* name, const v1::Config& config, const v1::Config::Listener& l, int reserved) {
   grpc_front::GrpcServerOptions options;
-  options.listener = ListenerFrom(name, l, reserved);
+  options.listener = ListenerFrom(name, config, l, reserved);
   options.reflection = config.grpc().reflection();
   options.message_bytes_max = static_cast<int>(config.requests().body_bytes_max());
   options.concurrent_streams_max = config.grpc().streams_per_connection_max();
@@ -42,7 +46,7 @@ grpc_front::GrpcServerOptions GrpcFrom(const char* name, const v1::Config& confi
 http_front::HttpOptions HttpFrom(const char* name, const v1::Config& config, const v1::Config::Listener& l, int reserved) {
   const auto& h = config.http();
   http_front::HttpOptions options;
-  options.listener = ListenerFrom(name, l, reserved);
+  options.listener = ListenerFrom(name, config, l, reserved);
   options.body_bytes_max = config.requests().body_bytes_max();
   options.memory_bytes_max = h.memory_bytes_max();
   options.header_timeout_ms = static_cast<int>(h.header_timeout_ms());
@@ -68,6 +72,7 @@ void CheckDescriptors(const v1::Config& config, std::int64_t limit) {
     if (listener->enabled()) wanted += listener->connections_max();
   }
   for (const v1::Config::Model& model : config.pool().models()) wanted += model.engine() == "openai" ? model.slots() : 0;
+  for (const v1::Config::Detector& detector : config.detectors()) wanted += detector.running_max();
   if (wanted <= limit) return;
   base::Warn(
       "serve",
@@ -82,7 +87,7 @@ absl::Status CheckPorts(const v1::Config& config) {
   const auto& l = config.listeners();
   for (const auto& [name, listener] :
        {std::pair("grpc", &l.grpc()), {"http", &l.http()}, {"admin", &l.admin_grpc()}, {"probes", &l.probes()}}) {
-    if (listener->enabled()) TG_RETURN_IF_ERROR(net::Listener::CheckFree(ListenerFrom(name, *listener, 0)));
+    if (listener->enabled()) TG_RETURN_IF_ERROR(net::Listener::CheckFree(ListenerFrom(name, config, *listener, 0)));
   }
   return absl::OkStatus();
 }

@@ -2,13 +2,12 @@
 // Tested by tests/gateway/serve/upstream_test.cpp.
 #include "gateway/serve/upstream.h"
 
-#include <sys/stat.h>
-
 #include <cctype>
 
 #include <fmt/format.h>
 
 #include "base/encoding.h"
+#include "base/secret_file.h"
 
 namespace tollgate::serve {
 
@@ -28,9 +27,8 @@ inference::UpstreamKind KindFrom(const std::string& word) {
 
 absl::StatusOr<std::string> ReadBearer(std::string_view setting, const std::string& file) {
   if (file.empty()) return std::string();
-  struct stat info {};
-  if (::stat(file.c_str(), &info) == 0 && (info.st_mode & (S_IRWXG | S_IRWXO)) != 0)
-    return base::FailedPrecondition(fmt::format("{} names {}, which others may read; run: chmod 600 {}", setting, file, file));
+  if (const std::string fault = base::SecretFileFault(file); !fault.empty())
+    return base::FailedPrecondition(fmt::format("{} names {}, which {}", setting, file, fault));
   auto text = base::ReadFile(file);
   if (!text.ok()) return base::FailedPrecondition(base::Message(text.status()));
   while (!text->empty() && std::isspace(static_cast<unsigned char>(text->back()))) text->pop_back();

@@ -2,6 +2,7 @@
 #include <catch2/generators/catch_generators.hpp>
 
 #include <atomic>
+#include <filesystem>
 #include <future>
 #include <thread>
 
@@ -234,6 +235,42 @@ TEST_CASE_METHOD(AuditFixture, "Open refuses what would break its promises, and 
   CHECK(refused.status().code() == code);
   INFO(base::Message(refused.status()));
   CHECK(base::Message(refused.status()).find(words) != std::string::npos);
+}
+
+TEST_CASE_METHOD(AuditFixture, "What a rolled-back database's refusal says to move is the position alone, and with that gone it goes on") {
+  const JournalOptions options = Options();
+  const std::string others = options.state_dir + "/models";
+  {
+    auto journal = Open();
+    for (int i = 0; i < 5; ++i) REQUIRE(Append(*journal, Make(v1::RECORD_KIND_ADMIN, {})).ok());
+    journal->Stop();
+  }
+  Tamper("DELETE FROM audit.record WHERE leaf_index >= 3; UPDATE audit.log_head SET next_index = 3, open_from = 3");
+  REQUIRE(std::filesystem::create_directory(others));  // Where the registry's models lie unless a configuration says otherwise.
+  const std::string says = base::Message(PostgresJournal::Open(options).status());
+  INFO(says);
+  REQUIRE(says.find("move " + options.state_dir + "/journal.state away") != std::string::npos);
+  std::filesystem::rename(options.state_dir + "/journal.state", options.state_dir + "/journal.state.lost");
+  const auto journal = PostgresJournal::Open(options);
+  INFO(journal.status());
+  REQUIRE(journal.ok());
+  CHECK(Append(**journal, Make(v1::RECORD_KIND_ADMIN, {})).ok());
+  CHECK(std::filesystem::exists(others));
+}
+
+TEST_CASE_METHOD(AuditFixture, "The journal's sessions have the time limits that they are given") {
+  Do("CREATE TABLE test.seen (what text)");
+  Do("GRANT INSERT ON test.seen TO public");
+  Do("CREATE FUNCTION test.see() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+     "INSERT INTO test.seen VALUES (current_setting('lock_timeout') || ' ' || current_setting('statement_timeout')); RETURN NULL; END $$");
+  Do("CREATE TRIGGER see AFTER UPDATE ON audit.log_head FOR EACH STATEMENT EXECUTE FUNCTION test.see()");
+  JournalOptions options = Options();
+  options.lock_timeout = std::chrono::milliseconds(1234);
+  options.statement_timeout = std::chrono::milliseconds(5678);
+  auto journal = Open(options);
+  REQUIRE(Append(*journal, Make(v1::RECORD_KIND_ADMIN, {})).ok());
+  journal.reset();
+  CHECK(Text("SELECT string_agg(DISTINCT what, ', ') FROM test.seen") == "1234ms 5678ms");
 }
 
 TEST_CASE_METHOD(AuditFixture,

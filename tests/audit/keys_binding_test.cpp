@@ -67,6 +67,15 @@ TEST_CASE_METHOD(BindingBed, "A new keys database is its installation's from the
   CHECK(Count("keys.loss") == 0);
 }
 
+TEST_CASE_METHOD(BindingBed, "Keys that were made under another root key are refused, in the words of the configuration") {
+  REQUIRE(OpenKeys().ok());
+  PostgresKeysOptions options;
+  options.url = keys_url;
+  const auto refused = OpenPostgresKeys(RootKey::FromBytes(std::string(32, 'x')), options);
+  CHECK(absl::IsFailedPrecondition(refused.status()));
+  CHECK(base::Message(refused.status()).find("give the right file as secrets.root_key_file") != std::string::npos);
+}
+
 TEST_CASE_METHOD(BindingBed, "An empty keys database is refused beside records with content, until it is accepted that the keys are lost") {
   Serve(**OpenKeys(), true);
   LoseKeys();

@@ -49,6 +49,24 @@ TEST_CASE_METHOD(Bed, "Two instances agree on a team's key of the day, and each 
   CHECK(absl::IsNotFound(b->Find(team, base::RequestId::New()).status()));
 }
 
+TEST_CASE_METHOD(Bed, "The keys' sessions have the time limits that they are given") {
+  REQUIRE(keys_sql
+              ->RunScript("spy",
+                          "CREATE TABLE public.seen (what text); GRANT INSERT ON public.seen TO public; "
+                          "CREATE FUNCTION public.see() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO public.seen VALUES "
+                          "(current_setting('lock_timeout') || ' ' || current_setting('statement_timeout')); RETURN NULL; END $$; "
+                          "CREATE TRIGGER see AFTER INSERT ON keys.tenant_day FOR EACH STATEMENT EXECUTE FUNCTION public.see()")
+              .ok());
+  PostgresKeysOptions options;
+  options.url = keys_url;
+  options.lock_timeout = std::chrono::milliseconds(1234);
+  options.statement_timeout = std::chrono::milliseconds(5678);
+  const auto keys = OpenPostgresKeys(kRoot, options);
+  REQUIRE(keys.ok());
+  REQUIRE(New(**keys).ok());
+  CHECK(keys_sql->Run("look", "SELECT string_agg(DISTINCT what, ', ') FROM public.seen")->Text(0, 0) == "1234ms 5678ms");
+}
+
 TEST_CASE_METHOD(Bed, "A day's key comes once from the database and then from memory; the next day has its own") {
   auto keys = OpenKeys();
   const auto today = (*New(*keys))->row().tenant_day;

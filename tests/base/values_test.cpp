@@ -158,6 +158,7 @@ TEST_CASE("A diagnostic is one line, whatever its text holds") {
   Info("base", "first\nsecond {} \x1b[2J", 7);
   SetDiagnosticsJson(true);
   Warn("base", "say \"{}\"\n", "no");
+  Warn("base", "caf\xe9 and café, cut \xe2\x82");
   SetDiagnosticsJson(false);
   Diagnose(Level::kDebug, "base", "not shown");
   ::dup2(saved, 2);
@@ -166,7 +167,8 @@ TEST_CASE("A diagnostic is one line, whatever its text holds") {
   std::string out(4096, '\0');
   out.resize(static_cast<std::size_t>(std::max<ssize_t>(0, ::read(pipe[0], out.data(), out.size()))));
   ::close(pipe[0]);
-  CHECK(std::count(out.begin(), out.end(), '\n') == 2);
+  CHECK(std::count(out.begin(), out.end(), '\n') == 3);
   CHECK(out.find(" info  base: first\\nsecond 7 \\u001b[2J\n") != std::string::npos);
   CHECK(out.find(R"("level":"warn","room":"base","text":"say \"no\"\n"})") != std::string::npos);
+  CHECK(out.find(R"("text":"caf� and café, cut ��"})") != std::string::npos);
 }

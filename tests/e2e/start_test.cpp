@@ -2,10 +2,12 @@
 #include <signal.h>
 #include <sys/stat.h>
 
+#include <boost/json.hpp>
 #include <catch2/catch_test_macros.hpp>
 #include <functional>
 #include <future>
 #include <optional>
+#include <sstream>
 
 #include <fmt/format.h>
 
@@ -170,6 +172,72 @@ TEST_CASE("migrate takes the owner's URLs from files that others cannot read, an
   INFO(wrong.err);
   CHECK(wrong.code == 1);
   CHECK(wrong.err.find("give the owner's URLs with --database-url FILE --keys-url FILE") != std::string::npos);
+}
+
+TEST_CASE("migrate needs no models, and the installation's secrets only where it makes a key, which goes where it was asked to go") {
+  Installation installation;
+  const std::string folder = installation.folder(), gone = folder + "/gone", key_file = folder + "/owner_key";
+  const auto migrate = [&](const std::string& config, const std::string& url, const std::string& keys_url, std::vector<std::string> more) {
+    REQUIRE(base::WriteFileAtomically(folder + "/url", url, 0600).ok());
+    REQUIRE(base::WriteFileAtomically(folder + "/keys_url", keys_url, 0600).ok());
+    more.insert(more.begin(), {"migrate", "--config", config, "--database-url", folder + "/url", "--keys-url", folder + "/keys_url"});
+    return RunTollgate(more, milliseconds(120'000));
+  };
+  const InstanceOptions bare{.model_file = gone, .extra = {{"secrets.root_key_file", gone}, {"secrets.pepper_file", gone}}};
+  const std::string good = installation.Configure({});
+  const std::string owner = OwnersUrl(installation, good, "url"), owner_of_keys = OwnersUrl(installation, good, "keys_url");
+  const Finished without = migrate(installation.Configure(bare), owner, owner_of_keys, {});
+  INFO(without.err);
+  CHECK(without.code == 0);
+  CHECK(without.err.find("secrets.root_key_file is not here") != std::string::npos);
+
+  const auto keys = [&] { return installation.Sql()->Run("count keys", "SELECT count(*) FROM directory.key")->Int(0, 0); };
+  const std::int64_t before = keys();
+  const std::vector<std::string> into_file = {"--new-owner", "eve@example.com", "--owner-key-file", key_file};
+  const Finished made = migrate(installation.Configure({}), owner, owner_of_keys, into_file);
+  INFO(made.err);
+  CHECK(made.code == 0);
+  CHECK(made.out.empty());
+  CHECK(base::ReadFile(key_file).value_or("").starts_with("tg_live_"));
+  struct stat info {};
+  REQUIRE(::stat(key_file.c_str(), &info) == 0);
+  CHECK((info.st_mode & 0777) == 0600);
+  const Finished again = migrate(installation.Configure({}), owner, owner_of_keys, into_file);
+  CHECK(again.code == 1);
+  CHECK(again.err.find("owner_key cannot be made: File exists") != std::string::npos);
+  CHECK(keys() == before + 1);
+
+  const std::string fresh = installation.cluster().NewDatabase(), fresh_keys = installation.cluster().NewDatabase();
+  InstanceOptions first = bare;
+  first.extra["postgres.url"] = installation.cluster().UrlAs(fresh, "tollgate_serve");
+  first.extra["postgres.keys_url"] = installation.cluster().UrlAs(fresh_keys, "tollgate_serve");
+  const Finished none = migrate(installation.Configure(first), fresh, fresh_keys, {});
+  INFO(none.err);
+  CHECK(none.code == 0);
+  CHECK(none.out.empty());  // What is no terminal may be kept by others.
+  CHECK(none.err.find("there is no key yet, and none was asked for") != std::string::npos);
+  const Finished asked = migrate(installation.Configure(first), fresh, fresh_keys, {"--owner", "ann@example.com"});
+  CHECK(asked.code == 1);
+  CHECK(asked.err.find(gone) != std::string::npos);
+}
+
+TEST_CASE("Why a start is refused is told as diagnostics are: in JSON, for a collector") {
+  Installation installation;
+  const std::string other = installation.folder() + "/other_key";
+  REQUIRE(base::WriteFileAtomically(other, std::string(64, 'a'), 0600).ok());
+  const Refused refused = Start(installation, {.extra = {{"diagnostics.json", "true"}, {"secrets.root_key_file", other}}});
+  INFO(refused.says);
+  CHECK(refused.code == 1);
+  std::istringstream lines(refused.says);
+  std::string line, text;
+  while (std::getline(lines, line)) {
+    boost::json::error_code error;
+    const boost::json::value event = boost::json::parse(line, error);
+    REQUIRE_FALSE(error);
+    text.assign(event.at("text").as_string().data(), event.at("text").as_string().size());
+    if (lines.peek() == EOF) CHECK(event.at("level").as_string() == "error");
+  }
+  CHECK(text.find("root key") != std::string::npos);
 }
 
 TEST_CASE("Two instances never share a state folder, and the first is unharmed") {

@@ -7,6 +7,7 @@
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
+#include <sys/stat.h>
 
 #include "base/status.h"
 
@@ -48,6 +49,7 @@ CertificateFiles Write(const TempDir& folder, const std::string& name, X509* cer
   TG_CHECK(PEM_write_bio_X509(certificate_file.get(), certificate) == 1 &&
                PEM_write_bio_PrivateKey(key_file.get(), key, nullptr, nullptr, 0, nullptr, nullptr) == 1,
            "a certificate's files");
+  TG_CHECK(::chmod(files.key.c_str(), 0600) == 0, "a private key's file");  // As the program wants it.
   return files;
 }
 

@@ -27,6 +27,8 @@ TEST_CASE("The first owner's key is on record in a log that verifies") {
                           "INSERT INTO audit.log_head (log_id, instance_id, epoch, fence, next_index, open_from, expires_at, released) "
                           "VALUES (1, gen_random_uuid(), 1, 1, 0, 0, now(), true)")
               .ok());
+  CHECK(migrate::HasKeys(options.postgres_url).value() == false);
+  CHECK(migrate::CheckDirectory(options.postgres_url, options.mac_key).ok());
   const auto made = migrate::MakeFirstOwner(options);
   INFO(made.status());
   REQUIRE(made.ok());
@@ -51,6 +53,8 @@ TEST_CASE("The first owner's key is on record in a log that verifies") {
   migrate::FirstOwnerOptions other = options;
   other.mac_key = std::string(32, 'x');
   CHECK(absl::IsDataLoss(migrate::MakeFirstOwner(other).status()));
+  CHECK(absl::IsDataLoss(migrate::CheckDirectory(options.postgres_url, other.mac_key)));
+  CHECK(migrate::HasKeys(options.postgres_url).value());  // For which no secret is needed.
 
   CHECK(session->Run("look", "SELECT count(*) FROM audit.record WHERE kind = 7")->Int(0, 0) == 5);
   const auto logs = audit::ListLogs(*session);

@@ -95,6 +95,11 @@ TEST_CASE("The programs get what the command line says") {
   CHECK(dev.folder == "/tmp/x");
   CHECK(RunLine({"serve", "-c", "a.yaml"}, "", programs).code == 1);
   CHECK(serve.config_path == "a.yaml");
+  MigrateCommand migrate;
+  Programs migrating;
+  migrating.migrate = [&](const MigrateCommand& command) { return migrate = command, 0; };
+  CHECK(RunLine({"migrate", "--owner", "ann", "--owner-key-file", "/tmp/key"}, "", migrating).code == 0);
+  CHECK(migrate.key_file == "/tmp/key");
   CHECK(RunLine({"migrate"}, "", programs).code == kUsage);
 }
 
@@ -119,6 +124,29 @@ TEST_CASE("Config commands need no server") {
   CHECK_THAT(check.err, ContainsSubstring(file + ":1:1: segment_ms must be a whole number"));
   std::filesystem::remove(file);
   CHECK_THAT(RunLine({"config", "explain", "listeners.grpc.port"}).out, ContainsSubstring("default 8081"));
+}
+
+TEST_CASE("No form of a configuration that is printed holds a password") {
+  std::string made = (std::filesystem::temp_directory_path() / "tg-cli-secrets-XXXXXX").string();
+  REQUIRE(::mkdtemp(made.data()) != nullptr);
+  const auto write = [&](const std::string& name, const std::string& text) {
+    REQUIRE(base::WriteFileAtomically(made + "/" + name, text, 0600).ok());
+  };
+  write("url", "postgresql://u:geheim@db/x\n");
+  write("key", std::string(64, 'a'));
+  write("t.yaml", "postgres: {url: file:url, keys_url: file:url}\nsecrets: {root_key_file: key, pepper_file: key}\n");
+  for (const char* command : {"show", "check"}) {
+    for (const bool json : {false, true}) {
+      INFO(command << (json ? " --json" : ""));
+      std::vector<std::string> line = {"config", command, made + "/t.yaml"};
+      if (json) line.emplace_back("--json");
+      const Result result = RunLine(line);
+      CHECK(result.code == kDone);
+      CHECK_THAT(result.out + result.err, !ContainsSubstring("geheim"));
+      if (json) CHECK_THAT(result.out, ContainsSubstring("\"keys_url\": \"(hidden)\""));
+    }
+  }
+  std::filesystem::remove_all(made);
 }
 
 TEST_CASE("Every command teaches with an example, and docs/cli.md holds what they say") {

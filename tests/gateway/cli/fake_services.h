@@ -22,9 +22,9 @@
 
 class Server {
  public:
-  Server() {
+  explicit Server(const std::shared_ptr<grpc::ServerCredentials>& credentials = grpc::InsecureServerCredentials()) {
     grpc::ServerBuilder builder;
-    builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port_);
+    builder.AddListeningPort("127.0.0.1:0", credentials, &port_);
     for (grpc::Service* service : std::initializer_list<grpc::Service*>{&directory, &defaults, &tokens, &registry, &audit, &usage, &policy,
                                                                         &system, &inference, &models, &embeddings})
       builder.RegisterService(service);
@@ -36,6 +36,8 @@ class Server {
     args.insert(args.end(), {"--key", "secret"});
     return RunLine(args, input);
   }
+
+  int port() const { return port_; }
 
   FakeDirectory directory;
   FakeDefaults defaults;

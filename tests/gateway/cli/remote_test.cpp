@@ -10,6 +10,7 @@
 #include "base/encoding.h"
 #include "gateway/cli/remote.h"
 #include "tests/gateway/cli/fake_services.h"
+#include "tests/support/certificates.h"
 
 using namespace tollgate;
 using namespace tollgate::cli;
@@ -93,6 +94,48 @@ TEST_CASE("A refusal is told with its reason, its rules and when to try again") 
   CHECK(result.code == kRefused);
   CHECK(result.err == "tollgate: team search has used 100 of 100 tokens\n  reason: RATE_LIMITED\n  rules: a.b,c.d\n  try again in: 12 s\n");
   CHECK(result.out.empty());
+}
+
+TEST_CASE("A key leaves this machine over TLS, or in the clear where that was asked for, and not otherwise") {
+  for (const char* here :
+       {"127.0.0.1:8083", "127.8.8.8:1", "localhost:8083", "[::1]:8083", "[::ffff:127.0.0.1]:8083", "unix:/run/x.sock"}) {
+    INFO(here);
+    CHECK(StaysHere(here));
+  }
+  for (const char* away : {"gw:8083", "10.0.0.7:8083", "127.0.0.1.evil.example:8083", "localhost.evil:8083", "[2001:db8::1]:8083",
+                           "128.0.0.1:1", "dns:///gw:8083", "0.0.0.0:8083"}) {
+    INFO(away);
+    CHECK_FALSE(StaysHere(away));
+    const Result refused = RunLine({"team", "list", "--admin", away, "--key", "secret"});
+    CHECK(refused.code == kUsage);
+    CHECK_THAT(refused.err, ContainsSubstring("is another machine") && ContainsSubstring("--tls") && !ContainsSubstring("secret"));
+  }
+  CHECK_THAT(RunLine({"team", "list", "--admin", "gw:1", "--tls", "--plaintext"}).err, ContainsSubstring("excludes"));
+  Server server;  // Which 0.0.0.0 leads to as well.
+  CHECK(RunLine({"team", "list", "--admin", fmt::format("0.0.0.0:{}", server.port()), "--key", "secret", "--plaintext"}).code == kDone);
+  CHECK(server.directory.bearer == "Bearer secret");
+}
+
+TEST_CASE("Over TLS an instance is reached through what bears its name, by the authorities that are named") {
+  const test::TempDir folder;
+  const test::TestAuthority ours(folder, "ours"), other(folder, "other");
+  const test::CertificateFiles own = ours.Issue("gateway");
+  grpc::SslServerCredentialsOptions ssl;
+  ssl.pem_key_cert_pairs.push_back({*base::ReadFile(own.key), *base::ReadFile(own.certificate)});
+  Server server(grpc::SslServerCredentials(ssl));
+  const Result good = server.Run({"team", "list", "--tls", "--ca", ours.file()});
+  INFO(good.err);
+  CHECK(good.code == kDone);
+  CHECK(server.directory.bearer == "Bearer secret");
+  server.directory.bearer.clear();
+  const Result stranger = server.Run({"team", "list", "--tls", "--ca", other.file()});
+  CHECK(stranger.code == kUnavailable);
+  CHECK_THAT(stranger.err, ContainsSubstring("by TLS with a certificate of its name"));
+  const Result unread = server.Run({"team", "list", "--tls", "--ca", folder.File("none.pem")});
+  CHECK(unread.code == kUsage);
+  CHECK_THAT(unread.err, ContainsSubstring("--ca: ") && ContainsSubstring("none.pem"));
+  CHECK(server.Run({"team", "list"}).code != kDone);
+  CHECK(server.directory.bearer.empty());
 }
 
 TEST_CASE("A method that the server does not have is a refusal, not a crash") {

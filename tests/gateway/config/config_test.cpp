@@ -29,6 +29,8 @@ class Folder {
     Write("url", "postgresql://u:geheim@db/x\n", 0600);
     Write("open", std::string(64, 'c'), 0644);
     Write("group", std::string(64, 'c'), 0640);
+    Strangers("group");
+    Write("bearer", "sesame\n", 0600);
     Write("short", "abc123\n", 0600);
     Write("dev", "# tollgate dev: for trying out only\n" + std::string(64, 'd') + "\n", 0600);
     Write("empty", "\n", 0600);
@@ -40,6 +42,11 @@ class Folder {
   void Write(const std::string& name, const std::string& text, unsigned mode) {
     REQUIRE(base::WriteFileAtomically(path_ + "/" + name, text, mode).ok());
     REQUIRE(::chmod((path_ + "/" + name).c_str(), mode) == 0);
+  }
+
+  // Gives a file, where this process may, to a group that it is not of.
+  void Strangers(const std::string& name) {
+    if (::geteuid() == 0) REQUIRE(::chown((path_ + "/" + name).c_str(), 0, 54321) == 0);
   }
 
  private:
@@ -121,6 +128,11 @@ TEST_CASE("A model that servers run needs its vocabulary's file and at least one
       {"file: model.gguf, upstream: {endpoints: [{}]}}", "url is missing"},
       {"file: model.gguf, upstream: {endpoints: [{url: 'http://user:geheim@a'}]}}", "secrets belong into upstream.bearer_file"},
       {"file: model.gguf, upstream: {endpoints: [{url: 'ftp://a'}]}}", "http://HOST:PORT"},
+      {"file: model.gguf, upstream: {endpoints: [{url: 'http://a:8000/v1'}]}}", "has a path behind http://HOST:PORT; leave it out, /v1"},
+      {"file: model.gguf, upstream: {endpoints: [{url: 'http://a/'}]}}", "has a path behind http://HOST:PORT"},
+      {"file: model.gguf, upstream: {bearer_file: open, endpoints: [{url: 'http://a'}]}}", "which others may read; run: chmod 600 /"},
+      {"file: model.gguf, upstream: {bearer_file: empty, endpoints: [{url: 'http://a'}]}}", "which is empty; write the secret into it"},
+      {"file: model.gguf, upstream: {certificate_file: open, key_file: open, endpoints: [{url: 'http://a'}]}}", "key_file names /"},
       {"file: model.gguf, upstream: {kind: other, endpoints: [{url: 'http://a'}]}}", "it must be vllm or sglang"},
       {"file: model.gguf, upstream: {certificate_file: model.gguf, endpoints: [{url: 'http://a'}]}}", "set both or none"}};
   for (const auto& [rest, refusal] : bad) {
@@ -163,6 +175,30 @@ TEST_CASE("What is wrong is refused with its place and the remedy") {
        "diagnostics.level is \"loud\"; it must be debug or info or warn or error"},
       {"not an address", kGood + "listeners: {grpc: {address: localhost}}\n", "it must be a numeric IPv4 or IPv6 address"},
       {"twice", kGood + "segment_ms: 1\nsegment_ms: 2\n", "t.yaml:8:1: segment_ms is set twice; keep one"},
+      {"half an address", kGood + "listeners: {http: {address: 1.2.3}}\n",
+       "t.yaml:7:20: listeners.http.address is \"1.2.3\"; it must be a numeric IPv4 or IPv6 address"},
+      {"digits for an address", kGood + "listeners: {grpc: {address: fe}}\n", "listeners.grpc.address is \"fe\"; it must be a numeric"},
+      {"a proxy by name", kGood + "trusted_proxies: [10.0.0.1, proxy]\n",
+       "t.yaml:7:29: trusted_proxies[1] is \"proxy\"; it must be an address or a network, such as 10.0.0.7"},
+      {"a network that is longer than an address", kGood + "trusted_proxies: [10.0.0.0/40]\n",
+       "trusted_proxies[0]: \"10.0.0.0/40\" is no network"},
+      {"everybody for a proxy", kGood + "trusted_proxies: [0.0.0.0/0]\n", "trusted_proxies[0]: \"0.0.0.0/0\" is everybody"},
+      {"one proxy without a list", kGood + "trusted_proxies: 10.0.0.1\n", "trusted_proxies must be a list"},
+      {"a section for a proxy", kGood + "trusted_proxies: [{a: b}]\n", "trusted_proxies[0] must be one value"},
+      {"detector twice", kGood + "detectors:\n  - {name: d, url: 'http://a'}\n  - {name: d, url: 'http://b'}\n",
+       "t.yaml:9:6: detectors[1].name is \"d\", as detectors[0] has it already; names must differ"},
+      {"password in a detector's URL", kGood + "detectors: [{name: d, url: 'https://user:geheim@a/x'}]\n",
+       "detectors[0].url holds a name or a password; a secret belongs into bearer_file"},
+      {"bearer for a stranger's group", kGood + "detectors: [{name: d, url: 'http://a', bearer_file: group}]\n",
+       "/group, which others may read; run: chmod 600 /"},
+      {"empty bearer", kGood + "detectors: [{name: d, url: 'http://a', bearer_file: empty}]\n",
+       "/empty, which is empty; write the secret into it"},
+      {"open private key", kGood + "detectors: [{name: d, url: 'http://a', certificate_file: open, key_file: open}]\n",
+       "detectors[0].key_file names /"},
+      {"records that find no room", kGood + "journal: {queue_bytes_max: 1048576}\n",
+       "t.yaml:7:11: journal.queue_bytes_max is 1048576, less than twice requests.body_bytes_max, 4194304"},
+      {"bodies whose records find no room", kGood + "requests: {body_bytes_max: 67108864}\n",
+       "journal.queue_bytes_max is 67108864, less than"},
       {"same port", kGood + "listeners: {grpc: {port: 9000}, http: {port: 9000}}\n",
        "listeners.http.port is 9000, as that of listeners.grpc"},
       {"default over most", kGood + "requests: {deadline_max_ms: 1000}\n",
@@ -256,6 +292,53 @@ TEST_CASE("Problems of every kind are told at once, in the order of the file, an
   CHECK_FALSE(std::getline(lines, line));
 }
 
+TEST_CASE("A model has 64 servers at most") {
+  std::string yaml =
+      kGood + "pool:\n  models:\n    - name: m\n      engine: openai\n      file: model.gguf\n      upstream:\n        endpoints:\n";
+  for (int i = 0; i < 64; ++i) yaml += "          - url: http://a\n";
+  CHECK(Refusal(yaml) == "accepted");
+  CHECK_THAT(Refusal(yaml + "          - url: http://a\n"),
+             Catch::Matchers::ContainsSubstring("pool.models[0].upstream.endpoints has 65 entries; at most 64 are taken"));
+}
+
+TEST_CASE("Trusted proxies are a list of addresses and networks, and nobody unless they are named") {
+  const Folder folder;
+  const auto none = config::Parse(kGood + "trusted_proxies: []\n", "t.yaml", folder.path());
+  REQUIRE(none.ok());
+  CHECK(none->trusted_proxies_size() == 0);
+  const auto two = config::Parse(kGood + "trusted_proxies:\n  - 10.0.0.0/8\n  - 'fd00::1'\n", "t.yaml", folder.path());
+  INFO(two.status().ToString());
+  REQUIRE(two.ok());
+  REQUIRE(two->trusted_proxies_size() == 2);
+  CHECK(two->trusted_proxies(1) == "fd00::1");
+  CHECK_THAT(config::Dump(*two), Catch::Matchers::ContainsSubstring("trusted_proxies:\n  - \"10.0.0.0/8\"\n  - \"fd00::1\"\n"));
+}
+
+TEST_CASE("Where models and secrets are not looked at, the databases' URLs still are") {
+  const Folder folder;
+  const std::string elsewhere = "secrets: {root_key_file: gone, pepper_file: gone}\npool: {models: [{name: m, file: gone.gguf}]}\n";
+  const std::string urls = "postgres: {url: file:url, keys_url: file:url}\n";
+  const auto config = config::Parse(urls + elsewhere, "t.yaml", folder.path(), config::Files::kDatabaseUrls);
+  INFO(config.status().ToString());
+  REQUIRE(config.ok());
+  CHECK(config->postgres().url() == "postgresql://u:geheim@db/x");
+  CHECK(config->secrets().pepper_file() == folder.path() + "/gone");
+  CHECK_FALSE(config::Parse(urls + elsewhere, "t.yaml", folder.path()).ok());
+  for (const char* bad :
+       {"postgres: {url: file:gone, keys_url: file:url}\n", "segment_ms: 0\npostgres: {url: file:url, keys_url: file:url}\n"})
+    CHECK_FALSE(config::Parse(bad + elsewhere, "t.yaml", folder.path(), config::Files::kDatabaseUrls).ok());
+}
+
+TEST_CASE("A key that root gives to a group of this process is taken, as a mounted Secret has it") {
+  if (::geteuid() != 0) return;  // Only root can make such a file.
+  Folder folder;
+  REQUIRE(::chmod((folder.path() + "/root").c_str(), 0440) == 0);
+  REQUIRE(::chown((folder.path() + "/root").c_str(), 0, ::getegid()) == 0);
+  CHECK(config::Parse(kGood, "t.yaml", folder.path()).ok());
+  folder.Strangers("root");
+  CHECK_FALSE(config::Parse(kGood, "t.yaml", folder.path()).ok());
+}
+
 TEST_CASE("A password never comes back in a refusal or a dump") {
   CHECK_THAT(Refusal("postgres:\n  url: postgresql://u:geheim@db/x\n"), !Catch::Matchers::ContainsSubstring("geheim"));
   const Folder folder;
@@ -266,6 +349,8 @@ TEST_CASE("A password never comes back in a refusal or a dump") {
   REQUIRE(config.ok());
   CHECK(config->postgres().url() == "postgresql://u:geheim@db/x");
   CHECK_THAT(config::Dump(*config), !Catch::Matchers::ContainsSubstring("geheim"));
+  CHECK_THAT(config::Redacted(*config).DebugString(), !Catch::Matchers::ContainsSubstring("geheim"));
+  CHECK(config::Redacted(*config).postgres().keys_url() == "(hidden)");
 }
 
 TEST_CASE("A key file may carry comments") {

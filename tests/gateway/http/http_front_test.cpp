@@ -319,7 +319,9 @@ TEST_CASE("Health, readiness and metrics answer on their listeners") {
     client.Send(Request("GET", "/readyz"));
     const RawResponse not_ready = client.Read();
     CHECK(not_ready.status == 503);
-    CHECK(not_ready.body == R"({"status":"not ready","reasons":["no model is loaded","the journal's database is down"]})");
+    const std::string reasons_told = R"({"status":"not ready","reasons":["no model is loaded","the journal's database is down"]})";
+    // The API's listener names no model: who asks there has shown no key.
+    CHECK(not_ready.body == (port == f.front->port() ? R"({"status":"not ready"})" : reasons_told));
     {
       const std::lock_guard lock(mu);
       reasons.clear();

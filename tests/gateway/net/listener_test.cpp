@@ -135,6 +135,26 @@ TEST_CASE("Beyond a limit newcomers are closed at once, and a place that is free
   }
 }
 
+TEST_CASE("The connections of a trusted proxy are everybody's, and are counted in total alone") {
+  for (const bool watch : {false, true}) {
+    INFO("watch " << watch);
+    net::IoThreads io(1);
+    Taker taker;
+    net::ListenerOptions options{.name = "test", .connections_max = 3, .connections_per_source_max = 1, .watch_descriptors = watch};
+    const std::string loopback[] = {"127.0.0.1"};
+    options.proxies = *base::Networks::Parse(loopback);
+    auto listener = Bind(options, io);
+    listener->Start(taker.Handler());
+    RawClient a(listener->port()), b(listener->port()), c(listener->port());
+    REQUIRE(taker.AwaitTaken(3));
+    CHECK(taker.source(2) == "127.0.0.1");
+    RawClient d(listener->port());
+    CHECK(d.AtEnd());
+    taker.CloseAll();
+    CHECK(listener->open() == 0);
+  }
+}
+
 TEST_CASE("With every descriptor taken newcomers are closed instead of left hanging, and service returns unaided") {
   net::IoThreads io(1);
   Taker taker;

@@ -51,7 +51,7 @@ TEST_CASE("The bearer secret is a file of its owner alone; the refusal names it 
     const char* refusal;  // Empty: none.
   };
   for (const Row& row :
-       {Row{"sesame\n", 0600, ""}, Row{"sesame", 0640, "chmod 600"}, Row{"sesame", 0604, "chmod 600"}, Row{" \n", 0600, "empty"}}) {
+       {Row{"sesame\n", 0600, ""}, Row{"sesame", 0620, "chmod 600"}, Row{"sesame", 0604, "chmod 600"}, Row{" \n", 0600, "empty"}}) {
     REQUIRE(base::WriteFileAtomically(file, row.text, row.mode).ok());
     const auto upstream = serve::UpstreamFrom(model, "salt");
     CHECK(upstream.ok() == (*row.refusal == '\0'));
