@@ -237,6 +237,41 @@ TEST_CASE_METHOD(AuditFixture, "Open refuses what would break its promises, and 
 }
 
 TEST_CASE_METHOD(AuditFixture,
+                 "Records that were lost are missed though another instance has closed the log since, and it is longer again") {
+  auto journal = Open();
+  const std::int32_t log = journal->log_id();
+  for (int i = 0; i < 3; ++i) REQUIRE(Append(*journal, v1::RECORD_KIND_REQUEST, base::RequestId::New()).ok());
+  for (int i = 0; i < 3; ++i) REQUIRE(Append(*journal, Make(v1::RECORD_KIND_ADMIN, {})).ok());
+  journal.reset();  // START, three that are open, three that get lost.
+  Tamper(
+      "DELETE FROM audit.record WHERE leaf_index >= 4; UPDATE audit.log_head SET next_index = 4, expires_at = now() - interval '1 minute'");
+  JournalOptions others = Options("b");
+  others.adopt_poll = std::chrono::milliseconds(10);
+  others.adopt_patience = std::chrono::milliseconds(10);
+  const auto adopter = Open(others);
+  Await("SELECT count(*) FROM audit.log_head WHERE released AND log_id = " + std::to_string(log), 1);
+  CHECK(Int("SELECT next_index FROM audit.log_head WHERE log_id = " + std::to_string(log)) >= 8);
+  const auto refused = PostgresJournal::Open(Options());
+  CHECK(absl::IsDataLoss(refused.status()));
+  INFO(base::Message(refused.status()));
+  CHECK(base::Message(refused.status()).find("it holds 4 records of log 1, and had acknowledged 7") != std::string::npos);
+}
+
+TEST_CASE_METHOD(AuditFixture, "A log that another instance has closed since, and that has lost nothing, is taken back") {
+  auto journal = Open();
+  const std::int32_t log = journal->log_id();
+  REQUIRE(Append(*journal, v1::RECORD_KIND_REQUEST, base::RequestId::New()).ok());
+  journal.reset();
+  Do("UPDATE audit.log_head SET expires_at = now() - interval '1 minute'");
+  JournalOptions others = Options("b");
+  others.adopt_poll = std::chrono::milliseconds(10);
+  others.adopt_patience = std::chrono::milliseconds(10);
+  const auto adopter = Open(others);
+  Await("SELECT count(*) FROM audit.log_head WHERE released AND log_id = " + std::to_string(log), 1);
+  CHECK(Open()->log_id() == log);
+}
+
+TEST_CASE_METHOD(AuditFixture,
                  "A database that is set to lose commits is served all the same: the journal's own sessions wait for the disk") {
   Do("ALTER DATABASE " + Text("SELECT current_database()") + " SET synchronous_commit = off");
   auto journal = Open();
