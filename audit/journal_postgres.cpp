@@ -58,6 +58,7 @@ class Opened final : public PostgresJournal {
   absl::Status StartPartitions(base::Session& session);
   absl::StatusOr<Claim> ClaimLog(base::Session& session);
   TakeoverOptions Takeover(const base::PostgresOptions& postgres);
+  v1::Record LossRecord() const;
   void StartTeller(const Claim& claim, const base::PostgresOptions& postgres);
   void StartThreads(LogWriter log, const base::PostgresOptions& postgres);
 
@@ -69,6 +70,7 @@ class Opened final : public PostgresJournal {
   std::int32_t log_id_ = 0;
   std::int64_t epoch_ = 0;
   std::int64_t recovered_ = 0;
+  std::optional<std::string> lost_;  // Which acknowledged records the database has lost, as was accepted.
   std::unique_ptr<KeyWriter> keys_;
   std::unique_ptr<RecordWriter> writer_;
   std::unique_ptr<Adopter> adopter_;
@@ -99,13 +101,13 @@ absl::Status Opened::StartPartitions(base::Session& session) {
 
 absl::StatusOr<Claim> Opened::ClaimLog(base::Session& session) {
   if (const auto log = state_->log_id()) {
-    TG_ASSIGN(const auto next, NextIndex(session, *log));
-    if (next.value_or(0) < state_->acknowledged()) {
-      return base::DataLoss(
-          fmt::format("log {} holds {} records in the database, but {} were acknowledged: the database was rolled back, or is another one. "
-                      "Restore a newer backup; or, to accept the loss, move {}/journal.state away, that file alone: this instance then "
-                      "begins as a new one",
-                      *log, next.value_or(0), state_->acknowledged(), options_.state_dir));
+    const std::int64_t acknowledged = state_->acknowledged();
+    TG_ASSIGN(const std::int64_t kept, RecordsKept(session, *log, state_->epoch(), acknowledged, state_->written_day() - 1));
+    if (kept < acknowledged) {
+      TG_ASSIGN(const AcceptedLoss accepted, ReadAcceptedLoss(session, *log, state_->accepted_us()));
+      if (!accepted.covers && !options_.accept_lost_records) return RecordsLost(*log, kept, acknowledged);
+      lost_ = fmt::format("log {}: records {} to {}, which were acknowledged, are lost", *log, kept, acknowledged - 1);
+      base::Warn("audit", "{}, as was accepted", *lost_);
     }
     TG_ASSIGN(const auto claim, TakeBack(session, *log, state_->instance(), options_.claim));
     if (claim) return *claim;
@@ -127,14 +129,25 @@ TakeoverOptions Opened::Takeover(const base::PostgresOptions& postgres) {
   return takeover;
 }
 
+v1::Record Opened::LossRecord() const {
+  v1::Record record;
+  record.set_kind(v1::RECORD_KIND_ADMIN);
+  record.mutable_admin()->set_actor("instance:" + state_->instance().ToString());
+  record.mutable_admin()->set_action("records.lost");
+  record.mutable_admin()->set_summary(*lost_);
+  return record;
+}
+
 absl::Status Opened::Start() {
   TG_ASSIGN(state_, StateDir::Open(options_.state_dir));
   const auto postgres = SessionOptions(options_, options_.postgres_url, options_.role, "tollgate journal");
   std::string cluster;
   std::optional<Claim> claim;
+  std::int64_t accepted_us = 0;
   {
     TG_ASSIGN(const auto session, base::Session::Connect(postgres));
     TG_RETURN_IF_ERROR(CheckDatabase(*session));
+    WarnOfFailover(*session, "records");
     TG_ASSIGN(const std::int64_t now, PostgresTime(*session));
     clock_check_.Saw(now);
     TG_RETURN_IF_ERROR(CheckClock(&clock_check_));
@@ -145,19 +158,26 @@ absl::Status Opened::Start() {
       TG_ASSIGN(keys_, KeyWriter::Start(keys, options_.claim / 4, queue_));
       TG_ASSIGN(const auto look, base::Session::Connect(keys));
       TG_RETURN_IF_ERROR(CheckNewestKeys(*session, *look, state_->log_id().value_or(0)));
+      WarnOfFailover(*look, "keys");
       if (!cluster.empty() && cluster == keys_->system_identifier()) {
         base::Warn("audit",
                    "records and keys lie in one Postgres cluster: its backups will outlive an erasure; give keys a cluster of its own in "
                    "production");
       }
     }
+    TG_ASSIGN(const AcceptedLoss known, ReadAcceptedLoss(*session, 0, 0));
+    accepted_us = known.last_us;
     TG_ASSIGN(claim, ClaimLog(*session));
   }
   log_id_ = claim->head.log_id;
   epoch_ = claim->head.epoch;
-  TG_RETURN_IF_ERROR(state_->SetLog(log_id_, claim->head.next_index));
+  // What is lost is put on record first: until then the state says that it is missing.
+  if (!lost_) TG_RETURN_IF_ERROR(state_->SetLog(log_id_, claim->head.next_index, epoch_, accepted_us));
   LogWriter log(postgres, options_.claim, claim->head, &clock_check_);
-  TG_ASSIGN(recovered_, TakeOver(log, *claim, Takeover(postgres)));
+  TakeoverOptions takeover = Takeover(postgres);
+  if (lost_) takeover.also = LossRecord();
+  TG_ASSIGN(recovered_, TakeOver(log, *claim, takeover));
+  if (lost_) TG_RETURN_IF_ERROR(state_->SetLog(log_id_, claim->head.next_index, epoch_, accepted_us));
   state_->Acknowledged(log.head().next_index);
   if (recovered_ > 0) base::Info("audit", "log {}: {} requests that were left open are closed", log_id_, recovered_);
   StartThreads(std::move(log), postgres);
@@ -223,7 +243,7 @@ void Opened::Append(Entry entry, std::chrono::steady_clock::time_point deadline,
 }
 
 Health Opened::health() const {
-  if (writer_->lost()) return {Health::State::kLost, "another owner has taken this instance's log"};
+  if (writer_->lost()) return {Health::State::kLost, writer_->lost_why()};
   if (std::string wrong = clock_check_.Wrong(); !wrong.empty()) return {Health::State::kRefusing, std::move(wrong)};
   if (std::string trouble = queue_.trouble(); !trouble.empty()) return {Health::State::kRefusing, std::move(trouble)};
   if (const auto silence = writer_->silence(); silence > kSilenceMax) {

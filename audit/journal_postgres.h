@@ -48,6 +48,8 @@ struct JournalOptions {
   // Whether it looks after others' logs: takes a released one if it has none, adopts those whose owners died (`recovery.settle` is then
   // required). False for tools that make a few records and end: a log of their own, and what it owes stays for others to tell of.
   bool adopt = true;
+  // What the database has lost of this instance's own log is accepted: for the tool that puts the acceptance on record.
+  bool accept_lost_records = false;
   const base::Clock* clock = nullptr;  // Stamps records; null = SystemClock(). Waits use the steady clock.
 };
 
@@ -71,8 +73,8 @@ class PostgresJournal : public Journal {
  public:
   // FAILED_PRECONDITION: another process holds the state directory; the role may change records; a setting loses commits; the
   // schema is missing (run `tollgate migrate`); this host's clock and Postgres's are minutes apart; `adopt` without settle. DATA_LOSS: the
-  // database has fewer records than were acknowledged, or the keys database lacks a key of one: it was rolled back. UNAVAILABLE: Postgres
-  // cannot be reached. Blocks; seconds at most beside the recovery itself.
+  // database has fewer records than were acknowledged, and nobody has accepted that on record, or the keys database lacks a key of one: it
+  // was rolled back. UNAVAILABLE: Postgres cannot be reached. Blocks; seconds at most beside the recovery itself.
   static absl::StatusOr<std::unique_ptr<PostgresJournal>> Open(JournalOptions options);
 
   // Appends STOP once nothing is queued or open, lets the log go, joins. What is still queued after `stop_timeout` is answered

@@ -1,7 +1,8 @@
 // The keys of one batch of records are one commit here, made while the records are committed: alone each key would cost as much.
 // ON CONFLICT DO NOTHING makes repetition harmless, so what is in doubt is sent again. Keys whose callers have given up are dropped before
 // each attempt; a key that is stored without its record opens nothing and harms nothing. The database is looked at by storing no key at
-// all: that takes the connection, the right and the lock that a key takes. Tested by tests/audit/journal_faults_test.cpp.
+// all: that takes the connection, the right and the lock that a key takes. What a failover loses is the end of what was committed, so it is
+// enough to ask for the last keys that were told as stored, with each new connection. Tested by tests/audit/journal_faults_test.cpp.
 #include "audit/key_writer.h"
 
 #include <algorithm>
@@ -98,9 +99,10 @@ void KeyWriter::Store(std::vector<PendingPtr>& group) {
     queue_.DropUnwanted(group);
     if (group.empty()) return;  // It is no better for that: the next key tells, or the next look.
     const absl::Status status = Insert(group);
-    const bool passing =
-        absl::IsUnavailable(status) || absl::IsAborted(status) || absl::IsUnknown(status) || absl::IsDeadlineExceeded(status);
+    const bool passing = absl::IsUnavailable(status) || absl::IsAborted(status) || absl::IsUnknown(status) ||
+                         absl::IsDeadlineExceeded(status) || absl::IsDataLoss(status);
     if (status.ok() || !passing) {
+      if (status.ok()) Remember(group);
       queue_.KeysStored(group, status.ok() ? status : Refusal(v1::RECORD_KIND_REQUEST, "the keys database refuses the request's key"));
       if (status.ok()) return Answered();
       return base::Error("audit", "keys were refused: {}", base::Message(status));
@@ -111,16 +113,26 @@ void KeyWriter::Store(std::vector<PendingPtr>& group) {
   }
 }
 
+void KeyWriter::Remember(const std::vector<PendingPtr>& group) {
+  last_.clear();
+  for (const PendingPtr& pending : group) last_.push_back({pending->key->request.ToString(), pending->row.wall_us});
+}
+
+absl::Status KeyWriter::Attach() {
+  if (session_ != nullptr && !session_->broken()) return absl::OkStatus();
+  session_.reset();
+  TG_ASSIGN(auto fresh, base::Session::Connect(postgres_));
+  if (const absl::Status durable = CheckDurable(*fresh); !durable.ok()) return base::Unavailable(base::Message(durable));
+  TG_RETURN_IF_ERROR(CheckStoredKeys(*fresh, last_));
+  session_ = std::move(fresh);
+  return absl::OkStatus();
+}
+
 absl::Status KeyWriter::Insert(const std::vector<PendingPtr>& group) {
   static const std::string kSql =
       "INSERT INTO keys.request (request_id, tenant_day, salt, subject) "
       "SELECT * FROM unnest($1::uuid[], $2::int4[], $3::bytea[], $4::bytea[]) ON CONFLICT DO NOTHING";
-  if (session_ == nullptr || session_->broken()) {
-    session_.reset();
-    TG_ASSIGN(auto fresh, base::Session::Connect(postgres_));
-    if (const absl::Status durable = CheckDurable(*fresh); !durable.ok()) return base::Unavailable(base::Message(durable));
-    session_ = std::move(fresh);
-  }
+  TG_RETURN_IF_ERROR(Attach());
   BinaryArray requests("uuid", 20 * group.size()), days("int4", 8 * group.size()), salts("bytea", 36 * group.size()),
       subjects("bytea", 36 * group.size());
   for (const PendingPtr& pending : group) {

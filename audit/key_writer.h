@@ -1,6 +1,7 @@
 // KeyWriter: stores the wrapped keys of requests in the keys database, in batches, beside the journal's own writing. Internal to audit/.
 // One thread and one connection. Storing is idempotent, so a broken connection is simply tried again. Where nothing is to be stored the
-// database is asked all the same, so that whether the instance is ready does not wait for somebody to fail.
+// database is asked all the same, so that whether the instance is ready does not wait for somebody to fail. A database that has lost the
+// keys that were stored last, as after a failover, is given no others until they are back, or their loss is accepted.
 #pragma once
 
 #include <condition_variable>
@@ -10,6 +11,7 @@
 #include <thread>
 
 #include "audit/journal_queue.h"
+#include "audit/keys_binding.h"
 #include "base/postgres.h"
 
 namespace tollgate::audit {
@@ -34,6 +36,8 @@ class KeyWriter {
   void Answered();
   void Store(std::vector<PendingPtr>& group);
   absl::Status Insert(const std::vector<PendingPtr>& group);
+  absl::Status Attach();
+  void Remember(const std::vector<PendingPtr>& group);
   bool Pause(std::chrono::milliseconds time);  // False when stopping.
 
   const base::PostgresOptions postgres_;
@@ -42,6 +46,7 @@ class KeyWriter {
   std::string system_identifier_;
   std::unique_ptr<base::Session> session_;  // The thread's, as is
   bool troubled_ = false;                   // that the database did not take the last keys, or answer when it was last looked at.
+  std::vector<StoredKey> last_;             // The last keys that were told as stored.
   base::Mutex mu_;
   std::condition_variable changed_;
   std::deque<PendingPtr> waiting_ GUARDED_BY(mu_);

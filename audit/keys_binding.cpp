@@ -1,8 +1,11 @@
-// The installation's id stands in both databases. A keys database that was put back to an older state still has it, so a key is asked for
+// The installation's id stands in both databases. A keys database that was put back to an older state still has it, so keys are asked for
 // that must be there: a request whose SEGMENT or FINAL is on record went on because its REQUEST and its key were both stored. (A REQUEST
-// alone may be durable without: its instance died between the two commits.) What erases a key empties its row and leaves it.
+// alone may be durable without: its instance died between the two commits.) Some are asked for, not the newest alone: after a failover that
+// lost keys, service went on, and the newest ones are there. What erases a key empties its row and leaves it.
 // Tested by tests/audit/keys_binding_test.cpp.
 #include "audit/keys_binding.h"
+
+#include <vector>
 
 #include <fmt/format.h>
 
@@ -16,13 +19,15 @@ constexpr std::int64_t kEnd = 20'000;            // Records at a log's end that 
 constexpr std::int64_t kClocksUs = 300'000'000;  // An instance's clock may be so far ahead of Postgres's (clock_check.h).
 
 constexpr std::int64_t kLogsMax = 8;
+constexpr std::int64_t kContents = 1000;  // Of each log.
 
 const std::string kNewest =
     "SELECT request_id::text, wall_us FROM audit.record WHERE log_id = $1::int2 AND leaf_index >= $2::int8 AND day >= $3::date "
-    "AND kind IN (3, 4) AND content IS NOT NULL ORDER BY leaf_index DESC LIMIT 1";
-const std::string kFind =
-    "SELECT EXISTS (SELECT FROM keys.request WHERE request_id = $1::uuid) OR EXISTS (SELECT FROM keys.loss "
-    "WHERE (extract(epoch FROM accepted_at) * 1000000)::int8 + $3::int8 >= $2::int8)";
+    "AND kind IN (3, 4) AND content IS NOT NULL ORDER BY leaf_index DESC LIMIT $4::int8";
+const std::string kMissing =
+    "SELECT count(*), (array_agg(stored.id ORDER BY stored.us DESC))[1]::text FROM unnest($1::uuid[], $2::int8[]) stored (id, us) "
+    "WHERE NOT EXISTS (SELECT FROM keys.request r WHERE r.request_id = stored.id) AND NOT EXISTS (SELECT FROM keys.loss "
+    "WHERE (extract(epoch FROM accepted_at) * 1000000)::int8 + $3::int8 >= stored.us)";
 
 constexpr const char* kLost =
     "restore it from its newest backup; or, if those keys are lost, so that what was recorded under them can never be read again and "
@@ -128,17 +133,32 @@ absl::Status CheckNewestKeys(base::Session& main, base::Session& keys, std::int3
     base::Rows newest;
     TG_RETURN_IF_ERROR(main.InTransaction("find the newest content", [&](base::Session& in) -> absl::Status {
       TG_RETURN_IF_ERROR(PlanForValues(in));
-      TG_ASSIGN(newest, in.Run("find the newest content", kNewest, {logs.Int(i, 0), logs.Int(i, 1) - kEnd, logs.Text(i, 2)}));
+      TG_ASSIGN(newest, in.Run("find the newest contents", kNewest, {logs.Int(i, 0), logs.Int(i, 1) - kEnd, logs.Text(i, 2), kContents}));
       return absl::OkStatus();
     }));
-    if (newest.empty()) continue;
-    TG_ASSIGN(const auto found, keys.Run("look for the newest content's key", kFind, {newest.Text(0, 0), newest.Int(0, 1), kClocksUs}));
-    if (found.Bool(0, 0)) continue;
-    return base::DataLoss(
-        fmt::format("the keys database lacks the key of request {}, which was stored: it was rolled back, or is another one; {}",
-                    newest.Text(0, 0), kLost));
+    std::vector<StoredKey> stored;
+    for (std::size_t k = 0; k < newest.size(); ++k) {  // A stream has many, one after the other.
+      if (stored.empty() || stored.back().request != newest.Text(k, 0)) stored.push_back({newest.Text(k, 0), newest.Int(k, 1)});
+    }
+    TG_RETURN_IF_ERROR(base::Annotate(CheckStoredKeys(keys, stored), "the keys database"));
   }
   return absl::OkStatus();
+}
+
+absl::Status CheckStoredKeys(base::Session& keys, std::span<const StoredKey> stored) {
+  if (stored.empty()) return absl::OkStatus();
+  std::vector<base::Value> ids, times;
+  for (const StoredKey& key : stored) {
+    ids.emplace_back(key.request);
+    times.emplace_back(std::to_string(key.wall_us));
+  }
+  TG_ASSIGN(const auto missing,
+            keys.Run("look for keys that were stored", kMissing, {base::ArrayOf(ids), base::ArrayOf(times), kClocksUs}));
+  if (missing.Int(0, 0) == 0) return absl::OkStatus();
+  return base::DataLoss(fmt::format(
+      "it lacks keys of requests on record, {} of the newest {}, the last one that of request {}, and had acknowledged them: it was "
+      "rolled back, as by a failover to a standby that was behind, or is another one; {}",
+      missing.Int(0, 0), stored.size(), missing.Text(0, 1), kLost));
 }
 
 absl::Status AcceptLostKeys(const RootKey& root, const LostKeys& lost) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 
 #include "audit/keys.h"
@@ -16,9 +17,16 @@ namespace tollgate::audit {
 // only the root key counts.
 absl::Status CheckKeys(base::Session& keys, const RootKey& root, base::Session* main);
 
-// DATA_LOSS: a log's newest content that was only recorded once its key was stored has none, and nobody has accepted that (AcceptLostKeys).
-// Asks for log `own`, if there is such a log, and the others that were written last, some at most; of each its end: the week before its
-// owner was last heard of. To be asked before a log is taken.
+// DATA_LOSS: contents at the end of a log that were only recorded once their keys were stored have none, and nobody has accepted that
+// (AcceptLostKeys). Asks for log `own`, if there is such a log, and the others that were written last, some at most; of each the newest
+// thousand contents, at its end: the week before its owner was last heard of. To be asked before a log is taken.
 absl::Status CheckNewestKeys(base::Session& main, base::Session& keys, std::int32_t own);
+
+struct StoredKey {
+  std::string request;
+  std::int64_t wall_us = 0;  // Of its record.
+};
+// DATA_LOSS: the database lacks one of these keys, which it had acknowledged, and nobody has accepted that since.
+absl::Status CheckStoredKeys(base::Session& keys, std::span<const StoredKey> stored);
 
 }  // namespace tollgate::audit

@@ -9,7 +9,9 @@
 
 #include <fmt/format.h>
 
+#include "audit/key_chain.h"
 #include "audit/ownership.h"
+#include "base/clock.h"
 
 namespace tollgate::audit {
 namespace {
@@ -35,8 +37,22 @@ bool MayBeRowsFault(const absl::Status& status) {
 LogWriter::LogWriter(base::PostgresOptions postgres, std::chrono::milliseconds claim, const Head& head, ClockCheck* clock)
     : postgres_(std::move(postgres)), claim_(claim), head_(head), clock_(clock) {}
 
+// What is there of our records tells whose doing it was: a log only grows, so where it is shorter it was put back.
 LogWriter::Result LogWriter::Lost() {
+  static const std::string kEpoch = "SELECT epoch FROM audit.log_head WHERE log_id = $1::int2";
+  const std::int64_t yesterday = DayOf(base::SystemClock().Wall()) - 1;
+  absl::StatusOr<std::int64_t> kept = base::Unavailable("not attached");
+  absl::StatusOr<base::Rows> epoch = kept.status();
+  if (attached()) kept = RecordsKept(*session_, head_.log_id, head_.epoch, head_.next_index, yesterday);
+  if (kept.ok()) epoch = session_->Run("read the log's epoch", kEpoch, {std::int64_t{head_.log_id}});
   session_.reset();
+  if (kept.ok() && *kept < head_.next_index) return {Fate::kLost, RecordsLost(head_.log_id, *kept, head_.next_index)};
+  if (epoch.ok() && !epoch->empty() && epoch->Int(0, 0) < head_.epoch) {
+    return {Fate::kLost,
+            base::DataLoss(fmt::format("the database was rolled back to before this instance took log {}, of which no record is "
+                                       "missing: start the instance again",
+                                       head_.log_id))};
+  }
   return {Fate::kLost, base::FailedPrecondition(fmt::format("log {} was taken by another instance", head_.log_id))};
 }
 

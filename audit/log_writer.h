@@ -21,7 +21,7 @@ class LogWriter {
     kRejected,  // Nothing was written, for a value or a constraint: something in the batch itself.
     kSuspect,   // Nothing was written, for an error that may be of one row or of the whole database; not attached. Trying again tells.
     kInDoubt,   // Attach() will tell.
-    kLost,      // Another owner has the log. Final.
+    kLost,      // Final: another owner has the log, or (DATA_LOSS) the database is behind what it acknowledged.
   };
   struct Result {
     Fate fate;

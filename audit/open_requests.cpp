@@ -312,6 +312,12 @@ absl::StatusOr<std::int64_t> TakeOver(LogWriter& writer, const Claim& claim, con
             Encode(InstanceRecord(v1::RECORD_KIND_START, options.instance, at_claim.epoch, options.build), *options.clock));
   std::vector<Closing> chunk;
   chunk.push_back({std::move(start)});
+  if (options.also) {
+    Entry also;
+    also.record = *options.also;
+    TG_ASSIGN(EncodedRow row, Encode(std::move(also), *options.clock));
+    chunk.push_back({std::move(row)});
+  }
   for (std::size_t i = 0; i <= open.size(); ++i) {
     if (chunk.size() >= kCloseChunk || (i == open.size() && !chunk.empty())) {
       const std::int64_t open_from =

@@ -29,6 +29,7 @@ struct TakeoverOptions {
   std::function<bool()> stopping;  // Gives up with UNAVAILABLE once true. May be empty.
   const base::Clock* clock = nullptr;
   ClockCheck* clock_check = nullptr;  // May be null. While it finds the clock wrong nothing is appended: FAILED_PRECONDITION.
+  std::optional<v1::Record> also;     // Appended right after START.
 };
 
 // Appends START and an ABORT for each open request (with its companions; without them, and so without usage, where it cannot be settled or

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstdint>
 #include <optional>
+#include <string_view>
 #include <vector>
 
 #include "audit/batch.h"
@@ -55,8 +56,26 @@ absl::Status ForgetOwed(base::Session& session, const Head& head);
 // What Postgres's clock says, in microseconds (clock_check.h).
 absl::StatusOr<std::int64_t> PostgresTime(base::Session& session);
 
-// Where the head stands, if there is such a log.
-absl::StatusOr<std::optional<std::int64_t>> NextIndex(base::Session& session, std::int32_t log_id);
+// Of the first `size` records of a log, which an owner of that `epoch` was told are durable, so many are there: what later owners wrote
+// begins behind them. Looks at later owners' STARTs since `day` (days since 1970), where there are any.
+absl::StatusOr<std::int64_t> RecordsKept(base::Session& session, std::int32_t log_id, std::int64_t epoch, std::int64_t size,
+                                         std::int64_t day);
+
+// DATA_LOSS, with the remedy: the database holds fewer records of a log than it acknowledged.
+absl::Status RecordsLost(std::int32_t log_id, std::int64_t held, std::int64_t acknowledged);
+
+// Losses of records that were accepted, on record (`tollgate migrate --lost-records`).
+struct AcceptedLoss {
+  std::int64_t last_us = 0;  // The newest one, by Postgres's clock; 0: there was none.
+  bool covers = false;       // What `log_id` has lost is accepted: the log was served by nobody then, or the database had lost all of it.
+};
+// Of those after `since_us`.
+absl::StatusOr<AcceptedLoss> ReadAcceptedLoss(base::Session& session, std::int32_t log_id, std::int64_t since_us);
+
+// Whether others follow this server's log of changes, standbys for one, and none of them is waited for: a failover to one of them would
+// lose what was acknowledged last.
+absl::StatusOr<bool> LosesByFailover(base::Session& session);
+void WarnOfFailover(base::Session& session, std::string_view what);  // If it does; `what` it would lose.
 
 // FAILED_PRECONDITION, naming the setting: what this server acknowledges it could lose in a crash.
 absl::Status CheckDurable(base::Session& session);

@@ -28,7 +28,12 @@ std::int64_t NowUs() {
   return std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
-absl::Status LostStatus() {
+// For callers of the API.
+absl::Status LostStatus(const absl::Status& why) {
+  if (absl::IsDataLoss(why)) {
+    return base::Unavailable(
+        "the database has lost what this instance had recorded: nothing more can be recorded here until the operator has looked after it");
+  }
   return base::Unavailable(
       "this instance's audit log was taken by another owner: nothing can be recorded here; the process must be restarted");
 }
@@ -156,7 +161,7 @@ RecordWriter::Next RecordWriter::AttachFor(Group& group) {
   const bool doubt = log_.in_doubt();
   const auto result = log_.Attach();
   if (result.fate == Fate::kLost) {
-    Lose();
+    Lose(result.status);
     return Next::kGone;
   }
   if (!log_.attached()) {
@@ -186,7 +191,7 @@ RecordWriter::Next RecordWriter::Attempt(Group& group) {
       ++counters_.batches;
       counters_.commit_us += NowUs() - began;
       return Next::kDone;
-    case Fate::kLost: Lose(); return Next::kGone;
+    case Fate::kLost: Lose(result.status); return Next::kGone;
     case Fate::kInDoubt:
       ++counters_.in_doubt;
       Trouble(result.status);
@@ -264,7 +269,7 @@ void RecordWriter::RenewIfDue() {
   const auto now = std::chrono::steady_clock::now();
   if (now < heartbeat_ || !log_.attached()) return;
   heartbeat_ = now + options_.renew_every;
-  if (log_.Renew().fate == Fate::kLost) Lose();
+  if (const auto result = log_.Renew(); result.fate == Fate::kLost) Lose(result.status);
 }
 
 void RecordWriter::Heartbeat() {
@@ -275,7 +280,7 @@ void RecordWriter::Heartbeat() {
     return;
   }
   const auto result = log_.Renew();
-  if (result.fate == Fate::kLost) return Lose();
+  if (result.fate == Fate::kLost) return Lose(result.status);
   if (result.fate != Fate::kDone) return Trouble(result.status);
   Well();
   TellClock();
@@ -343,10 +348,19 @@ void RecordWriter::Well() {
   if (std::exchange(troubled_, false)) queue_.SetTrouble(false, "");
 }
 
-void RecordWriter::Lose() {
+void RecordWriter::Lose(const absl::Status& why) {
+  {
+    base::Lock lock(mu_);
+    lost_why_ = base::Message(why);
+  }
   lost_ = true;
-  base::Error("audit", "log {} was taken by another owner: this process can record nothing more and must end", log_.head().log_id);
-  queue_.FailAll(LostStatus());
+  base::Error("audit", "{}; this process can record nothing more and must end", base::Message(why));
+  queue_.FailAll(LostStatus(why));
+}
+
+std::string RecordWriter::lost_why() const {
+  base::Lock lock(mu_);
+  return lost_why_;
 }
 
 }  // namespace tollgate::audit

@@ -45,6 +45,7 @@ class RecordWriter {
   void Finish(TimePoint deadline, bool home);
 
   bool lost() const { return lost_; }
+  std::string lost_why() const;
   std::chrono::milliseconds silence() const;  // How long the batch under way has been under way.
   WriterCounters& counters() { return counters_; }
 
@@ -78,7 +79,7 @@ class RecordWriter {
   void Stop();
   void Trouble(const absl::Status& status);
   void Well();
-  void Lose();
+  void Lose(const absl::Status& why);
   bool Pause(std::chrono::milliseconds time);
 
   const Options options_;
@@ -111,6 +112,7 @@ class RecordWriter {
   std::condition_variable wake_;
   TimePoint give_up_ GUARDED_BY(mu_) = TimePoint::max();
   bool home_ GUARDED_BY(mu_) = false;
+  std::string lost_why_ GUARDED_BY(mu_);
   std::thread thread_;
 };
 

@@ -10,6 +10,7 @@
 
 #include <fcntl.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <fmt/format.h>
@@ -61,6 +62,9 @@ absl::Status StateDir::Load() {
   std::int64_t log_id = 0;
   if (!(in >> magic >> instance >> log_id >> acknowledged_) || magic != kMagic || log_id < 1 || log_id > INT16_MAX || acknowledged_ < 0)
     return Damaged(file);
+  if (!(in >> epoch_ >> accepted_us_)) epoch_ = accepted_us_ = 0;  // Of a version from before.
+  struct stat info {};
+  if (::stat(file.c_str(), &info) == 0) written_day_ = info.st_mtime / 86'400;
   const auto id = base::Uuid::Parse(instance);
   if (!id.ok()) return Damaged(file);
   instance_ = base::InstanceId(*id);
@@ -69,12 +73,14 @@ absl::Status StateDir::Load() {
 }
 
 std::string StateDir::Text(std::int64_t size) const {
-  return fmt::format("{} {} {:5} {:19}\n", kMagic, instance_.ToString(), log_id_.value_or(0), size);
+  return fmt::format("{} {} {:5} {:19} {:19} {:19}\n", kMagic, instance_.ToString(), log_id_.value_or(0), size, epoch_, accepted_us_);
 }
 
-absl::Status StateDir::SetLog(std::int32_t log_id, std::int64_t size) {
+absl::Status StateDir::SetLog(std::int32_t log_id, std::int64_t size, std::int64_t epoch, std::int64_t accepted_us) {
   log_id_ = log_id;
   acknowledged_ = size;
+  epoch_ = epoch;
+  accepted_us_ = accepted_us;
   const std::string file = path_ + "/journal.state";
   TG_RETURN_IF_ERROR(base::WriteFileAtomically(file, Text(size), 0600));
   if (file_ >= 0) ::close(file_);

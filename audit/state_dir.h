@@ -23,9 +23,15 @@ class StateDir {
   base::InstanceId instance() const { return instance_; }
   std::optional<std::int32_t> log_id() const { return log_id_; }
   std::int64_t acknowledged() const { return acknowledged_; }  // Records of that log known durable, as of Open or SetLog.
+  // As they were set; 0 of a version from before.
+  std::int64_t epoch() const { return epoch_; }
+  std::int64_t accepted_us() const { return accepted_us_; }
+  std::int64_t written_day() const { return written_day_; }  // When the state was last written, as of Open, by this host's clock.
 
-  absl::Status SetLog(std::int32_t log_id, std::int64_t size);  // Durable when it returns OK.
-  void Acknowledged(std::int64_t size);                         // One small write, no fsync: survives the process, which is its purpose.
+  // Durable when it returns OK. `epoch`: under which the log is owned. `accepted_us`: the newest accepted loss of records (ownership.h),
+  // which is no excuse for a later one.
+  absl::Status SetLog(std::int32_t log_id, std::int64_t size, std::int64_t epoch = 0, std::int64_t accepted_us = 0);
+  void Acknowledged(std::int64_t size);  // One small write, no fsync: survives the process, which is its purpose.
 
  private:
   StateDir(std::string path, int lock) : path_(std::move(path)), lock_(lock) {}
@@ -38,6 +44,9 @@ class StateDir {
   base::InstanceId instance_;
   std::optional<std::int32_t> log_id_;
   std::int64_t acknowledged_ = 0;
+  std::int64_t epoch_ = 0;
+  std::int64_t accepted_us_ = 0;
+  std::int64_t written_day_ = 0;
 };
 
 }  // namespace tollgate::audit

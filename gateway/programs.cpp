@@ -28,7 +28,9 @@
 #include "gateway/migrate/first_owner.h"
 #include "gateway/migrate/logins.h"
 #include "gateway/migrate/lost_keys.h"
+#include "gateway/migrate/lost_records.h"
 #include "gateway/migrate/migrator.h"
+#include "gateway/migrate/roles.h"
 #include "gateway/serve/secrets.h"
 #include "gateway/serve/server.h"
 #include "inference/cuda_devices.h"
@@ -88,6 +90,21 @@ struct Migrated {
   std::string serve_url;
 };
 
+// What is beside the tables: who has which rights, and who may connect.
+absl::Status LookAround(const base::PostgresOptions& owner, const Migrated& one, const std::string& login, bool fresh) {
+  {
+    TG_ASSIGN(const auto session, base::Session::Connect(owner));
+    TG_RETURN_IF_ERROR(migrate::CheckRights(*session, one.database));
+  }
+  if (one.owner_url == one.serve_url) return absl::OkStatus();
+  TG_RETURN_IF_ERROR(base::Annotate(migrate::GrantRoles(owner, one.database, login), one.field));
+  TG_ASSIGN(const std::string sql, migrate::CloseToOthers(owner, login, fresh));
+  if (sql.empty()) return absl::OkStatus();
+  std::cerr << fmt::format(
+      "note: every login of this Postgres server may connect to this database; if none but {} should, run as its owner: {}\n", login, sql);
+  return absl::OkStatus();
+}
+
 absl::Status MigrateOne(const v1::Config& config, const Migrated& one) {
   base::PostgresOptions options;
   options.url = one.owner_url;
@@ -95,7 +112,8 @@ absl::Status MigrateOne(const v1::Config& config, const Migrated& one) {
   options.statement_timeout = std::chrono::hours(12);  // An index on years of usage takes hours.
   options.lock_timeout = std::chrono::minutes(5);
   const bool apart = one.owner_url != one.serve_url;
-  const auto report = migrate::Migrate(options, one.migrations);
+  const absl::Status roles = migrate::MakeRoles(options, one.database);
+  const auto report = roles.ok() ? migrate::Migrate(options, one.migrations) : absl::StatusOr<migrate::Report>(roles);
   if (!report.ok()) {
     const char* remedy =
         apart || !absl::IsPermissionDenied(report.status()) ? "" : " (give the owner's URLs with --database-url FILE --keys-url FILE)";
@@ -104,7 +122,7 @@ absl::Status MigrateOne(const v1::Config& config, const Migrated& one) {
   std::cerr << fmt::format("{}: {} applied, {} were there\n", one.what, report->applied.size(), report->already);
   for (const std::string& name : report->applied) std::cerr << "  " << name << "\n";
   TG_ASSIGN(const base::PostgresAddress serve, base::ResolvePostgres(one.serve_url));
-  if (apart) TG_RETURN_IF_ERROR(base::Annotate(migrate::GrantRoles(options, one.database, serve.login), one.field));
+  TG_RETURN_IF_ERROR(LookAround(options, one, serve.login, report->already == 0));
   TG_ASSIGN(const auto session, base::Session::Connect(options));
   const absl::Status fit = base::Annotate(migrate::CheckLogin(*session, one.database, serve.login), one.field);
   if (apart || fit.ok()) return fit;
@@ -206,6 +224,15 @@ absl::Status MigrateAll(const v1::Config& config, const cli::MigrateCommand& com
   }
   for (const Migrated* one : {&main, &keys}) TG_RETURN_IF_ERROR(base::Annotate(base::CheckPostgresAddress(one->serve_url), one->field));
   for (const Migrated* one : {&main, &keys}) TG_RETURN_IF_ERROR(MigrateOne(config, *one));
+  if (command.lost_records) {
+    TG_ASSIGN(const auto accepted, migrate::GoOnWithoutRecords({.owner_url = main.owner_url,
+                                                                .state_dir = config.state_dir() + "/migrate",
+                                                                .actor = "cli:" + cli::UserName(),
+                                                                .reason = *command.lost_records,
+                                                                .build = TOLLGATE_VERSION}));
+    std::cerr << fmt::format("it is on record that records are lost: {} logs may go on without{}\n", accepted.accepted,
+                             accepted.served == 0 ? "" : fmt::format("; {} are being served, and are not among them", accepted.served));
+  }
   if (command.lost_keys) {
     TG_ASSIGN(const serve::InstallationSecrets secrets, serve::ReadSecrets(config.secrets(), false));
     TG_RETURN_IF_ERROR(migrate::GoOnWithoutKeys(secrets.root, {.postgres_url = main.owner_url,

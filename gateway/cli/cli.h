@@ -47,7 +47,8 @@ struct MigrateCommand {
   // Files with the owner's URLs of the two databases; both empty = the configuration's URLs are the owner's.
   std::string url_file;
   std::string keys_url_file;
-  std::optional<std::string> lost_keys;  // Why it goes on without the content keys that are lost.
+  std::optional<std::string> lost_keys;     // Why it goes on without the content keys that are lost.
+  std::optional<std::string> lost_records;  // The same of records.
 };
 
 struct PullCommand {

@@ -86,6 +86,8 @@ void AddLocalCommands(CLI::App& app, Context& context) {
   keys_url->needs(url);
   migrate->add_option("--lost-keys", migrate_options->lost_keys,
                       "The content keys are lost for good: go on without, on record with this reason (docs/upgrade.md)");
+  migrate->add_option("--lost-records", migrate_options->lost_records,
+                      "Records are lost that were acknowledged: go on without, on record with this reason (docs/high-availability.md)");
   migrate->callback([&context, migrate_options] { RunProgram(context, context.programs.migrate, *migrate_options); });
   Teach(*migrate,
         "Goes forward only, under a lock; safe to run twice and from several machines. The first key's text is told once. Of the "

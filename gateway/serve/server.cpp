@@ -180,8 +180,7 @@ absl::Status Server::RunUntilSignal() {
     if (parts.grpc && NotReady(parts).empty() != serving) parts.grpc->SetServing(serving = !serving);
     if (TakeStopSignal(kLookInterval)) return absl::OkStatus();
     if (IsLost(parts)) {
-      return base::Aborted(
-          fmt::format("this instance can record nothing any more ({}): it ends, and can be started again", parts.journal->health().reason));
+      return base::Aborted(fmt::format("this instance can record nothing any more, and ends: {}", parts.journal->health().reason));
     }
   }
 }

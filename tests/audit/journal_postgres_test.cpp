@@ -237,27 +237,6 @@ TEST_CASE_METHOD(AuditFixture, "Open refuses what would break its promises, and 
   CHECK(base::Message(refused.status()).find(words) != std::string::npos);
 }
 
-TEST_CASE_METHOD(AuditFixture, "What a rolled-back database's refusal says to move is the position alone, and with that gone it goes on") {
-  const JournalOptions options = Options();
-  const std::string others = options.state_dir + "/models";
-  {
-    auto journal = Open();
-    for (int i = 0; i < 5; ++i) REQUIRE(Append(*journal, Make(v1::RECORD_KIND_ADMIN, {})).ok());
-    journal->Stop();
-  }
-  Tamper("DELETE FROM audit.record WHERE leaf_index >= 3; UPDATE audit.log_head SET next_index = 3, open_from = 3");
-  REQUIRE(std::filesystem::create_directory(others));  // Where the registry's models lie unless a configuration says otherwise.
-  const std::string says = base::Message(PostgresJournal::Open(options).status());
-  INFO(says);
-  REQUIRE(says.find("move " + options.state_dir + "/journal.state away") != std::string::npos);
-  std::filesystem::rename(options.state_dir + "/journal.state", options.state_dir + "/journal.state.lost");
-  const auto journal = PostgresJournal::Open(options);
-  INFO(journal.status());
-  REQUIRE(journal.ok());
-  CHECK(Append(**journal, Make(v1::RECORD_KIND_ADMIN, {})).ok());
-  CHECK(std::filesystem::exists(others));
-}
-
 TEST_CASE_METHOD(AuditFixture, "The journal's sessions have the time limits that they are given") {
   Do("CREATE TABLE test.seen (what text)");
   Do("GRANT INSERT ON test.seen TO public");
@@ -271,6 +250,41 @@ TEST_CASE_METHOD(AuditFixture, "The journal's sessions have the time limits that
   REQUIRE(Append(*journal, Make(v1::RECORD_KIND_ADMIN, {})).ok());
   journal.reset();
   CHECK(Text("SELECT string_agg(DISTINCT what, ', ') FROM test.seen") == "1234ms 5678ms");
+}
+
+TEST_CASE_METHOD(AuditFixture,
+                 "Records that were lost are missed though another instance has closed the log since, and it is longer again") {
+  auto journal = Open();
+  const std::int32_t log = journal->log_id();
+  for (int i = 0; i < 3; ++i) REQUIRE(Append(*journal, v1::RECORD_KIND_REQUEST, base::RequestId::New()).ok());
+  for (int i = 0; i < 3; ++i) REQUIRE(Append(*journal, Make(v1::RECORD_KIND_ADMIN, {})).ok());
+  journal.reset();  // START, three that are open, three that get lost.
+  Tamper(
+      "DELETE FROM audit.record WHERE leaf_index >= 4; UPDATE audit.log_head SET next_index = 4, expires_at = now() - interval '1 minute'");
+  JournalOptions others = Options("b");
+  others.adopt_poll = std::chrono::milliseconds(10);
+  others.adopt_patience = std::chrono::milliseconds(10);
+  const auto adopter = Open(others);
+  Await("SELECT count(*) FROM audit.log_head WHERE released AND log_id = " + std::to_string(log), 1);
+  CHECK(Int("SELECT next_index FROM audit.log_head WHERE log_id = " + std::to_string(log)) >= 8);
+  const auto refused = PostgresJournal::Open(Options());
+  CHECK(absl::IsDataLoss(refused.status()));
+  INFO(base::Message(refused.status()));
+  CHECK(base::Message(refused.status()).find("it holds 4 records of log 1, and had acknowledged 7") != std::string::npos);
+}
+
+TEST_CASE_METHOD(AuditFixture, "A log that another instance has closed since, and that has lost nothing, is taken back") {
+  auto journal = Open();
+  const std::int32_t log = journal->log_id();
+  REQUIRE(Append(*journal, v1::RECORD_KIND_REQUEST, base::RequestId::New()).ok());
+  journal.reset();
+  Do("UPDATE audit.log_head SET expires_at = now() - interval '1 minute'");
+  JournalOptions others = Options("b");
+  others.adopt_poll = std::chrono::milliseconds(10);
+  others.adopt_patience = std::chrono::milliseconds(10);
+  const auto adopter = Open(others);
+  Await("SELECT count(*) FROM audit.log_head WHERE released AND log_id = " + std::to_string(log), 1);
+  CHECK(Open()->log_id() == log);
 }
 
 TEST_CASE_METHOD(AuditFixture,

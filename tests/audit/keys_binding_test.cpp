@@ -1,5 +1,7 @@
 #include <catch2/catch_test_macros.hpp>
 
+#include <thread>
+
 #include "tests/audit/fixture.h"
 
 namespace tollgate::audit {
@@ -106,6 +108,55 @@ TEST_CASE_METHOD(BindingBed, "A keys database that was put back to before the ne
   }
   REQUIRE(Accept().ok());
   CHECK(PostgresJournal::Open(Options("a")).ok());
+}
+
+TEST_CASE_METHOD(BindingBed, "Keys that are missing among those of a log's end are told at the start, though the newest one is there") {
+  {
+    const auto keys = OpenKeys();
+    for (int i = 0; i < 4; ++i) Serve(**keys, true);
+  }
+  InKeys("DELETE FROM keys.request WHERE request_id IN (SELECT request_id FROM keys.request ORDER BY request_id OFFSET 1 LIMIT 2)");
+  const auto refused = PostgresJournal::Open(Options());
+  CHECK(absl::IsDataLoss(refused.status()));
+  INFO(base::Message(refused.status()));
+  CHECK(base::Message(refused.status()).find("the keys database: it lacks keys of requests on record, 2 of the newest 4") !=
+        std::string::npos);
+  REQUIRE(Accept().ok());
+  CHECK(PostgresJournal::Open(Options()).ok());
+}
+
+TEST_CASE_METHOD(
+    BindingBed,
+    "A keys database that loses its newest keys while the journal runs is given no others until they are back, or accepted as lost") {
+  const auto keys = OpenKeys();
+  auto journal = Open();
+  const auto ask = [&](std::chrono::milliseconds patience) {
+    const auto request = base::RequestId::New();
+    Entry entry = Make(v1::RECORD_KIND_REQUEST, request);
+    entry.key = (*MakeKeyAndWait(**keys, team, request, Journal::kNoDeadline))->row();
+    return Append(*journal, std::move(entry), patience);
+  };
+  const auto in_time = std::chrono::seconds(30);
+  REQUIRE(ask(in_time).ok());
+  // As a failover to a standby that was behind: the sessions end, and the row is not there any more.
+  InKeys("CREATE TABLE public.kept AS SELECT * FROM keys.request");
+  InKeys("DELETE FROM keys.request");
+  InKeys("SELECT pg_terminate_backend(pid, 30000) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()");
+  const Result refused = ask(std::chrono::milliseconds(500));
+  CHECK(absl::IsUnavailable(refused.status()));
+  const auto until = std::chrono::steady_clock::now() + in_time;
+  while (journal->health().state == Health::State::kGood && std::chrono::steady_clock::now() < until) std::this_thread::yield();
+  INFO(journal->health().reason);
+  CHECK(journal->health().reason.find("the keys database: it lacks keys of requests on record, 1 of the newest 1") != std::string::npos);
+  CHECK(journal->health().reason.find("--lost-keys REASON") != std::string::npos);
+  CHECK(Count("keys.request") == 0);
+  CHECK(Append(*journal, Make(v1::RECORD_KIND_ADMIN, {})).ok());
+  SECTION("they are back") { InKeys("INSERT INTO keys.request SELECT * FROM public.kept"); }
+  SECTION("it is accepted that they are lost") { REQUIRE(Accept().ok()); }
+  CHECK(ask(in_time).ok());
+  const auto good = std::chrono::steady_clock::now() + in_time;  // It is told as stored a moment before.
+  while (journal->health().state != Health::State::kGood && std::chrono::steady_clock::now() < good) std::this_thread::yield();
+  CHECK(journal->health().state == Health::State::kGood);
 }
 
 TEST_CASE_METHOD(BindingBed, "A key that was erased is not missed, nor one of a prompt that nothing followed") {

@@ -1,4 +1,5 @@
 #include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
 
 #include <thread>
 
@@ -51,6 +52,36 @@ TEST_CASE_METHOD(Bed, "A second connection under the same epoch shuts the first 
   CHECK(first.Commit(rows, 0).fate == Fate::kLost);
   CHECK(second.Commit(rows, 0).fate == Fate::kDone);
   CHECK(Int("SELECT count(*) FROM audit.record") == 2);
+}
+
+TEST_CASE_METHOD(Bed, "A database that is behind what it acknowledged is told from another owner, with the remedy") {
+  const bool attaches = GENERATE(false, true);  // As after a failover, or by the next batch on a session that outlived it.
+  LogWriter writer = Writer();
+  REQUIRE(writer.Attach().status.ok());
+  REQUIRE(writer.Commit(rows, 0).fate == Fate::kDone);
+  const char* words = "";
+  SECTION("records are gone") {
+    Tamper("UPDATE audit.log_head SET next_index = 1, open_from = 0");
+    words = "it holds 1 records of log 1, and had acknowledged 2";
+  }
+  SECTION("the log itself is gone") {
+    Tamper("DELETE FROM audit.log_head");
+    words = "it holds 0 records of log 1, and had acknowledged 2";
+  }
+  SECTION("an adopter has begun to close what was left of it") {
+    Tamper("UPDATE audit.log_head SET next_index = 1, open_from = 0, epoch = epoch + 1");
+    words = "--lost-records REASON";
+  }
+  SECTION("nothing but who owns it is gone") {
+    Tamper("UPDATE audit.log_head SET epoch = epoch - 1");
+    words = "of which no record is missing";
+  }
+  const auto lost = attaches ? writer.Attach() : writer.Commit(rows, 0);
+  CHECK(lost.fate == Fate::kLost);
+  CHECK(absl::IsDataLoss(lost.status));
+  INFO(base::Message(lost.status));
+  CHECK(base::Message(lost.status).find(words) != std::string::npos);
+  CHECK_FALSE(writer.attached());
 }
 
 TEST_CASE_METHOD(Bed, "A batch in doubt is found committed, or found not to be, and a straggler stores nothing") {

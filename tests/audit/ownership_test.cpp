@@ -34,6 +34,26 @@ TEST_CASE_METHOD(AuditFixture, "Instances that start together get logs of their 
   CHECK(*std::min_element(logs.begin(), logs.end()) == 1);
 }
 
+TEST_CASE_METHOD(AuditFixture,
+                 "A server that others follow, and that waits for none of them, is told from one that stands alone or waits") {
+  const auto session = As("tollgate_writer");  // Which may not see what others do.
+  CHECK_FALSE(*LosesByFailover(*session));
+  Do("SELECT pg_create_physical_replication_slot('standby')");
+  CHECK(*LosesByFailover(*session));
+  CHECK(*LosesByFailover(*cluster.Connect(keys_url)));
+  REQUIRE(sql().Run("wait for it", "ALTER SYSTEM SET synchronous_standby_names = 'standby'").ok());
+  Do("SELECT pg_reload_conf()");
+  const auto names = [&] { return cluster.Connect(url)->Run("ask", "SHOW synchronous_standby_names")->Text(0, 0); };
+  while (names().empty()) std::this_thread::yield();
+  const bool loses = *LosesByFailover(*As("tollgate_writer"));
+  // Nothing commits now; these two ask for no commit.
+  REQUIRE(sql().Run("set back", "ALTER SYSTEM RESET synchronous_standby_names").ok());
+  REQUIRE(sql().Run("reload", "SELECT pg_reload_conf()").ok());
+  while (!names().empty()) std::this_thread::yield();
+  Do("SELECT pg_drop_replication_slot('standby')");
+  CHECK_FALSE(loses);
+}
+
 TEST_CASE_METHOD(AuditFixture, "A log goes only to who may have it, and each takeover raises the epoch") {
   auto session = As("tollgate_writer");
   const auto mine = base::InstanceId::New(), other = base::InstanceId::New();

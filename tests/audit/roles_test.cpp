@@ -21,7 +21,8 @@ constexpr Grant kAudit[] = {
     {"tollgate_writer", "audit.installation", "S"},   {"tollgate_reader", "audit.record", "S"},
     {"tollgate_reader", "audit.log_head", "S"},       {"tollgate_reader", "audit.installation", "S"},
     {"tollgate_verifier", "audit.record", "S"},       {"tollgate_verifier", "audit.log_head", "S"},
-    {"tollgate_verifier", "audit.installation", "S"},
+    {"tollgate_verifier", "audit.installation", "S"}, {"tollgate_writer", "audit.loss", "S"},
+    {"tollgate_reader", "audit.loss", "S"},           {"tollgate_verifier", "audit.loss", "S"},
 };
 constexpr Grant kKeys[] = {
     {"tollgate_keys", "keys.root", "SI"},    {"tollgate_keys", "keys.tenant", "SI"},     {"tollgate_keys", "keys.tenant_day", "SI"},

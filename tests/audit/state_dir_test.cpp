@@ -18,6 +18,7 @@ TEST_CASE("A state directory has one holder, and remembers instance, log and siz
     REQUIRE((*state)->SetLog(7, 100).ok());
     (*state)->Acknowledged(105);
     (*state)->Acknowledged(1'000'000'000'000);
+    CHECK((*state)->accepted_us() == 0);
     CHECK(absl::IsFailedPrecondition(StateDir::Open(dir.File("state")).status()));
   }
   const auto again = StateDir::Open(dir.File("state"));
@@ -25,6 +26,30 @@ TEST_CASE("A state directory has one holder, and remembers instance, log and siz
   CHECK((*again)->instance() == instance);
   CHECK((*again)->log_id() == 7);
   CHECK((*again)->acknowledged() == 1'000'000'000'000);
+}
+
+TEST_CASE("A state directory remembers under which epoch it was written and which accepted loss it knew, and one from before neither") {
+  test::TempDir dir;
+  {
+    auto state = StateDir::Open(dir.path());
+    REQUIRE(state.ok());
+    REQUIRE((*state)->SetLog(7, 100, 42, 1'700'000'000'000'000).ok());
+    (*state)->Acknowledged(105);
+  }
+  {
+    const auto again = StateDir::Open(dir.path());
+    CHECK((*again)->epoch() == 42);
+    CHECK((*again)->accepted_us() == 1'700'000'000'000'000);
+    CHECK((*again)->written_day() > 20'000);
+  }
+  REQUIRE(base::WriteFileAtomically(dir.File("journal.state"),
+                                    "tollgate-journal-1 0190a1b2-0000-7000-8000-000000000001     1                   5\n", 0600)
+              .ok());
+  const auto before = StateDir::Open(dir.path());
+  REQUIRE(before.ok());
+  CHECK((*before)->acknowledged() == 5);
+  CHECK((*before)->epoch() == 0);
+  CHECK((*before)->accepted_us() == 0);
 }
 
 TEST_CASE("A damaged state file refuses the start and names itself") {

@@ -158,7 +158,9 @@ TEST_CASE("migrate takes the owner's URLs from files that others cannot read, an
     CHECK(migrated.code == row.code);
     CHECK(migrated.out == "");
     CHECK(migrated.err.find(row.says) != std::string::npos);
-    CHECK(migrated.err.find("note") == std::string::npos);
+    CHECK(migrated.err.find("note, if `serve`") == std::string::npos);
+    // The database is a copy, and who may connect is not copied, nor restored.
+    CHECK((migrated.err.find("note: every login of this Postgres server may connect") != std::string::npos) == (row.code == 0));
   }
   // Without the owner's files the configuration's URLs are the owner's; what serve will say of them is said at once.
   const std::string own = installation.Configure({.state = "b", .extra = {{"postgres.url", owner}, {"postgres.keys_url", owner_of_keys}}});

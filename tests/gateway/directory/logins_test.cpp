@@ -8,6 +8,7 @@
 #include <catch2/catch_test_macros.hpp>
 
 #include "gateway/migrate/migrator.h"
+#include "gateway/migrate/roles.h"
 #include "tests/support/postgres_cluster.h"
 
 using namespace tollgate;
@@ -168,4 +169,47 @@ TEST_CASE_METHOD(Fixture, "Roles are given to a login that there is, by who may 
   const absl::Status refused = migrate::GrantRoles(owner, Database::kMain, "logins_bare");
   CHECK(absl::IsPermissionDenied(refused));
   CHECK(Says(refused).starts_with("as a superuser of Postgres run GRANT tollgate_writer TO logins_bare, and this again: "));
+}
+
+TEST_CASE_METHOD(Fixture, "Nobody but the login that serves and the owner connects to a database that is new; of another it is told") {
+  const auto owner = As(url, "logins_owner");
+  const auto connects = [&](const std::string& login) { return base::Session::Connect(As(url, login)).ok(); };
+  const auto told = migrate::CloseToOthers(owner, "logins_serve", false);
+  REQUIRE(told.ok());
+  CHECK(told->starts_with("GRANT CONNECT ON DATABASE test_"));
+  CHECK(told->ends_with(" FROM PUBLIC"));
+  CHECK(connects("logins_bare"));
+  for (int i = 0; i < 2; ++i) {  // The second time there is nothing to do.
+    const auto closed = migrate::CloseToOthers(owner, "logins_serve", i == 0);
+    INFO(Says(closed.status()));
+    REQUIRE(closed.ok());
+    CHECK(*closed == "");
+  }
+  CHECK(connects("logins_serve"));
+  CHECK(connects("logins_owner"));
+  CHECK_FALSE(connects("logins_bare"));
+  // A second login, as for a change of its password.
+  REQUIRE(migrate::CloseToOthers(owner, "logins_bare", false).ok());
+  CHECK(connects("logins_bare"));
+}
+
+TEST_CASE_METHOD(Fixture, "A second owner in a cluster, to whom the roles are not given, is told what to run before anything is applied") {
+  const std::string second = cluster.NewDatabase();
+  const std::string name = cluster.Connect(second)->Run("ask", "SELECT current_database()")->Text(0, 0);
+  Do("ALTER DATABASE " + name + " OWNER TO logins_bare");  // Up to Postgres 15 who makes roles may give all of them; this one does not.
+  const absl::Status refused = migrate::MakeRoles(As(second, "logins_bare"), Database::kMain);
+  CHECK(absl::IsPermissionDenied(refused));
+  const std::string says = Says(refused);
+  INFO(says);
+  const auto begin = says.find("GRANT "), end = says.find(" WITH ADMIN OPTION");
+  REQUIRE(begin != std::string::npos);
+  REQUIRE(end != std::string::npos);
+  Do(says.substr(begin, end - begin) + " WITH ADMIN OPTION");
+  CHECK(migrate::MakeRoles(As(second, "logins_bare"), Database::kMain).ok());
+  CHECK(Says(migrate::Migrate(As(second, "logins_bare"), migrate::MainMigrations()).status()) == "");
+  CHECK(migrate::CheckRights(*cluster.Connect(second), Database::kMain).ok());
+  // Of a database that is migrated nothing is asked of whoever cannot give roles.
+  Do("REVOKE ADMIN OPTION FOR tollgate_writer FROM logins_bare");
+  CHECK(migrate::MakeRoles(As(second, "logins_bare"), Database::kMain).ok());
+  REQUIRE(cluster.Connect(second)->RunScript("clear", "REASSIGN OWNED BY logins_bare TO postgres").ok());
 }
