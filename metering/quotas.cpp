@@ -223,7 +223,6 @@ Remaining Quotas::RemainingOf(std::span<const Scope> scopes) {
     for (RuleState* state : found->second) {
       if (state->rule->meter == Meter::kConcurrent) continue;
       const Bucket* b = core_->Current(*state, wall, now);
-      if (!b->known) continue;  // The store has not said yet how much is left.
       const std::int64_t left = std::max<std::int64_t>(0, b->rule->amount - b->debited + std::max<std::int64_t>(b->available, 0));
       auto& slot = state->rule->meter == Meter::kTokens ? remaining.tokens : remaining.requests;
       if (slot && slot->remaining <= left) continue;

@@ -85,17 +85,6 @@ TEST_CASE("Fewer tokens of output than a request can do with are refused by the 
   }
 }
 
-TEST_CASE("What is left of a limit is not told before the store has said so, and where only some limits are known it is theirs") {
-  Fixture f({Rule(kTeam, Meter::kTokens, Window::kMonth, 1'000), Rule(kOrg, Meter::kTokens, Window::kMonth, 10'000)});
-  CHECK_FALSE(f.quotas.RemainingOf(kScopes).tokens.has_value());
-  auto admission = f.quotas.Admit(std::vector<Scope>{kOrg});
-  auto held = f.Reserve(*admission, 90, 10);
-  REQUIRE(held.ok());
-  CHECK(f.quotas.RemainingOf(kScopes).tokens->remaining == 9'900);
-  REQUIRE(f.Serve(90, 10).ok());
-  CHECK(f.quotas.RemainingOf(kScopes).tokens->remaining == 900);
-}
-
 TEST_CASE("With the store away, or too slow, a request takes what is leased here of its answer") {
   Fixture f({Rule(kTeam, Meter::kTokens, Window::kMonth, 1'000'000)});
   REQUIRE(f.Serve(20, 64).ok());
