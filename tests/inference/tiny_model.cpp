@@ -8,6 +8,16 @@
 
 namespace tollgate::inference::test {
 
+TinyVocabulary TinyMistral() {
+  TinyVocabulary vocabulary;
+  vocabulary.controls = {"[INST]",       "[/INST]",        "[SYSTEM_PROMPT]", "[/SYSTEM_PROMPT]", "[AVAILABLE_TOOLS]", "[/AVAILABLE_TOOLS]",
+                         "[TOOL_CALLS]", "[TOOL_RESULTS]", "[/TOOL_RESULTS]"};
+  vocabulary.chat_template =
+      "{{ bos_token }}{{ '[SYSTEM_PROMPT] ' + message['content'] + '[/SYSTEM_PROMPT]' }}{% for message in messages %}{{ '[INST] ' + "
+      "message['content'] + '[/INST]' }}{% endfor %}";
+  return vocabulary;
+}
+
 TinyModel::TinyModel(const std::string& architecture, std::uint64_t seed, float scale, const TinyVocabulary& vocabulary)
     : arch_(architecture), random_(seed), normal_(0, scale) {
   Head();

@@ -31,6 +31,9 @@ struct TinyVocabulary {
   std::string chat_template;  // Empty: ChatML.
   bool space_first = false;
 };
+TinyVocabulary TinyMistral();                           // That of its models which call tools,
+constexpr std::int32_t kTinyCalls = kTinyControls + 6;  // with [TOOL_CALLS],
+constexpr std::int32_t kTinyAfter = kTinyControls + 8;  // and [/TOOL_RESULTS].
 
 class TinyModel {
  public:

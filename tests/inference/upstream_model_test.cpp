@@ -127,14 +127,7 @@ TEST_CASE("A form is held by the text that leaves, whatever tokens a server name
 
 TEST_CASE("The token by which a model calls is seen in what servers say, with text or without, and counts as one") {
   const tollgate::test::TempDir folder;
-  TinyVocabulary vocabulary;
-  vocabulary.controls = {"[INST]",       "[/INST]",        "[SYSTEM_PROMPT]", "[/SYSTEM_PROMPT]", "[AVAILABLE_TOOLS]", "[/AVAILABLE_TOOLS]",
-                         "[TOOL_CALLS]", "[TOOL_RESULTS]", "[/TOOL_RESULTS]"};
-  vocabulary.chat_template =
-      "{{ bos_token }}{{ '[SYSTEM_PROMPT] ' + message['content'] + '[/SYSTEM_PROMPT]' }}{% for message in messages %}{{ '[INST] ' + "
-      "message['content'] + '[/INST]' }}{% endfor %}";
-  const ModelOptions model = TinyModel("llama", 1, 0.1F, vocabulary).WriteTo(folder);
-  constexpr std::int32_t kCalls = kTinyControls + 6, kAfter = kTinyControls + 8;  // [TOOL_CALLS], [/TOOL_RESULTS].
+  const ModelOptions model = TinyModel("llama", 1, 0.1F, TinyMistral()).WriteTo(folder);
   const std::int32_t a = TinyToken('a'), b = TinyToken('b');
   struct Row {
     std::vector<std::string> events;
@@ -143,22 +136,22 @@ TEST_CASE("The token by which a model calls is seen in what servers say, with te
     UpstreamKind kind = UpstreamKind::kVllm;
   };
   const std::string half = Event("", {TinyByte(0xC3)});  // Held back until it is whole.
-  for (const Row& row :
-       {Row{{Event("", {kCalls}), Event("[", {TinyToken('[')})}, "[TOOL_CALLS][", 3},
-        Row{{Event("ab", {a, kCalls, b})}, "a[TOOL_CALLS]b", 4}, Row{{Event("a[TOOL_CALLS]b", {a, kCalls, b})}, "a[TOOL_CALLS]b", 4},
-        Row{{Event("ab", {a, kAfter, b})}, "ab", 4},  // Another control token stays without text.
-        Row{{half, Event("\xC3\xA9"
-                         "b",
-                         {TinyByte(0xA9), kCalls, b})},
-            "\xC3\xA9[TOOL_CALLS]b",
-            5},
-        Row{{half, Event("\xEF\xBF\xBD"
-                         "b",
-                         {kCalls, a, b})},
-            "[TOOL_CALLS]\xEF\xBF\xBD"
-            "b",
-            5},
-        Row{{Event("a[TOOL_CALLS]"), Event("b")}, "a[TOOL_CALLS]b", 4, UpstreamKind::kLlamaServer}}) {
+  for (const Row& row : {Row{{Event("", {kTinyCalls}), Event("[", {TinyToken('[')})}, "[TOOL_CALLS][", 3},
+                         Row{{Event("ab", {a, kTinyCalls, b})}, "a[TOOL_CALLS]b", 4},
+                         Row{{Event("a[TOOL_CALLS]b", {a, kTinyCalls, b})}, "a[TOOL_CALLS]b", 4},
+                         Row{{Event("ab", {a, kTinyAfter, b})}, "ab", 4},  // Another control token stays without text.
+                         Row{{half, Event("\xC3\xA9"
+                                          "b",
+                                          {TinyByte(0xA9), kTinyCalls, b})},
+                             "\xC3\xA9[TOOL_CALLS]b",
+                             5},
+                         Row{{half, Event("\xEF\xBF\xBD"
+                                          "b",
+                                          {kTinyCalls, a, b})},
+                             "[TOOL_CALLS]\xEF\xBF\xBD"
+                             "b",
+                             5},
+                         Row{{Event("a[TOOL_CALLS]"), Event("b")}, "a[TOOL_CALLS]b", 4, UpstreamKind::kLlamaServer}}) {
     CAPTURE(row.text);
     ScriptedUpstream server([&](Exchange& e) {
       e.Begin();

@@ -57,6 +57,15 @@ struct World {
     row.Set("policy_version", version);
     return row = company.Put(row);
   }
+  // Acme's "house" is in force with "eagle" and a canary with "falcon", beside "lists" with "raven".
+  void CanaryBesideLists() {
+    Put(acme, "house", 1, Yaml("eagle"));
+    Bind(acme, "house", 1);
+    Put(acme, "house", 2, Yaml("falcon"));
+    Put(acme, "lists", 1, Yaml("raven"));
+    Bind(acme, "lists", 1);
+    Try(2);
+  }
   // A canary of acme's policy "house"; version 0: it is ended. The share is in ten-thousandths.
   void Try(std::int64_t version, std::int64_t share = 10000) {
     if (bindings["acme/house"].id.IsNone()) Bind(acme, "house", 0);
@@ -219,12 +228,7 @@ TEST_CASE("A canary that comes into force is not compiled again, nor is a trial 
 
 TEST_CASE("A canary acts on while others of the org's policies are compiled, whatever else changes, until it is ended") {
   World world;
-  world.Put(world.acme, "house", 1, Yaml("eagle"));
-  world.Bind(world.acme, "house", 1);
-  world.Put(world.acme, "house", 2, Yaml("falcon"));
-  world.Put(world.acme, "lists", 1, Yaml("raven"));
-  world.Bind(world.acme, "lists", 1);
-  world.Try(2);
+  world.CanaryBesideLists();
   CHECK(World::CanaryBlocks(*world.Settled(), "falcon"));
 
   world.held.Hold("owl");
@@ -275,12 +279,7 @@ TEST_CASE("A canary that was compiled without a policy which is in force now jud
 
 TEST_CASE("A canary's rules act on when its version comes into force while others of the org's policies are compiled") {
   World world;
-  world.Put(world.acme, "house", 1, Yaml("eagle"));
-  world.Bind(world.acme, "house", 1);
-  world.Put(world.acme, "house", 2, Yaml("falcon"));
-  world.Put(world.acme, "lists", 1, Yaml("raven"));
-  world.Bind(world.acme, "lists", 1);
-  world.Try(2);
+  world.CanaryBesideLists();
   world.Settled();
   world.held.Hold("owl");
   world.Put(world.acme, "lists", 2, Yaml("owl"));

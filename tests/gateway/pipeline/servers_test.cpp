@@ -66,17 +66,6 @@ TinyVocabulary Thinking() {
   return vocabulary;
 }
 
-TinyVocabulary Mistral() {
-  TinyVocabulary vocabulary;
-  vocabulary.controls = {"[INST]",       "[/INST]",        "[SYSTEM_PROMPT]", "[/SYSTEM_PROMPT]", "[AVAILABLE_TOOLS]", "[/AVAILABLE_TOOLS]",
-                         "[TOOL_CALLS]", "[TOOL_RESULTS]", "[/TOOL_RESULTS]"};
-  vocabulary.chat_template =
-      "{{ bos_token }}{{ '[SYSTEM_PROMPT] ' + message['content'] + '[/SYSTEM_PROMPT]' }}{% for message in messages %}{{ '[INST] ' + "
-      "message['content'] + '[/INST]' }}{% endfor %}";
-  return vocabulary;
-}
-constexpr std::int64_t kCalls = inference::test::kTinyControls + 6;  // [TOOL_CALLS].
-
 }  // namespace
 
 TEST_CASE("A token that a server counted and nobody saw stands in no prompt that goes on behind a bounded thought, and is billed") {
@@ -109,12 +98,12 @@ TEST_CASE("A call of a model whose calls begin with a control token is read from
   const std::string list = R"( [{"name": "find", "arguments": {"q": "x"}}])";
   for (const Kind kind : {Kind::kVllm, Kind::kLlamaServer, Kind::kSglang, Kind::kTensorRtLlm}) {
     CAPTURE(static_cast<int>(kind));
-    Served served(Mistral(), kind, [&](ScriptedUpstream::Exchange& e) {
+    Served served(inference::test::TinyMistral(), kind, [&](ScriptedUpstream::Exchange& e) {
       json::array ids;
       for (const char c : list) ids.push_back(c == ' ' ? inference::test::kTinySpace : inference::test::TinyToken(c));
       e.Begin();
       if (kind == Kind::kVllm) {  // Which gives no text for it.
-        e.Write(Event("", {kCalls}) + Event(list, ids) + Event("", {2}, "stop"));
+        e.Write(Event("", {inference::test::kTinyCalls}) + Event(list, ids) + Event("", {2}, "stop"));
       } else {
         e.Write(Event("[TOOL_CALLS]") + Event(list) + Event("", {}, "stop"));
       }
