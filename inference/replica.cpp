@@ -40,6 +40,7 @@ constexpr microseconds kKept = milliseconds(100);        // A slot, for the sequ
 constexpr microseconds kPublishEvery = milliseconds(1);  // Of real time, while there is work.
 constexpr microseconds kIdle = std::chrono::seconds(1);
 constexpr std::int64_t kOutputsAtFirst = 64;  // Room for so many tokens is made at once.
+constexpr std::int64_t kPromptAnswers = 8;    // So many answers a prompt weighs that waits beside its own tenant's.
 
 // Its tenant's only prompt in work is told to the queue, with what was done for the one of the others that got least.
 void TellPrompt(FairQueue& queue, const std::vector<std::unique_ptr<Sequence>>& slots, const Sequence& sequence) {
@@ -259,12 +260,13 @@ void Replica::Plan() {
   }
 }
 
-// Among a tenant's own sequences each prompt counts as much as an answer; beside another tenant's, all of a tenant's prompts count as one,
-// so that nobody slows another's answers down by sending more.
+// Among a tenant's own sequences each prompt beyond the first counts as much as some answers: the sooner all of them decode together, the
+// less a token costs. Beside another tenant's, all of a tenant's prompts count as one, so that nobody slows another's answers down by
+// sending more.
 std::int64_t Replica::PromptsThatCount() const {
   const auto account = prompts_.front()->account;
   const bool alone = std::all_of(slots_.begin(), slots_.end(), [&](const auto& s) { return s == nullptr || s->account == account; });
-  if (alone) return static_cast<std::int64_t>(prompts_.size());
+  if (alone) return 1 + kPromptAnswers * (std::ssize(prompts_) - 1);
   std::set<const TenantAccount*> tenants;
   for (const Sequence* s : prompts_) tenants.insert(s->account);
   return static_cast<std::int64_t>(tenants.size());
