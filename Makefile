@@ -1,6 +1,6 @@
 # What Tollgate can do for you, in one word each. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help run demo test bench gpu-check soak format lint clean
+.PHONY: help run demo release test bench gpu-check soak format lint clean
 SHELL := /bin/bash
 export PATH := $(CURDIR)/build/setup/bin:$(PATH)
 # Two clones share what the compiler cache holds.
@@ -28,6 +28,10 @@ demo: ## Walk through what Tollgate does, against `make run` or a Tollgate of it
 	@scripts/setup
 	$(call build,dev,tollgate)
 	@exec build/dev/bin/tollgate demo
+
+release: ## Set up, and build the program as it is shipped: build/release/bin/tollgate
+	@scripts/setup
+	$(call build,release,tollgate)
 
 test: ## Set up, build and run every test
 	@scripts/setup --tests

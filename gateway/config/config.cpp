@@ -259,9 +259,13 @@ absl::StatusOr<tollgate::v1::Config> Parse(std::string_view yaml, const std::str
 
 absl::StatusOr<tollgate::v1::Config> Load(const std::string& path, Files files) {
   const auto text = base::ReadFile(path);
-  if (!text.ok()) {
+  if (absl::IsNotFound(text.status())) {
     return base::NotFound(
-        fmt::format("cannot read {}; name the configuration with --config, or make one: tollgate config example > tollgate.yaml", path));
+        fmt::format("there is no {}; name the configuration with --config, or make one: tollgate config example > tollgate.yaml", path));
+  }
+  if (!text.ok()) {
+    return base::FailedPrecondition(
+        fmt::format("{}; whom this program runs as has to be able to read it, and to enter its folder", base::Message(text.status())));
   }
   std::error_code ignored;
   const std::filesystem::path absolute = std::filesystem::absolute(path, ignored);

@@ -92,9 +92,11 @@ class Clone {
   explicit Clone(std::map<std::string, std::string> environment) : environment_(std::move(environment)) {
     fs::permissions(path(), fs::perms::others_exec,
                     fs::perm_options::add);  // For the server's user: its cluster lies here, and goes with it.
-    fs::create_directories(path() + "/build/dev/bin");
+    for (const char* preset : {"/build/dev/bin", "/build/release/bin"}) {
+      fs::create_directories(path() + preset);
+      fs::create_symlink(TollgateBinary(), path() + preset + "/tollgate");
+    }
     fs::create_directories(path() + "/var/openai/bin");
-    fs::create_symlink(TollgateBinary(), path() + "/build/dev/bin/tollgate");
     fs::create_directory_symlink(TOLLGATE_SOURCE_DIR "/policy", path() + "/policy");
     fs::create_directory_symlink(TOLLGATE_SOURCE_DIR "/build/setup/node_modules", path() + "/node_modules");
     Write("var/openai/bin/python", fmt::format("#!/bin/sh\nexec '{}' \"$@\"\n", SdkPython()), 0755);
@@ -323,7 +325,7 @@ std::vector<Row> ForReal() {
       {.line = "$T policy put policy/samples/acme.yaml --org acme",
        .says = {"policy acme of acme: version 1 stored, version 1 is in force"}},
       {.line = "$T quota set tokens/month 2000000 --team search --org acme", .says = {"set: 2,000,000 tokens/month of acme/search"}},
-      {.line = "$T --key \"$APP_KEY\" chat -v --temperature 0 --max-tokens 60 \"Why is the sky blue? Tell ann@acme.example.\"",
+      {.line = "TOLLGATE_KEY=$APP_KEY $T chat -v --temperature 0 --max-tokens 60 \"Why is the sky blue? Tell ann@acme.example.\"",
        .says = {"Why is the sky blue? Tell [EMAIL].", "input   redact by pii.email", "record  "}},
       {.line = "$T audit list --since 1h --org acme --kind request --kind final", .says = {"request", "final", "acme/search/web"}},
       {.line = "$T usage report --by team", .says = {"search", "EUR"}},
@@ -349,7 +351,7 @@ TEST_CASE("README.md leads from a served installation to the first answer, its r
                      {"TOLLGATE_API", fmt::format("127.0.0.1:{}", gateway.grpc_port())},
                      {"TOLLGATE_KEY", installation.owner_key()}});
   const std::vector<std::string> all = CommandsOf("Run it for real");
-  REQUIRE(all.at(0) == "T=$PWD/build/dev/bin/tollgate");
+  REQUIRE(all.at(0) == "T=$PWD/build/release/bin/tollgate");
   REQUIRE(clone.Paste(all[0]).code == 0);
   Try(clone, "README.md, \"Run it for real\", from step 6 on,", CommandsOf("Run it for real", "# 6."), ForReal(), Whole, "smollm2");
 }

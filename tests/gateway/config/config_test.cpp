@@ -378,6 +378,13 @@ TEST_CASE("A file that is not there says how to make one") {
   CHECK_THAT(base::Message(config.status()), Catch::Matchers::ContainsSubstring("tollgate config example"));
 }
 
+TEST_CASE("A file that is there and cannot be read says why, and not that one has to be made") {
+  const auto config = config::Load("/");
+  CHECK(config.status().code() == absl::StatusCode::kFailedPrecondition);
+  CHECK_THAT(base::Message(config.status()),
+             Catch::Matchers::ContainsSubstring("Is a directory") && !Catch::Matchers::ContainsSubstring("config example"));
+}
+
 TEST_CASE("Hostile text ends in a refusal") {
   const auto yaml = GENERATE(values<std::string>({std::string(5000, '['), std::string(200000, '{'), std::string("\xff\xfe\x00x", 4),
                                                   "a: &a [*a]", "? [a]\n: b", "postgres: &p\n  url: *p\n", std::string(2 << 20, 'x'),
