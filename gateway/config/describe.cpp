@@ -138,6 +138,11 @@ void DumpSection(const Message& message, const std::string& path, int depth, std
 
 tollgate::v1::Config Redacted(tollgate::v1::Config config) {
   Hide(config);
+  // Where a service takes its key in the query.
+  for (auto& detector : *config.mutable_detectors()) {
+    const std::size_t query = detector.url().find('?');
+    if (query != std::string::npos) detector.mutable_url()->replace(query + 1, std::string::npos, "(hidden)");
+  }
   return config;
 }
 

@@ -353,6 +353,13 @@ TEST_CASE("A password never comes back in a refusal or a dump") {
   CHECK(config::Redacted(*config).postgres().keys_url() == "(hidden)");
 }
 
+TEST_CASE("What stands in the query of a detector's URL is not printed") {
+  tollgate::v1::Config config = config::Defaults();
+  config.add_detectors()->set_url("https://guard.example/judge?code=geheim");
+  CHECK(config::Redacted(config).detectors(0).url() == "https://guard.example/judge?(hidden)");
+  CHECK_THAT(config::Dump(config), !Catch::Matchers::ContainsSubstring("geheim"));
+}
+
 TEST_CASE("A key file may carry comments") {
   std::string yaml = kGood;
   yaml.replace(yaml.find("root\n"), 4, "dev");
