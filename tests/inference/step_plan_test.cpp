@@ -7,6 +7,7 @@
 #include <functional>
 #include <future>
 #include <map>
+#include <set>
 
 #include <fmt/format.h>
 
@@ -80,11 +81,13 @@ class WatchedEngine final : public Engine {
     watch_.events.push_back(shown);
     const auto fault = [&](std::string_view what) { watch_.faults.push_back(fmt::format("{}: {}", shown, what)); };
     std::int64_t waiting = 0, wanted = 0;
+    std::set<base::TeamId> tenants, tenants_waiting;
     for (const auto& [slot, left] : watch_.left) {
       const auto is_in = std::count_if(work.begin(), work.end(), [s = slot](const EngineWork& item) { return item.slot == s; });
       if (is_in > 1) fault("a slot stands twice in it");
       if (left == 0 && is_in == 0) fault("a decoding sequence is left out");
-      if (left > 0) ++waiting, wanted += left;
+      tenants.insert(watch_.tenant[slot]);
+      if (left > 0) ++waiting, wanted += left, tenants_waiting.insert(watch_.tenant[slot]);
     }
     bool prompts = false;
     for (const EngineWork& item : work) {
@@ -95,7 +98,9 @@ class WatchedEngine final : public Engine {
     }
     if (decoding + prompt_tokens > step_tokens_max()) fault("more than a step may hold");
     if (waiting == 0) return;
-    const std::int64_t budget = std::min(wanted, budget_.PromptTokens(decoding, waiting));
+    // A tenant's own prompts weigh as eight answers each, all of it beside others' as one.
+    const std::int64_t weight = tenants.size() == 1 ? 1 + 8 * (waiting - 1) : std::ssize(tenants_waiting);
+    const std::int64_t budget = std::min(wanted, budget_.PromptTokens(decoding, weight));
     if (prompt_tokens != budget) fault(fmt::format("the budget for prompts is {}", budget));
     if (decoding > 0) ++watch_.mixed;
   }
