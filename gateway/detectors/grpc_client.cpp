@@ -60,7 +60,7 @@ class GrpcClient final : public base::HttpClient {
   ~GrpcClient() override {
     for (const auto& [id, call] : calls_) call->context.TryCancel();
     base::Lock lock(mu_);
-    changed_.wait(lock.native(), [this] { return out_ == 0; });
+    changed_.wait(lock.native(), [this]() REQUIRES(mu_) { return out_ == 0; });
   }
 
   std::int64_t Start(base::HttpRequest request, base::HttpSink& sink) override {
@@ -104,7 +104,7 @@ class GrpcClient final : public base::HttpClient {
     std::vector<End> ended;
     {
       base::Lock lock(mu_);
-      changed_.wait_for(lock.native(), wait, [this] { return woken_ || !ended_.empty(); });
+      changed_.wait_for(lock.native(), wait, [this]() REQUIRES(mu_) { return woken_ || !ended_.empty(); });
       woken_ = false;
       ended.swap(ended_);
     }

@@ -188,10 +188,11 @@ std::vector<std::string> Snapshot::ClosedGrants() const {
   for (const auto& shard : shards_) {
     if (shard->allowed.empty()) continue;
     for (const auto& [name, model] : installation_->models) {
-      const bool is_closed = model.restricted && std::any_of(shard->places.begin(), shard->places.end(), [&](const Place& place) {
-                               const Listing listing = ListingOf(*shard, ScopesOf(place), name);
-                               return listing.named && !listing.left_out && !listing.opened;
-                             });
+      const bool is_closed =
+          model.restricted && std::any_of(shard->places.begin(), shard->places.end(), [&, &name = name](const Place& place) {
+            const Listing listing = ListingOf(*shard, ScopesOf(place), name);
+            return listing.named && !listing.left_out && !listing.opened;
+          });
       if (is_closed) closed.insert(fmt::format("{} (org {})", name, shard->org.name));
     }
   }

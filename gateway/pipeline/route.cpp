@@ -148,7 +148,7 @@ void AddAliases(const Collaborators& with, const identity::Principal& principal,
     }
     if (!context_tokens.has_value()) continue;
     auto* models = reply.mutable_models();
-    const auto same = std::find_if(models->begin(), models->end(), [&](const auto& m) { return m.name() == name; });
+    const auto same = std::find_if(models->begin(), models->end(), [&name = name](const auto& m) { return m.name() == name; });
     tollgate::v1::Model* out = same == models->end() ? models->Add() : &*same;
     out->clear_sha256();
     out->clear_licence();

@@ -1,5 +1,5 @@
-#include "policy/budget.h"
 #include "policy/pattern.h"
+#include "policy/budget.h"
 #include "policy/regex_syntax.h"
 #include "tests/policy/policy_support.h"
 

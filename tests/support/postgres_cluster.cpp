@@ -188,7 +188,7 @@ base::PostgresOptions PostgresCluster::Options(const std::string& url) const {
   base::PostgresOptions options;
   options.url = url;
   options.application_name = "tollgate-test";
-  options.search_path = "public";  // Of tables that tests make.
+  options.search_path = "public";                   // Of tables that tests make.
   options.idle_timeout = std::chrono::minutes(10);  // Tests do much while they hold a lock.
   return options;
 }
