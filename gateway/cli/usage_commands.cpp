@@ -48,7 +48,7 @@ bool ReadPeriod(Context& context, const UsageOptions& options, Request& request)
   return false;
 }
 
-// The sums of a report, by currency.
+// The sums of a report, by currency. A request that used several lines stands in each, and counts once here.
 void AddTotals(const v1::UsageReportReply& reply, Table& table) {
   struct Sum {
     std::int64_t requests = 0, input = 0, output = 0;
@@ -57,7 +57,7 @@ void AddTotals(const v1::UsageReportReply& reply, Table& table) {
   std::map<std::string, Sum> sums;
   for (const auto& line : reply.lines()) {
     Sum& sum = sums[line.currency()];
-    sum.requests += line.requests();
+    sum.requests += line.first_requests();
     sum.input += line.tokens().input();
     sum.output += line.tokens().output();
     const auto more = base::Add(sum.amount.value_or(base::Money{}), {line.amount_nanos()});
@@ -65,7 +65,7 @@ void AddTotals(const v1::UsageReportReply& reply, Table& table) {
     if (sum.amount) sum.amount = *more;
   }
   for (const auto& [currency, sum] : sums) {
-    std::vector<std::string> cells{"total"};
+    std::vector<std::string> cells{"(total)"};  // No name has brackets.
     for (const std::int64_t count : {sum.requests, sum.input, sum.output}) cells.push_back(ShowCount(count));
     cells.push_back(sum.amount ? base::FormatMoney(*sum.amount) : "too much");
     cells.push_back(currency);
@@ -132,7 +132,7 @@ void AddUsageCommands(CLI::App& app, Context& context) {
   report->add_option("--model", report_options->model, "Only this model");
   report->callback([&context, report_options] { Report(context, *report_options); });
   Teach(
-      *report, "",
+      *report, "A request that used several lines, as a model and its guards' models, stands in each of them, and once in the total.",
       {"tollgate usage report --by team", "tollgate usage report --by day --project search/web --from 2026-11-01 --to 2026-12-01 --json"});
 
   auto* reconcile = group->add_subcommand("reconcile", "Prove that records, usage and ledger agree, to the token");

@@ -18,6 +18,7 @@
 #include "tests/gateway/cli/fake_embeddings.h"
 #include "tests/gateway/cli/fake_policy.h"
 #include "tests/gateway/cli/fake_registry.h"
+#include "tests/gateway/cli/fake_usage.h"
 #include "tests/gateway/cli/harness.h"
 
 class Server {

@@ -178,7 +178,7 @@ TEST_CASE("Usage is summed, and a difference is a refusal") {
   CHECK(server.usage.report.team() == "search");
   CHECK(server.usage.report.project() == "web");
   CHECK(server.usage.report.group_by() == v1::USAGE_GROUP_PROJECT);
-  CHECK_THAT(report.out, ContainsSubstring("total           4         2,000          1,000    0.60  EUR"));
+  CHECK_THAT(report.out, ContainsSubstring("(total)         4         2,000          1,000    0.60  EUR"));
   server.usage.amount_nanos = INT64_MAX;
   CHECK_THAT(server.Run({"usage", "report"}).out, ContainsSubstring("1,000  too much  EUR"));
   const Result reconcile = server.Run({"usage", "reconcile"});
@@ -281,6 +281,19 @@ TEST_CASE("A chat that policy or a quota cut, or that was refused, is exit code 
   const Result refused = server.Run({"chat", "-v", "refuse"});
   CHECK(refused.code == kRefused);
   CHECK_THAT(refused.err, ContainsSubstring("reason: RATE_LIMITED") && ContainsSubstring("record  1/5"));
+}
+
+TEST_CASE("A request that stands in several lines of a report counts once in its total") {
+  Server server;
+  for (const auto& [name, first] : {std::pair("request", 100), std::pair("guard", 0)}) {
+    auto& line = *server.usage.lines.add_lines();
+    line.set_name(name);
+    line.set_requests(100);
+    line.set_first_requests(first);
+    line.set_currency("EUR");
+  }
+  CHECK_THAT(server.Run({"usage", "report", "--by", "kind"}).out,
+             ContainsSubstring("guard         100") && ContainsSubstring("(total)       100"));
 }
 
 TEST_CASE("A key of `tollgate dev` goes to its own address and nowhere else") {
