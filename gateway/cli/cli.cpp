@@ -14,6 +14,7 @@
 #include "base/encoding.h"
 #include "base/nearest_word.h"
 #include "gateway/cli/context.h"
+#include "gateway/cli/terminal.h"
 
 namespace tollgate::cli {
 namespace {
@@ -187,27 +188,28 @@ void Teach(CLI::App& command, const std::string& more, const std::vector<std::st
 }
 
 int Run(const std::vector<std::string>& args, const Programs& programs, const Streams& streams) {
-  Context context{programs, streams, base::SystemClock()};
+  Terminal out(streams.out, streams.out_terminal), err(streams.err, streams.err_terminal);
+  Context context{programs, {streams.in, out.stream(), err.stream(), streams.interactive}, base::SystemClock()};
   const std::unique_ptr<CLI::App> app = MakeApp(context);
   for (std::size_t i = 0; i < args.size(); ++i) {
     if (base::IsValidUtf8(args[i])) continue;
-    streams.err << fmt::format("tollgate: word {} of the command line is not UTF-8 text\n", i + 1);
+    context.err() << fmt::format("tollgate: word {} of the command line is not UTF-8 text\n", i + 1);
     return kUsage;
   }
   std::vector<std::string> reversed(args.rbegin(), args.rend());  // As CLI11 wants them.
   try {
-    if (args.empty()) return streams.out << HelpOf(app.get()), kUsage;
+    if (args.empty()) return context.out() << HelpOf(app.get()), kUsage;
     app->parse(reversed);
   } catch (const CLI::CallForHelp&) {
-    streams.out << HelpOf(Deepest(app.get()));
+    context.out() << HelpOf(Deepest(app.get()));
     return kDone;
   } catch (const CLI::CallForVersion& version) {
-    streams.out << version.what() << "\n";
+    context.out() << version.what() << "\n";
     return kDone;
   } catch (const CLI::ParseError& error) {
     const CLI::App* at = Deepest(app.get());
     const std::string example = CommandsOf(at).empty() ? ExampleOf(at) : "";
-    streams.err << fmt::format("tollgate: {}\n{}See: {} --help\n", FaultOf(app.get(), at, error), example, FullName(at));
+    context.err() << fmt::format("tollgate: {}\n{}See: {} --help\n", FaultOf(app.get(), at, error), example, FullName(at));
     return kUsage;
   }
   return context.exit_code;

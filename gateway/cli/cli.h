@@ -95,6 +95,9 @@ struct Streams {
   std::ostream& out;
   std::ostream& err;
   bool interactive = false;  // `in` is a terminal.
+  // `out` and `err` are: there, and nowhere else, what others wrote is printed without what would act on a terminal.
+  bool out_terminal = false;
+  bool err_terminal = false;
 };
 
 // Runs one command line; `args` without the program's name. Returns the exit code.

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "tests/gateway/cli/fake_errors.h"
 #include "tollgate/v1/audit.grpc.pb.h"
@@ -80,10 +81,11 @@ class FakeInference final : public v1::Inference::Service {
     }
     v1::ChatChunk chunk;
     chunk.set_id("id-1");
-    chunk.set_text("Hel");
-    writer->Write(chunk);
-    chunk.set_text("lo");
-    writer->Write(chunk);
+    for (const std::string& piece : pieces) {
+      chunk.set_text(piece);
+      writer->Write(chunk);
+    }
+    if (!breaks.ok()) return breaks;
     chunk.clear_text();
     *chunk.mutable_end() = EndOf(prompt);
     writer->Write(chunk);
@@ -95,9 +97,12 @@ class FakeInference final : public v1::Inference::Service {
     return grpc::Status::OK;
   }
   v1::ChatRequest chat;
+  std::vector<std::string> pieces = {"Hel", "lo"};
+  std::string because = "It is not announced.";
+  grpc::Status breaks;  // Behind the pieces.
 
  private:
-  static v1::ChatEnd EndOf(const std::string& prompt) {
+  v1::ChatEnd EndOf(const std::string& prompt) const {
     v1::ChatEnd end;
     end.set_finish_reason(prompt == "cut" ? v1::FINISH_REASON_CONTENT_FILTER : v1::FINISH_REASON_STOP);
     if (prompt == "long" || prompt == "spend") end.set_finish_reason(v1::FINISH_REASON_LENGTH);
@@ -108,7 +113,7 @@ class FakeInference final : public v1::Inference::Service {
       v1::ActingRule& rule = *end.mutable_output_policy()->add_rules();
       rule.set_id("codename");
       end.mutable_output_policy()->add_rule_ids("codename");
-      rule.set_because("It is not announced.");
+      rule.set_because(because);
     }
     if (prompt == "spend") end.set_quota_reached("project trial");
     return end;

@@ -32,10 +32,10 @@ class Server {
     server_ = builder.BuildAndStart();
     REQUIRE(server_ != nullptr);
   }
-  Result Run(std::vector<std::string> args, const std::string& input = "") const {
+  Result Run(std::vector<std::string> args, const std::string& input = "", bool terminal = false) const {
     for (const char* option : {"--admin", "--api"}) args.insert(args.end(), {option, fmt::format("127.0.0.1:{}", port_)});
     args.insert(args.end(), {"--key", "secret"});
-    return RunLine(args, input);
+    return RunLine(args, input, {}, terminal);
   }
 
   int port() const { return port_; }
