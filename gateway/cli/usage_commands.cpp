@@ -79,7 +79,7 @@ void Report(Context& context, const UsageOptions& options) {
   if (!ReadPeriod(context, options, request)) return;
   if (!options.scope.Fill(context, request)) return;
   request.set_model(options.model);
-  const auto reply = Ask<Usage>(context, Listener::kAdmin, &Usage::Stub::Report, request);
+  const auto reply = Look<Usage>(context, Listener::kAdmin, &Usage::Stub::Report, request);
   if (!reply) return;
   if (context.globals.json) return context.PrintJson(*reply);
   Table table({options.by, "> requests", "> input tokens", "> output tokens", "> amount", "currency"});
@@ -98,9 +98,9 @@ void Report(Context& context, const UsageOptions& options) {
 void Reconcile(Context& context, const UsageOptions& options) {
   v1::ReconcileRequest request;
   if (!ReadPeriod(context, options, request)) return;
-  const auto reply = Ask<Usage>(context, Listener::kAdmin, &Usage::Stub::Reconcile, request);
+  const auto reply = Look<Usage>(context, Listener::kAdmin, &Usage::Stub::Reconcile, request);
   if (!reply) return;
-  if (!reply->ok()) context.exit_code = kRefused;
+  if (!reply->ok()) context.exit_code = kFoundWrong;
   if (context.globals.json) return context.PrintJson(*reply);
   Table table({"source", "> rows", "> tokens"});
   table.Add({"terminal records", ShowCount(reply->records()), ShowCount(reply->record_tokens())});
@@ -139,7 +139,7 @@ void AddUsageCommands(CLI::App& app, Context& context) {
   const auto reconcile_options = std::make_shared<UsageOptions>();
   AddPeriod(*reconcile, *reconcile_options);
   reconcile->callback([&context, reconcile_options] { Reconcile(context, *reconcile_options); });
-  Teach(*reconcile, "Exit code 1, and the first difference, if they do not.",
+  Teach(*reconcile, "Exit code 5, and the first difference, if they do not.",
         {"tollgate usage reconcile", "tollgate usage reconcile --from 2026-11-01"});
 }
 
