@@ -19,6 +19,8 @@ int main(int argc, char** argv) {
   const std::vector<std::string> args(argv + 1, argv + argc);
   if (!args.empty() && args[0] == tollgate::inference::kWorkerCommand) return tollgate::inference::ServeWorker();
   tollgate::base::KeepMemoryPrivate();
-  const tollgate::cli::Streams streams{std::cin, std::cout, std::cerr, isatty(STDIN_FILENO) == 1};
+  const auto terminal = [](int fd) { return isatty(fd) == 1; };
+  const tollgate::cli::Streams streams{
+      std::cin, std::cout, std::cerr, terminal(STDIN_FILENO), terminal(STDOUT_FILENO), terminal(STDERR_FILENO)};
   return tollgate::cli::Run(args, tollgate::MakePrograms(), streams);
 }

@@ -20,6 +20,7 @@
 #include "base/encoding.h"
 #include "base/postgres_address.h"
 #include "base/secret_file.h"
+#include "gateway/cli/terminal.h"
 #include "gateway/cli/user_name.h"
 #include "gateway/config/config.h"
 #include "gateway/dev/demo.h"
@@ -40,8 +41,14 @@ namespace {
 
 int CodeOf(const absl::Status& status) { return status.code() == absl::StatusCode::kUnavailable ? cli::kUnavailable : cli::kRefused; }
 
+// It may quote what others wrote, as the header of a model's file.
+void Say(const absl::Status& status) {
+  cli::Terminal err(std::cerr, isatty(STDERR_FILENO) == 1);
+  err.stream() << "tollgate: " << base::Message(status) << "\n";
+}
+
 int Fail(const absl::Status& status) {
-  std::cerr << "tollgate: " << base::Message(status) << "\n";
+  Say(status);
   return CodeOf(status);
 }
 
@@ -50,7 +57,7 @@ void Tell(const absl::Status& status, bool json) {
   if (json) {
     base::Error("serve", "{}", base::Message(status));
   } else {
-    std::cerr << "tollgate: " << base::Message(status) << "\n";
+    Say(status);
   }
 }
 

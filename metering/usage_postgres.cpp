@@ -1,5 +1,6 @@
 // Reports: one statement a grouping, summed by Postgres over the range index on time. A request counts in a group with its first row there,
-// which for most is its own and needs no look at others: nothing is sorted, and memory is that of the groups.
+// and in the sum over groups with its first row of all, which for most is its own and needs no look at others: nothing is sorted, and
+// memory is that of the groups.
 //
 // Tested by tests/metering/usage_postgres_test.cpp.
 #include "metering/usage_postgres.h"
@@ -40,15 +41,19 @@ std::string FilterOf(std::string_view row) {
 // The amount is NULL where it is more than an int8.
 std::string TextOf(const Grouping& g) {
   const std::string group = fmt::format(fmt::runtime(g.id), "u"), other = fmt::format(fmt::runtime(g.id), "o");
+  const auto first = [](const std::string& among) {
+    return fmt::format(
+        "count(*) FILTER (WHERE (u.attempt = 1 AND u.part = 0) OR NOT EXISTS (SELECT FROM metering.usage o WHERE "
+        "o.request_id = u.request_id AND (o.attempt, o.part) < (u.attempt, u.part) AND o.currency = u.currency AND {}))",
+        among);
+  };
   return fmt::format(
-      "SELECT coalesce({0}, ''), u.currency, count(*), "
-      "count(*) FILTER (WHERE (u.attempt = 1 AND u.part = 0) OR NOT EXISTS (SELECT FROM metering.usage o WHERE o.request_id = u.request_id "
-      "AND (o.attempt, o.part) < (u.attempt, u.part) AND o.currency = u.currency AND {1} IS NOT DISTINCT FROM {0} AND {2})), "
+      "SELECT coalesce({0}, ''), u.currency, count(*), {1}, "
       "sum(u.input_tokens)::int8, sum(u.cached_input_tokens)::int8, sum(u.output_tokens)::int8, sum(u.delivered_tokens)::int8, "
-      "CASE WHEN sum(u.amount_nanos) <= 9223372036854775807 THEN sum(u.amount_nanos)::int8 END, sum(u.discarded_tokens)::int8 "
-      "FROM metering.usage u WHERE {3} GROUP BY 1, u.currency ORDER BY {4} LIMIT {5}",
-      group, other, FilterOf("o"), FilterOf("u"), g.by == ReportBy::kDay ? "1, u.currency" : "sum(u.amount_nanos) DESC, 1, u.currency",
-      kLinesMax + 1);
+      "CASE WHEN sum(u.amount_nanos) <= 9223372036854775807 THEN sum(u.amount_nanos)::int8 END, sum(u.discarded_tokens)::int8, "
+      "{2} FROM metering.usage u WHERE {3} GROUP BY 1, u.currency ORDER BY {4} LIMIT {5}",
+      group, first(fmt::format("{} IS NOT DISTINCT FROM {} AND {}", other, group, FilterOf("o"))), first(FilterOf("o")), FilterOf("u"),
+      g.by == ReportBy::kDay ? "1, u.currency" : "sum(u.amount_nanos) DESC, 1, u.currency", kLinesMax + 1);
 }
 
 // Of what took too long, it says what to do.
@@ -92,6 +97,7 @@ absl::StatusOr<std::vector<ReportRow>> UsageReport(base::Session& session, Repor
                       .currency = rows.Text(r, 1),
                       .attempts = rows.Int(r, 2),
                       .requests = rows.Int(r, 3),
+                      .first_requests = rows.Int(r, 10),
                       .input_tokens = rows.Int(r, 4),
                       .cached_input_tokens = rows.Int(r, 5),
                       .output_tokens = rows.Int(r, 6),

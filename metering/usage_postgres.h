@@ -34,7 +34,8 @@ struct ReportRow {
   std::string currency;  // Groups are apart by currency; amounts of two are never added.
   std::int64_t attempts = 0;
   std::int64_t requests = 0;
-  std::int64_t input_tokens = 0;  // Cached ones included.
+  std::int64_t first_requests = 0;  // Those of which no row of the report comes before: over all groups of a currency each request once.
+  std::int64_t input_tokens = 0;    // Cached ones included.
   std::int64_t cached_input_tokens = 0;
   std::int64_t output_tokens = 0;
   std::int64_t delivered_tokens = 0;

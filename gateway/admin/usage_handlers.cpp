@@ -40,16 +40,20 @@ metering::ReportBy GroupOf(v1::UsageGroup group) {
   }
 }
 
-// Usage rows hold ids; the names of what a report is by are the directory's.
+// Usage rows hold ids; the names of what a report is by are the directory's, as far out as it takes to tell two apart: a team's is its own
+// within an org, a project's within a team.
 using Names = std::unordered_map<std::string, std::string>;
 
-Names NamesFor(const Caller& caller, v1::UsageGroup group) {
+Names NamesFor(const Caller& caller, v1::UsageGroup group, bool of_all_orgs) {
   Names names;
   for (const auto& shard : caller.snapshot().shards()) {
+    Names teams;
+    for (const directory::Team& team : shard->teams) teams[team.id.ToString()] = (of_all_orgs ? shard->org.name + "/" : "") + team.name;
     switch (group) {
       case v1::USAGE_GROUP_ORG: names[shard->org.id.ToString()] = shard->org.name; break;
       case v1::USAGE_GROUP_PROJECT:
-        for (const directory::Project& project : shard->projects) names[project.id.ToString()] = project.name;
+        for (const directory::Project& project : shard->projects)
+          names[project.id.ToString()] = teams[project.team.ToString()] + "/" + project.name;
         break;
       case v1::USAGE_GROUP_KEY:
         for (const directory::Key& key : shard->keys) names[key.id.ToString()] = key.public_id;
@@ -57,8 +61,7 @@ Names NamesFor(const Caller& caller, v1::UsageGroup group) {
       case v1::USAGE_GROUP_MODEL:
       case v1::USAGE_GROUP_KIND:
       case v1::USAGE_GROUP_DAY: break;  // They are their own names.
-      default:
-        for (const directory::Team& team : shard->teams) names[team.id.ToString()] = team.name;
+      default: names.merge(teams);
     }
   }
   return names;
@@ -70,6 +73,7 @@ v1::UsageLine Describe(const Names& names, const metering::ReportRow& row) {
   const auto name = names.find(row.id);
   out.set_name(name != names.end() ? name->second : row.id);
   out.set_requests(row.requests);
+  out.set_first_requests(row.first_requests);
   out.set_attempts(row.attempts);
   out.mutable_tokens()->set_input(row.input_tokens);
   out.mutable_tokens()->set_cached_input(row.cached_input_tokens);
@@ -106,7 +110,7 @@ absl::Status ReportUsage(const Caller& caller, const v1::UsageReportRequest& req
   };
   TG_RETURN_IF_ERROR(
       caller.RunLong(caller.context().usage, [&](base::Session& session) { return session.InTransaction("report usage", report); }));
-  const Names names = NamesFor(caller, request.group_by());
+  const Names names = NamesFor(caller, request.group_by(), shard == nullptr);
   for (const metering::ReportRow& row : rows) *reply.add_lines() = Describe(names, row);
   reply.set_from_us(base::ToMicros(period.from));
   reply.set_to_us(base::ToMicros(period.to));

@@ -8,12 +8,18 @@
 
 #include <algorithm>
 
+#include "base/error_detail.h"
+
 namespace tollgate::admin {
 namespace {
 
 // Of one, somebody must be let; of two, both orgs, as an operator's urgent calls have threads of their own.
 std::size_t ThreadsOfOrg(std::size_t threads) { return std::max<std::size_t>(threads / 2, 1); }
 std::size_t ThreadsOfOrgs(std::size_t threads) { return threads <= 2 ? threads : threads - 1; }
+
+absl::Status Busy(std::string_view message) {
+  return base::WithDetail(base::ResourceExhausted(message), {.reason = "ADMIN_BUSY", .retry_after_ms = 1000});
+}
 
 }  // namespace
 
@@ -36,12 +42,12 @@ Workers::~Workers() {
 
 absl::Status Workers::HasPlace(const Lane& lane, const base::OrgId& org) const {
   const std::size_t waiting = lane.queue.size();
-  if (waiting >= queue_max_) return base::ResourceExhausted("the admin API is busy: too many calls wait; try again in a moment");
+  if (waiting >= queue_max_) return Busy("the admin API is busy: too many calls wait; try again in a moment");
   if (org.IsNone()) return absl::OkStatus();
   const auto found = lane.orgs.find(org);
   const std::size_t own = found == lane.orgs.end() ? 0 : found->second.waiting;
   if (own < std::max<std::size_t>(queue_max_ / 2, 1) && lane.of_orgs.waiting < queue_max_ - queue_max_ / 4) return absl::OkStatus();
-  return base::ResourceExhausted("the admin API is busy: too many calls of orgs wait; try again in a moment");
+  return Busy("the admin API is busy: too many calls of orgs wait; try again in a moment");
 }
 
 absl::Status Workers::Submit(const Whose& whose, std::function<void()> job) {

@@ -42,11 +42,11 @@ void Replay(Context& context, const AnswerReplayOptions& options) {
   v1::ReplayRequest request;
   request.set_request_id(options.request.starts_with("chatcmpl-") ? options.request.substr(9) : options.request);
   request.set_reason(options.reason);
-  const auto reply = Ask<Audit>(context, Listener::kAdmin, &Audit::Stub::Replay, request);
+  const auto reply = Look<Audit>(context, Listener::kAdmin, &Audit::Stub::Replay, request);
   if (!reply) return;
-  if (reply->outcome().verdict() != "same") context.exit_code = kRefused;
-  if (context.globals.json) return context.PrintJson(*reply);
   const bool impossible = reply->outcome().verdict() == "impossible";
+  if (reply->outcome().verdict() != "same") context.exit_code = impossible ? kRefused : kFoundWrong;
+  if (context.globals.json) return context.PrintJson(*reply);
   std::string text = fmt::format("{}{}\n", impossible ? "cannot be replayed: " : "", reply->message());
   if (!reply->model().empty()) text += fmt::format("{:<10}{}\n", "model", reply->model());
   text += Setups(*reply);
@@ -67,7 +67,7 @@ void AddAnswerReplayCommand(CLI::App& audit, Context& context) {
   replay->add_option("--reason", options->reason, "Why its content is read")->required();
   replay->callback([&context, options] { Replay(context, *options); });
   Teach(*replay,
-        "Prints whether it is the same, from which token it differs, or why it cannot be made again; exit code 1 unless it is the same.\n"
+        "Prints whether it is the same, from which token it differs (exit code 5), or why it cannot be made again (exit code 1).\n"
         "Runs on the instance that is asked, in the lowest band: for a long answer raise --timeout.",
         {"tollgate audit replay 01937c2e-6a51-7bb0-a3f5-3c1f0a2b4d5e --reason \"case 12\"",
          "tollgate audit replay 01937c2e-6a51-7bb0-a3f5-3c1f0a2b4d5e --reason \"case 12\" --json --timeout 600"});

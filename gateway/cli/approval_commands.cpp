@@ -27,7 +27,7 @@ std::string ForHowLong(const v1::PolicyApproval& approval) {
 void ListApprovals(Context& context) {
   v1::ListApprovalsRequest request;
   request.set_org(OrgOf(context.globals));
-  const auto reply = Ask<Policy>(context, Listener::kAdmin, &Policy::Stub::ListApprovals, request);
+  const auto reply = Look<Policy>(context, Listener::kAdmin, &Policy::Stub::ListApprovals, request);
   if (!reply) return;
   if (context.globals.json) return context.PrintJson(*reply);
   Table table({"id", "rule", "team", "key", "for", "asked (UTC)", "state", "by", "request"});

@@ -74,7 +74,7 @@ void Show(Context& context, const AuditOptions& options) {
   if (options.content && options.reason.empty()) return context.Fail(kUsage, "reading content needs --reason: it becomes a record");
   request.set_with_content(options.content);
   request.set_reason(options.reason);
-  const auto reply = Ask<Audit>(context, Listener::kAdmin, &Audit::Stub::Show, request);
+  const auto reply = Look<Audit>(context, Listener::kAdmin, &Audit::Stub::Show, request);
   if (!reply) return;
   if (context.globals.json) return context.PrintJson(*reply);
   for (const auto& stored : reply->records()) {
@@ -90,9 +90,9 @@ void Show(Context& context, const AuditOptions& options) {
 void Verify(Context& context, const AuditOptions& options) {
   v1::VerifyLogRequest request;
   if (options.log >= 0) request.set_log_id(options.log);
-  const auto reply = Ask<Audit>(context, Listener::kAdmin, &Audit::Stub::Verify, request);
+  const auto reply = Look<Audit>(context, Listener::kAdmin, &Audit::Stub::Verify, request);
   if (!reply) return;
-  if (!reply->ok()) context.exit_code = kRefused;
+  if (!reply->ok()) context.exit_code = kFoundWrong;
   if (context.globals.json) return context.PrintJson(*reply);
   Table table({"> log", "> records", "root", "finding"});
   for (const auto& log : reply->logs()) {
@@ -144,7 +144,7 @@ void AddAuditCommands(CLI::App& app, Context& context) {
   const auto verify_options = std::make_shared<AuditOptions>();
   verify->add_option("--log", verify_options->log, "Only this log")->check(CLI::NonNegativeNumber);
   verify->callback([&context, verify_options] { Verify(context, *verify_options); });
-  Teach(*verify, "Exit code 1 if a record was changed, is missing, or lies where none belongs. On a large log raise --timeout.",
+  Teach(*verify, "Exit code 5 if a record was changed, is missing, or lies where none belongs. On a large log raise --timeout.",
         {"tollgate audit verify", "tollgate audit verify --log 1 --timeout 3600"});
 }
 

@@ -68,11 +68,13 @@ int Ended(Context& context, const ChatOptions& options, const v1::ChatEnd& end, 
   return ExitCodeOfEnd(end);
 }
 
-int Failed(Context& context, const ChatOptions& options, const grpc::Status& status, const grpc::ClientContext& call) {
-  context.err() << "tollgate: " << Describe(status) << "\n";
+// `begun`: some of the answer had come, which is on record and billed, so that it cannot be that nothing was done.
+int Failed(Context& context, const ChatOptions& options, const grpc::Status& status, const grpc::ClientContext& call, bool begun) {
+  Tell(context, status, Effect::kChanges);
+  if (begun && context.exit_code == kUnavailable) context.exit_code = kInDoubt;
   const std::string record = Trailer(call, "x-tollgate-record");
   if (options.verbose && !record.empty()) context.err() << fmt::format("record  {} (tollgate audit show {})\n", record, record);
-  return ExitCodeOf(status);
+  return context.exit_code;
 }
 
 // Asks once and prints the reply; adds it to the conversation. Returns the exit code.
@@ -91,7 +93,7 @@ int Turn(Context& context, const ChatOptions& options, const Line& line, v1::Cha
   if (options.whole || context.globals.json) {
     v1::ChatReply reply;
     status = stub->Chat(&call, request, &reply);
-    if (!status.ok()) return Failed(context, options, status, call);
+    if (!status.ok()) return Failed(context, options, status, call, false);
     if (context.globals.json) return context.PrintJson(reply), ExitCodeOfEnd(reply.end());
     context.Print(reply.text());
     text = reply.text(), end = reply.end(), id = reply.id();
@@ -106,7 +108,7 @@ int Turn(Context& context, const ChatOptions& options, const Line& line, v1::Cha
     status = reader->Finish();
   }
   if (!text.empty() && !text.ends_with('\n')) context.Print("\n");
-  if (!status.ok()) return Failed(context, options, status, call);
+  if (!status.ok()) return Failed(context, options, status, call, !id.empty());
   v1::ChatMessage& answer = *request.add_messages();
   answer.set_role(v1::ROLE_ASSISTANT);
   answer.add_parts(text);
@@ -115,7 +117,7 @@ int Turn(Context& context, const ChatOptions& options, const Line& line, v1::Cha
 
 // The first model that the key may use, and that chats.
 std::optional<std::string> AnyModel(Context& context) {
-  const auto reply = Ask<v1::Models>(context, Listener::kApi, &v1::Models::Stub::List, v1::ListModelsRequest());
+  const auto reply = Look<v1::Models>(context, Listener::kApi, &v1::Models::Stub::List, v1::ListModelsRequest());
   if (!reply) return std::nullopt;
   for (const v1::Model& model : reply->models()) {
     if (model.serves() != "embeddings" && model.serves() != "rerank") return model.name();
@@ -173,7 +175,7 @@ void Count(Context& context, const Line& line, const v1::ChatRequest& chat) {
   request.set_end_user(chat.end_user());
   v1::CountTokensReply reply;
   const grpc::Status status = Call<v1::Tokens>(context, line, &v1::Tokens::Stub::Count, request, reply);
-  if (!status.ok()) return context.Fail(ExitCodeOf(status), Describe(status));
+  if (!status.ok()) return Tell(context, status, Effect::kReads);
   if (context.globals.json) return context.PrintJson(reply);
   context.Print(fmt::format("{} of {} tokens\n", ShowCount(reply.tokens()), ShowCount(reply.context_tokens())));
 }
@@ -213,7 +215,7 @@ void AddChatCommand(CLI::App& app, Context& context) {
   chat->add_flag("--whole", o->whole, "Wait for the whole answer in place of a stream");
   chat->add_flag("-v,--verbose", o->verbose, "Also tokens, what policy did, and the record");
   chat->callback([&context, o] { Chat(context, *o); });
-  Teach(*chat, "Exit code 1 if policy or a quota refused or cut the answer.",
+  Teach(*chat, "Exit code 1 if policy or a quota refused or cut the answer, 3 if it may be asked again: a minute's limit, a busy model.",
         {"tollgate chat \"Why is the sky blue?\" -v", "tollgate chat --max-tokens 50 --temperature 0 \"Count to ten.\"",
          "git diff | tollgate chat -s \"Review this change.\" -", "tollgate chat"});
 }

@@ -14,6 +14,7 @@
 #include "base/encoding.h"
 #include "base/nearest_word.h"
 #include "gateway/cli/context.h"
+#include "gateway/cli/terminal.h"
 
 namespace tollgate::cli {
 namespace {
@@ -37,6 +38,25 @@ class Help : public CLI::Formatter {
     return out;
   }
 };
+
+struct ExitCode {
+  int code;
+  const char* means;
+  const char* what;
+};
+constexpr ExitCode kExitCodes[] = {
+    {kDone, "done", ""},
+    {kRefused, "refused: the same line will be refused again",
+     "by a role, a policy, a spent quota; what is not there, or is there already; an answer that policy or a quota cut; "
+     "`config check`, `policy lint` and `policy explain` that find something"},
+    {kUsage, "the command line makes no sense", "also: no key, no address, no such file"},
+    {kUnavailable, "not now, and nothing was done: send it again",
+     "nothing answers at the address; the gateway is busy, or its database is away; a minute's limit is used up; `models load` "
+     "that goes on loading; of what only reads, whatever is 4 else"},
+    {kInDoubt, "not known whether it was done: look before it is sent again",
+     "of changes and answers: the time was up, the connection broke, or their record is in doubt"},
+    {kFoundWrong, "found wrong",
+     "`audit verify`, `usage reconcile` or `audit replay`, or a stored row that does not verify: what is there is not what was recorded"}};
 
 void AddGlobals(CLI::App& app, Globals& globals) {
   app.add_option("--admin", globals.admin,
@@ -87,7 +107,10 @@ std::unique_ptr<CLI::App> MakeApp(Context& context) {
   AddModelCommands(*app, context);
   AddChatCommand(*app, context);
   AddEmbedCommand(*app, context);
-  Teach(*app, "Each command says more: tollgate COMMAND --help.",
+  std::string codes = "Each command says more: tollgate COMMAND --help.\n\nExit codes:\n";
+  for (const auto& [code, means, what] : kExitCodes) codes += fmt::format("  {}  {}\n", code, means);
+  codes.pop_back();
+  Teach(*app, codes,
         {"tollgate dev                              # a whole sample company with a real model, on this machine",
          "tollgate demo                             # the whole story against it, step by step", "tollgate chat \"Why is the sky blue?\"",
          "tollgate audit list --since 1h            # what was asked and answered, on record",
@@ -187,27 +210,28 @@ void Teach(CLI::App& command, const std::string& more, const std::vector<std::st
 }
 
 int Run(const std::vector<std::string>& args, const Programs& programs, const Streams& streams) {
-  Context context{programs, streams, base::SystemClock()};
+  Terminal out(streams.out, streams.out_terminal), err(streams.err, streams.err_terminal);
+  Context context{programs, {streams.in, out.stream(), err.stream(), streams.interactive}, base::SystemClock()};
   const std::unique_ptr<CLI::App> app = MakeApp(context);
   for (std::size_t i = 0; i < args.size(); ++i) {
     if (base::IsValidUtf8(args[i])) continue;
-    streams.err << fmt::format("tollgate: word {} of the command line is not UTF-8 text\n", i + 1);
+    context.err() << fmt::format("tollgate: word {} of the command line is not UTF-8 text\n", i + 1);
     return kUsage;
   }
   std::vector<std::string> reversed(args.rbegin(), args.rend());  // As CLI11 wants them.
   try {
-    if (args.empty()) return streams.out << HelpOf(app.get()), kUsage;
+    if (args.empty()) return context.out() << HelpOf(app.get()), kUsage;
     app->parse(reversed);
   } catch (const CLI::CallForHelp&) {
-    streams.out << HelpOf(Deepest(app.get()));
+    context.out() << HelpOf(Deepest(app.get()));
     return kDone;
   } catch (const CLI::CallForVersion& version) {
-    streams.out << version.what() << "\n";
+    context.out() << version.what() << "\n";
     return kDone;
   } catch (const CLI::ParseError& error) {
     const CLI::App* at = Deepest(app.get());
     const std::string example = CommandsOf(at).empty() ? ExampleOf(at) : "";
-    streams.err << fmt::format("tollgate: {}\n{}See: {} --help\n", FaultOf(app.get(), at, error), example, FullName(at));
+    context.err() << fmt::format("tollgate: {}\n{}See: {} --help\n", FaultOf(app.get(), at, error), example, FullName(at));
     return kUsage;
   }
   return context.exit_code;
@@ -218,8 +242,13 @@ std::string Manual() {
   Context context{none, Streams{std::cin, std::cout, std::cerr}, base::SystemClock()};
   std::string out =
       "# The command line\n\n"
-      "Made from the program's own help: each command's `--help` prints the same. Exit codes: 0 done, 1 refused, blocked or found wrong,\n"
-      "2 the command line makes no sense, 3 nothing answers, or not now.\n";
+      "Made from the program's own help: each command's `--help` prints the same. What others wrote (a model's answer, a policy, a "
+      "reason)\n"
+      "is printed on a terminal with `?` for controls and whatever else would act on it; into files and pipes every byte goes as it is.\n\n"
+      "| exit code | means | what |\n|---|---|---|\n";
+  for (const auto& [code, means, what] : kExitCodes) out += fmt::format("| {} | {} | {} |\n", code, means, what);
+  out +=
+      "\nThe higher, the worse. Scripts take 3 as \"try again\", and let 4 and 5 wake somebody: [operations.md](operations.md#alerts).\n";
   ManualOf(MakeApp(context).get(), out);
   return out;
 }

@@ -2,7 +2,9 @@
 //
 // What starts or changes things in this process (serve, dev, demo, migrate, models pull) or looks at this machine (models devices) is
 // handed in, so that this room knows no server.
-// Exit codes: 0 done · 1 refused, blocked or found wrong · 2 the command line makes no sense · 3 nothing answers, or not now.
+// Exit codes, the higher the worse: 0 done · 1 refused or blocked, and will be again · 2 the command line makes no sense · 3 not now, and
+// nothing was done: send it again · 4 not known whether it was done: look before it is sent again · 5 found wrong: the audit log, the books
+// or an answer is not what was recorded.
 #pragma once
 
 #include <cstdint>
@@ -18,6 +20,8 @@ inline constexpr int kDone = 0;
 inline constexpr int kRefused = 1;
 inline constexpr int kUsage = 2;
 inline constexpr int kUnavailable = 3;
+inline constexpr int kInDoubt = 4;
+inline constexpr int kFoundWrong = 5;
 
 struct ServeCommand {
   std::string config_path = "tollgate.yaml";
@@ -95,6 +99,9 @@ struct Streams {
   std::ostream& out;
   std::ostream& err;
   bool interactive = false;  // `in` is a terminal.
+  // `out` and `err` are: there, and nowhere else, what others wrote is printed without what would act on a terminal.
+  bool out_terminal = false;
+  bool err_terminal = false;
 };
 
 // Runs one command line; `args` without the program's name. Returns the exit code.

@@ -2,7 +2,12 @@
 // sets the field, the command that helps. Details come as google.rpc.Status in the trailer that grpc++ hands over as error_details(). Its
 // reason is a word for programs; one that only repeats gRPC's code tells a person nothing and is left out, as are the fields.
 //
+// What the gateway answers itself says in its details whether it may be sent again; what has none was made on the way, by the client's own
+// library or a proxy, which do not know what the gateway did.
+//
 // Tested by tests/gateway/cli/error_words_test.cpp.
+#include <algorithm>
+#include <optional>
 #include <string_view>
 
 #include <fmt/format.h>
@@ -86,25 +91,71 @@ std::string ReasonWords(const google::rpc::ErrorInfo& info) {
   if (rules != info.metadata().end() && !rules->second.empty()) out += "\n  rules: " + rules->second;
   return out;
 }
+
+struct Details {
+  std::optional<google::rpc::ErrorInfo> info;
+  std::optional<google::rpc::RetryInfo> retry;
+
+  bool ours() const { return info && info->domain() == "tollgate"; }
+  bool may_retry() const {
+    if (!info) return true;
+    const auto said = info->metadata().find("retry");
+    return said == info->metadata().end() || said->second != "false";
+  }
+};
+
+Details DetailsOf(const grpc::Status& status) {
+  Details out;
+  google::rpc::Status rich;
+  if (status.error_details().empty() || !rich.ParseFromString(status.error_details())) return out;
+  for (const auto& detail : rich.details()) {
+    google::rpc::ErrorInfo info;
+    google::rpc::RetryInfo retry;
+    if (detail.UnpackTo(&info)) out.info = info;
+    if (detail.UnpackTo(&retry)) out.retry = retry;
+  }
+  return out;
+}
 }  // namespace
+
+int ExitCodeOf(const grpc::Status& status, Effect effect) {
+  const int in_doubt = effect == Effect::kReads ? kUnavailable : kInDoubt;
+  const Details details = DetailsOf(status);
+  switch (status.error_code()) {
+    case grpc::StatusCode::OK: return kDone;
+    case grpc::StatusCode::ABORTED: return kUnavailable;
+    case grpc::StatusCode::UNAVAILABLE:
+      if (!details.ours() || details.info->reason() == "AUDIT_IN_DOUBT") return in_doubt;
+      return details.may_retry() ? kUnavailable : kRefused;
+    case grpc::StatusCode::RESOURCE_EXHAUSTED: return details.retry && details.may_retry() ? kUnavailable : kRefused;
+    case grpc::StatusCode::CANCELLED:
+    case grpc::StatusCode::DEADLINE_EXCEEDED:
+    case grpc::StatusCode::UNKNOWN: return in_doubt;
+    case grpc::StatusCode::DATA_LOSS: return kFoundWrong;
+    default: return kRefused;
+  }
+}
+
+void Tell(Context& context, const grpc::Status& status, Effect effect, const Words& words) {
+  const int code = ExitCodeOf(status, effect);
+  std::string text = words ? words(Describe(status)) : Describe(status);
+  if (code == kInDoubt) text += "\n  it may have been done all the same: look before you send it again";
+  context.Fail(code, text);
+}
 
 std::string Describe(const grpc::Status& status) {
   std::string text = status.error_message().empty()
                          ? fmt::format("the call failed with gRPC status {}", static_cast<int>(status.error_code()))
                          : Typed(status.error_message());
   std::string more;
-  google::rpc::Status details;
-  if (status.error_details().empty() || !details.ParseFromString(status.error_details())) details.Clear();
-  for (const auto& detail : details.details()) {
-    google::rpc::ErrorInfo info;
-    google::rpc::RetryInfo retry;
-    if (detail.UnpackTo(&info)) {
-      text = WithRemedy(text, info.reason());
-      more += ReasonWords(info);
-    } else if (detail.UnpackTo(&retry)) {
-      const double seconds = static_cast<double>(retry.retry_delay().seconds()) + retry.retry_delay().nanos() / 1e9;
-      more += fmt::format("\n  try again in: {:.3g} s", seconds);
-    }
+  const Details details = DetailsOf(status);
+  if (details.info) {
+    text = WithRemedy(text, details.info->reason());
+    more += ReasonWords(*details.info);
+  }
+  if (details.retry) {
+    const auto& delay = details.retry->retry_delay();
+    more += fmt::format("\n  try again in: {:.3g} s", static_cast<double>(delay.seconds()) + delay.nanos() / 1e9);
   }
   if (status.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED) text += " (--timeout sets how long to wait)";
   return text + more;

@@ -23,7 +23,7 @@ struct ModelOptions {
 };
 
 void List(Context& context) {
-  const auto reply = Ask<v1::Models>(context, Listener::kApi, &v1::Models::Stub::List, v1::ListModelsRequest());
+  const auto reply = Look<v1::Models>(context, Listener::kApi, &v1::Models::Stub::List, v1::ListModelsRequest());
   if (!reply) return;
   if (context.globals.json) return context.PrintJson(*reply);
   Table table({"model", "> context tokens", "licence", "sha256"});

@@ -31,6 +31,9 @@ struct PolicyBundleOptions {
   std::vector<std::string> trust, add, remove;
 };
 
+// Whether the server may answer otherwise to the same a moment later.
+bool MayChange(int http_status) { return http_status >= 500 || http_status == 408 || http_status == 429; }
+
 // A whole answer of a server, to a bound.
 class Body final : public base::HttpSink {
  public:
@@ -43,7 +46,8 @@ class Body final : public base::HttpSink {
     status = text.size() > kBundleBytesMax ? base::InvalidArgument("more than 4 MiB came, which is no bundle; is this its URL?")
              : !its.ok()                   ? its
              : http_status == 200          ? absl::OkStatus()
-                                           : base::Unavailable(fmt::format("the server answered {}", http_status));
+             : MayChange(http_status)      ? base::Unavailable(fmt::format("the server answered {}", http_status))
+                                           : base::FailedPrecondition(fmt::format("the server answered {}", http_status));
   }
   std::string text;
   bool ended = false;
@@ -61,9 +65,13 @@ absl::StatusOr<std::string> Fetch(const std::string& url) {
 
 bool IsUrl(const std::string& where) { return where.starts_with("https://") || where.starts_with("http://"); }
 
-// Of a file, of standard input, or of a server.
+// Of a file, of standard input, or of a server, which is not the command line's fault where it is away or says no.
 std::optional<std::string> ReadBundleText(Context& context, const std::string& where) {
-  return IsUrl(where) ? context.Take(Fetch(where)) : ReadText(context, where);
+  if (!IsUrl(where)) return ReadText(context, where);
+  auto text = Fetch(where);
+  if (text.ok() || absl::IsInvalidArgument(text.status())) return context.Take(std::move(text));
+  context.Fail(absl::IsFailedPrecondition(text.status()) ? kRefused : kUnavailable, base::Message(text.status()));
+  return std::nullopt;
 }
 
 // To the file, or to the terminal.

@@ -54,8 +54,8 @@ std::optional<v1::CheckPolicyReply> AskCheck(Context& context, const PolicyOptio
   const auto words = [&](const std::string& told) {
     return ToldOfFile(told, options.name.empty() ? "policy" : options.name, options.file);
   };
-  if (options.file.empty()) return Ask<Policy>(context, Listener::kAdmin, &Policy::Stub::Check, request);
-  return Ask<Policy>(context, Listener::kAdmin, &Policy::Stub::Check, request, words);
+  if (options.file.empty()) return Look<Policy>(context, Listener::kAdmin, &Policy::Stub::Check, request);
+  return Look<Policy>(context, Listener::kAdmin, &Policy::Stub::Check, request, words);
 }
 
 void Check(Context& context, PolicyOptions options) {

@@ -128,7 +128,7 @@ void Explain(Context& context, const ExplainOptions& options) {
   request.set_end_user(options.end_user);
   std::optional<v1::ExplainPolicyReply> reply;
   if (options.file.empty()) {
-    reply = Ask<Policy>(context, Listener::kAdmin, &Policy::Stub::Explain, request);
+    reply = Look<Policy>(context, Listener::kAdmin, &Policy::Stub::Explain, request);
   } else if (const auto source = ReadSource(context, options.file)) {
     const std::int64_t now_s = base::ToMicros(context.clock.Wall()) / 1'000'000;
     policy::Subject subject{scope->org(), scope->team(), scope->project(), scope->key(), options.model, now_s};
@@ -157,7 +157,7 @@ void Lint(Context& context, const LintOptions& options) {
   if (options.file.empty()) {
     v1::LintPolicyRequest request;
     request.set_org(OrgOf(context.globals));
-    reply = Ask<Policy>(context, Listener::kAdmin, &Policy::Stub::Lint, request);
+    reply = Look<Policy>(context, Listener::kAdmin, &Policy::Stub::Lint, request);
   } else if (const auto source = ReadSource(context, options.file)) {
     reply = TakePolicy(context, explain::Lint({&*source, 1}, {}), source->name, options.file);
   }

@@ -116,7 +116,7 @@ void Show(Context& context, const PolicyLifecycleOptions& options) {
   request.set_org(OrgOf(context.globals));
   request.set_name(options.name);
   request.set_version(options.version);
-  const auto policy = Ask<Policy>(context, Listener::kAdmin, &Policy::Stub::Show, request);
+  const auto policy = Look<Policy>(context, Listener::kAdmin, &Policy::Stub::Show, request);
   if (!policy) return;
   if (context.globals.json) return context.PrintJson(*policy);
   context.Print(policy->yaml() + (policy->yaml().ends_with('\n') ? "" : "\n"));

@@ -55,9 +55,13 @@ std::optional<v1::PolicyChanges> AskPages(Context& context, const PolicyReplayOp
     v1::PolicyChanges page;
     const grpc::Status status = Call<Policy>(context, *line, method, request, page);
     if (!status.ok()) {
-      std::string told = Describe(status);
-      if constexpr (requires { request.yaml(); }) told = ToldOfFile(told, request.name().empty() ? "policy" : request.name(), options.file);
-      context.Fail(ExitCodeOf(status), told);
+      Tell(context, status, Effect::kReads, [&](const std::string& told) {
+        if constexpr (requires { request.yaml(); }) {
+          return ToldOfFile(told, request.name().empty() ? "policy" : request.name(), options.file);
+        } else {
+          return told;
+        }
+      });
       return std::nullopt;
     }
     tally.Add(page);

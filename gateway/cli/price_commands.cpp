@@ -39,7 +39,7 @@ void Set(Context& context, const PriceOptions& options) {
   if (!line) return;
   v1::Price price;
   const grpc::Status status = Call<Directory>(context, *line, &Directory::Stub::SetPrice, request, price);
-  if (!status.ok()) return context.Fail(ExitCodeOf(status), Describe(status));
+  if (!status.ok()) return Tell(context, status, Effect::kChanges);
   if (context.globals.json) {
     context.PrintJson(price);
   } else {

@@ -26,7 +26,7 @@ void Show(Context& context, const PseudonymOptions& options) {
   request.set_team(options.team);
   request.set_pseudonym(options.pseudonym);
   request.set_reason(options.reason);
-  const auto reply = Ask<Audit>(context, Listener::kAdmin, &Audit::Stub::ShowPseudonym, request);
+  const auto reply = Look<Audit>(context, Listener::kAdmin, &Audit::Stub::ShowPseudonym, request);
   if (!reply) return;
   if (context.globals.json) return context.PrintJson(*reply);
   context.Print(fmt::format("{} stands for\n{}", options.pseudonym, Indented(reply->value(), "  | ")));

@@ -70,7 +70,7 @@ void PrintModel(Context& context, const v1::RegisteredModel& model) {
 std::optional<v1::RegisteredModel> Show(Context& context, const std::string& name) {
   v1::ShowModelRequest request;
   request.set_name(name);
-  return Ask<Registry>(context, Listener::kAdmin, &Registry::Stub::ShowModel, request);
+  return Look<Registry>(context, Listener::kAdmin, &Registry::Stub::ShowModel, request);
 }
 
 void Add(Context& context, const RegistryOptions& options) {

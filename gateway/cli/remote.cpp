@@ -102,16 +102,6 @@ absl::StatusOr<std::shared_ptr<grpc::Channel>> Connect(const Target& target, std
   return channel;
 }
 
-int ExitCodeOf(const grpc::Status& status) {
-  switch (status.error_code()) {
-    case grpc::StatusCode::OK: return kDone;
-    case grpc::StatusCode::UNAVAILABLE:
-    case grpc::StatusCode::DEADLINE_EXCEEDED:
-    case grpc::StatusCode::UNKNOWN: return kUnavailable;
-    default: return kRefused;
-  }
-}
-
 std::optional<Line> Open(Context& context, Listener listener) {
   const Target target = FindTarget(context.globals, listener);
   if (target.address.find(':') == std::string::npos) {

@@ -43,9 +43,16 @@ std::string OrgOf(const Globals& globals);
 // read.
 absl::StatusOr<std::shared_ptr<grpc::Channel>> Connect(const Target& target, std::chrono::milliseconds timeout);
 
+// What a call that failed in mid-way may have left behind: of what only reads, nothing, and sent again it does no harm.
+enum class Effect { kReads, kChanges };
+
 // The error in words of the command line, with what its details say: reason, rules, when to try again (error_words.cpp).
 std::string Describe(const grpc::Status& status);
-int ExitCodeOf(const grpc::Status& status);
+int ExitCodeOf(const grpc::Status& status, Effect effect);
+
+// Tells the failure, in what `words` makes of Describe's, and leaves its exit code.
+using Words = std::function<std::string(const std::string&)>;
+void Tell(Context& context, const grpc::Status& status, Effect effect, const Words& words = {});
 
 // Channel and credentials for one command; nullopt after the failure was told.
 struct Line {
@@ -71,29 +78,37 @@ grpc::Status Call(const Context& context, const Line& line,
   return ((*stub).*method)(&call, request, &reply);
 }
 
-// The same, with the connection. nullopt after the failure was told, in what `words` makes of Describe's.
+// The same, with the connection. nullopt after the failure was told.
 //   auto reply = Ask<v1::Directory>(context, Listener::kAdmin, &v1::Directory::Stub::CreateTeam, request);
 template <typename Service, typename Request, typename Reply>
 std::optional<Reply> Ask(Context& context, Listener listener,
                          grpc::Status (Service::Stub::*method)(grpc::ClientContext*, const Request&, Reply*), const Request& request,
-                         const std::function<std::string(const std::string&)>& words = {}) {
+                         const Words& words = {}, Effect effect = Effect::kChanges) {
   const auto line = Open(context, listener);
   if (!line) return std::nullopt;
   Reply reply;
   const grpc::Status status = Call<Service>(context, *line, method, request, reply);
   if (status.ok()) return reply;
-  context.Fail(ExitCodeOf(status), words ? words(Describe(status)) : Describe(status));
+  Tell(context, status, effect, words);
   return std::nullopt;
 }
 
-// The same for a list in pages: asks until the last page and joins them, at most `rows_max` rows as `count` counts them.
+// The same of what only reads, a record that it was read aside.
+template <typename Service, typename Request, typename Reply>
+std::optional<Reply> Look(Context& context, Listener listener,
+                          grpc::Status (Service::Stub::*method)(grpc::ClientContext*, const Request&, Reply*), const Request& request,
+                          const Words& words = {}) {
+  return Ask<Service>(context, listener, method, request, words, Effect::kReads);
+}
+
+// The same of a list in pages: asks until the last page and joins them, at most `rows_max` rows as `count` counts them.
 template <typename Service, typename Request, typename Reply, typename Count>
 std::optional<Reply> AskAll(Context& context, Listener listener,
                             grpc::Status (Service::Stub::*method)(grpc::ClientContext*, const Request&, Reply*), Request request,
                             Count count, int rows_max = 1'000'000) {
   std::optional<Reply> all;
   for (;;) {
-    auto page = Ask<Service>(context, listener, method, request);
+    auto page = Look<Service>(context, listener, method, request);
     if (!page) return std::nullopt;
     const std::string next = page->next_page_token();
     page->clear_next_page_token();

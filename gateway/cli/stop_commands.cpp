@@ -57,13 +57,13 @@ std::string Known(const Context& context, const Line& line, const v1::ScopeRef& 
 }
 
 void Fail(Context& context, const Line& line, const v1::StopTarget& target, const StopOptions& options, const grpc::Status& status) {
-  std::string text = Describe(status);
-  if (status.error_code() == grpc::StatusCode::NOT_FOUND && options.lift) text += "; see what is stopped: tollgate stop list";
-  if (status.error_code() == grpc::StatusCode::NOT_FOUND && target.has_scope()) {
+  Tell(context, status, Effect::kChanges, [&](std::string text) {
+    if (status.error_code() != grpc::StatusCode::NOT_FOUND) return text;
+    if (options.lift) text += "; see what is stopped: tollgate stop list";
+    if (!target.has_scope()) return text;
     if (!options.lift) text += "; nothing was stopped";
-    text += Known(context, line, target.scope());
-  }
-  context.Fail(ExitCodeOf(status), text);
+    return text + Known(context, line, target.scope());
+  });
 }
 
 void Act(Context& context, const v1::StopTarget& target, const StopOptions& options) {
@@ -98,7 +98,7 @@ void Act(Context& context, const v1::StopTarget& target, const StopOptions& opti
 }
 
 void List(Context& context) {
-  const auto reply = Ask<System>(context, Listener::kAdmin, &System::Stub::ListStops, v1::ListStopsRequest());
+  const auto reply = Look<System>(context, Listener::kAdmin, &System::Stub::ListStops, v1::ListStopsRequest());
   if (!reply) return;
   if (context.globals.json) return context.PrintJson(*reply);
   Table table({"stopped", "since (UTC)", "reason", "record"});

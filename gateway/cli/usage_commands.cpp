@@ -48,7 +48,7 @@ bool ReadPeriod(Context& context, const UsageOptions& options, Request& request)
   return false;
 }
 
-// The sums of a report, by currency.
+// The sums of a report, by currency. A request that used several lines stands in each, and counts once here.
 void AddTotals(const v1::UsageReportReply& reply, Table& table) {
   struct Sum {
     std::int64_t requests = 0, input = 0, output = 0;
@@ -57,7 +57,7 @@ void AddTotals(const v1::UsageReportReply& reply, Table& table) {
   std::map<std::string, Sum> sums;
   for (const auto& line : reply.lines()) {
     Sum& sum = sums[line.currency()];
-    sum.requests += line.requests();
+    sum.requests += line.first_requests();
     sum.input += line.tokens().input();
     sum.output += line.tokens().output();
     const auto more = base::Add(sum.amount.value_or(base::Money{}), {line.amount_nanos()});
@@ -65,7 +65,7 @@ void AddTotals(const v1::UsageReportReply& reply, Table& table) {
     if (sum.amount) sum.amount = *more;
   }
   for (const auto& [currency, sum] : sums) {
-    std::vector<std::string> cells{"total"};
+    std::vector<std::string> cells{"(total)"};  // No name has brackets.
     for (const std::int64_t count : {sum.requests, sum.input, sum.output}) cells.push_back(ShowCount(count));
     cells.push_back(sum.amount ? base::FormatMoney(*sum.amount) : "too much");
     cells.push_back(currency);
@@ -79,7 +79,7 @@ void Report(Context& context, const UsageOptions& options) {
   if (!ReadPeriod(context, options, request)) return;
   if (!options.scope.Fill(context, request)) return;
   request.set_model(options.model);
-  const auto reply = Ask<Usage>(context, Listener::kAdmin, &Usage::Stub::Report, request);
+  const auto reply = Look<Usage>(context, Listener::kAdmin, &Usage::Stub::Report, request);
   if (!reply) return;
   if (context.globals.json) return context.PrintJson(*reply);
   Table table({options.by, "> requests", "> input tokens", "> output tokens", "> amount", "currency"});
@@ -98,9 +98,9 @@ void Report(Context& context, const UsageOptions& options) {
 void Reconcile(Context& context, const UsageOptions& options) {
   v1::ReconcileRequest request;
   if (!ReadPeriod(context, options, request)) return;
-  const auto reply = Ask<Usage>(context, Listener::kAdmin, &Usage::Stub::Reconcile, request);
+  const auto reply = Look<Usage>(context, Listener::kAdmin, &Usage::Stub::Reconcile, request);
   if (!reply) return;
-  if (!reply->ok()) context.exit_code = kRefused;
+  if (!reply->ok()) context.exit_code = kFoundWrong;
   if (context.globals.json) return context.PrintJson(*reply);
   Table table({"source", "> rows", "> tokens"});
   table.Add({"terminal records", ShowCount(reply->records()), ShowCount(reply->record_tokens())});
@@ -132,14 +132,14 @@ void AddUsageCommands(CLI::App& app, Context& context) {
   report->add_option("--model", report_options->model, "Only this model");
   report->callback([&context, report_options] { Report(context, *report_options); });
   Teach(
-      *report, "",
+      *report, "A request that used several lines, as a model and its guards' models, stands in each of them, and once in the total.",
       {"tollgate usage report --by team", "tollgate usage report --by day --project search/web --from 2026-11-01 --to 2026-12-01 --json"});
 
   auto* reconcile = group->add_subcommand("reconcile", "Prove that records, usage and ledger agree, to the token");
   const auto reconcile_options = std::make_shared<UsageOptions>();
   AddPeriod(*reconcile, *reconcile_options);
   reconcile->callback([&context, reconcile_options] { Reconcile(context, *reconcile_options); });
-  Teach(*reconcile, "Exit code 1, and the first difference, if they do not.",
+  Teach(*reconcile, "Exit code 5, and the first difference, if they do not.",
         {"tollgate usage reconcile", "tollgate usage reconcile --from 2026-11-01"});
 }
 

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "gateway/cli/dev_files.h"
+#include "gateway/cli/terminal.h"
 #include "gateway/dev/demo_steps.h"
 #include "gateway/dev/dev.h"
 #include "gateway/dev/process.h"
@@ -90,7 +91,8 @@ int RunDemo(const cli::DemoCommand& command) {
   }
   if (!client.ok()) return Fail(client.status());
   std::cout << fmt::format("The story of Tollgate in seven steps, with model {} and the sample company acme.\n", (*client)->model());
-  return Demo(**client, std::cout, ProgramLine(command.folder)).Run() == 0 ? cli::kDone : cli::kRefused;
+  cli::Terminal out(std::cout, isatty(STDOUT_FILENO) == 1);  // A model says what it likes.
+  return Demo(**client, out.stream(), ProgramLine(command.folder)).Run() == 0 ? cli::kDone : cli::kRefused;
 }
 
 }  // namespace tollgate::dev

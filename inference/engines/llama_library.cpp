@@ -58,7 +58,7 @@ absl::Status Start(const std::string& dir) {
   ggml_backend_load_all_from_path(dir.c_str());
   if (Processor() == nullptr) {
     return base::FailedPrecondition(
-        fmt::format("no compute backend for this processor in {}: set inference.backends_dir to the folder with libggml-cpu-*.so", dir));
+        fmt::format("no compute backend for this processor in {}: set pool.backends_dir to the folder with libggml-cpu-*.so", dir));
   }
   return absl::OkStatus();
 }

@@ -158,7 +158,7 @@ TEST_CASE("A record that was changed, cut off or moved does not verify, even if 
     REQUIRE(done.ok());
     const Finished verified = world.Run({"audit", "verify"});
     INFO(verified.out << verified.err);
-    CHECK(verified.code == 1);
+    CHECK(verified.code == 5);
   }
 }
 

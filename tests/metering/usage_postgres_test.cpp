@@ -64,7 +64,7 @@ TEST_CASE("A usage report sums by what is asked, within its period and filters")
   CHECK(UsageReport(*f.session, ReportBy::kKey, {.from = kDay, .to = kDay}).status().code() == absl::StatusCode::kInvalidArgument);
 }
 
-TEST_CASE("A request counts once in each group that it has rows in") {
+TEST_CASE("A request counts once in each group that it has rows in, and once over all groups") {
   Fixture f;
   const Who who;
   v1::Record request = RequestOf(who);
@@ -81,21 +81,22 @@ TEST_CASE("A request counts once in each group that it has rows in") {
   struct Row {
     ReportBy by;
     ReportFilter filter;
-    std::string requests;  // Group and attempts/requests, in order of name.
+    std::string requests;  // Group, attempts/requests and those of them that no other group had first, in order of name.
   };
   const base::WallTime next = kDay + 24h, after = kDay + 48h;
-  for (const Row& row : {Row{ReportBy::kModel, {.from = kDay, .to = after}, "judge 1/1 other 3/1 smollm2 4/2 "},
-                         Row{ReportBy::kModel, {.from = next, .to = after}, "other 1/1 smollm2 1/1 "},
-                         Row{ReportBy::kKind, {.from = kDay, .to = after}, "guard 5/1 request 3/2 "},
-                         Row{ReportBy::kKind, {.from = next, .to = after}, "guard 1/1 request 1/1 "},
-                         Row{ReportBy::kKind, {.from = kDay, .to = after, .model = "other"}, "guard 3/1 "},
-                         Row{ReportBy::kDay, {.from = kDay, .to = after}, "2026-11-25 6/2 2026-11-26 2/1 "},
-                         Row{ReportBy::kTeam, {.from = kDay, .to = after}, who.team.ToString() + " 8/2 "},
-                         Row{ReportBy::kTeam, {.from = kDay, .to = after, .model = "other"}, who.team.ToString() + " 3/1 "}}) {
+  for (const Row& row : {Row{ReportBy::kModel, {.from = kDay, .to = after}, "judge 1/1/0 other 3/1/0 smollm2 4/2/2 "},
+                         Row{ReportBy::kModel, {.from = next, .to = after}, "other 1/1/0 smollm2 1/1/1 "},
+                         Row{ReportBy::kKind, {.from = kDay, .to = after}, "guard 5/1/0 request 3/2/2 "},
+                         Row{ReportBy::kKind, {.from = next, .to = after}, "guard 1/1/0 request 1/1/1 "},
+                         Row{ReportBy::kKind, {.from = kDay, .to = after, .model = "other"}, "guard 3/1/1 "},
+                         Row{ReportBy::kDay, {.from = kDay, .to = after}, "2026-11-25 6/2/2 2026-11-26 2/1/0 "},
+                         Row{ReportBy::kTeam, {.from = kDay, .to = after}, who.team.ToString() + " 8/2/2 "},
+                         Row{ReportBy::kTeam, {.from = kDay, .to = after, .model = "other"}, who.team.ToString() + " 3/1/1 "}}) {
     const auto report = UsageReport(*f.session, row.by, row.filter);
     REQUIRE(report.status().ToString() == "OK");
     std::map<std::string, std::string> lines;
-    for (const ReportRow& line : *report) lines[line.id] = fmt::format("{} {}/{} ", line.id, line.attempts, line.requests);
+    for (const ReportRow& line : *report)
+      lines[line.id] = fmt::format("{} {}/{}/{} ", line.id, line.attempts, line.requests, line.first_requests);
     std::string all;
     for (const auto& [id, line] : lines) all += line;
     CHECK(all == row.requests);

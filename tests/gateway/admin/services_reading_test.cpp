@@ -1,5 +1,6 @@
 #include <chrono>
 #include <future>
+#include <set>
 #include <thread>
 
 #include "tests/gateway/admin/served.h"
@@ -273,6 +274,37 @@ TEST_CASE("Usage is reported within one's org; reconciling is for the installati
         StatusCode::PERMISSION_DENIED);
   REQUIRE(world.Call("operator", stub(), &v1::Usage::Stub::Reconcile, v1::ReconcileRequest(), reconciled).ok());
   CHECK(reconciled.ok());
+}
+
+TEST_CASE("Teams and projects of one name are told apart in a report: by their team, and in one of all orgs by their org") {
+  World world;
+  Must(world.in.changes->CreateTeam(world.in.cli, "acme", "hr"));
+  Must(world.in.changes->CreateProject(world.in.cli, "acme", "hr", "web"));
+  REQUIRE(world.directory->WaitFor(world.in.last_version, std::chrono::seconds(10)).ok());
+  // One usage of each project.
+  world.in.Sql(
+      "INSERT INTO metering.usage (request_id, leaf_index, at_us, amount_nanos, epoch, input_tokens, cached_input_tokens, output_tokens, "
+      "delivered_tokens, price_version, attempt, log_id, org_id, team_id, project_id, currency, model, end_user_hmac, leases) "
+      "SELECT gen_random_uuid(), 1, (extract(epoch FROM now()) * 1000000)::int8, 0, 0, 1, 0, 1, 1, 1, 1, 1, o.id, t.id, p.id, 'EUR', 'm', "
+      "'', '' FROM directory.project p JOIN directory.team t ON p.team = t.id JOIN directory.org o ON t.org = o.id "
+      "WHERE o.name IN ('acme', 'globex')");
+  const auto names = [&](const std::string& as, v1::UsageGroup group) {
+    v1::UsageReportRequest request;
+    request.set_group_by(group);
+    v1::UsageReportReply reply;
+    const grpc::Status status = world.Call(as, v1::Usage::NewStub(world.channel), &v1::Usage::Stub::Report, request, reply);
+    INFO(status.error_message());
+    REQUIRE(status.ok());
+    std::set<std::string> out;
+    for (const v1::UsageLine& line : reply.lines()) out.insert(line.name());
+    return out;
+  };
+  using Names = std::set<std::string>;
+  CHECK(names("finance", v1::USAGE_GROUP_PROJECT) == Names{"hr/web", "search/web"});
+  CHECK(names("finance", v1::USAGE_GROUP_TEAM) == Names{"hr", "search"});
+  CHECK(names("first", v1::USAGE_GROUP_PROJECT) == Names{"acme/hr/web", "acme/search/web", "globex/search/web"});
+  CHECK(names("first", v1::USAGE_GROUP_TEAM) == Names{"acme/hr", "acme/search", "globex/search"});
+  CHECK(names("first", v1::USAGE_GROUP_ORG) == Names{"acme", "globex"});
 }
 
 TEST_CASE("Verifying and reconciling end when the services stop, also while they run") {

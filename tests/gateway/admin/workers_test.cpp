@@ -7,6 +7,8 @@
 
 #include <catch2/catch_test_macros.hpp>
 
+#include "base/error_detail.h"
+
 using tollgate::admin::Whose;
 using tollgate::admin::Workers;
 using tollgate::base::OrgId;
@@ -55,7 +57,9 @@ TEST_CASE("Jobs run, and those that find the queue full are refused at once") {
     held.AwaitRunning();
     CHECK(workers.Submit(kInstallation, [&] { ++done; }).ok());
     CHECK(workers.Submit(kInstallation, [&] { ++done; }).ok());
-    CHECK(absl::IsResourceExhausted(workers.Submit(kInstallation, [&] { ++done; })));
+    const absl::Status full = workers.Submit(kInstallation, [&] { ++done; });
+    CHECK(absl::IsResourceExhausted(full));
+    CHECK(tollgate::base::DetailOf(full).value_or(tollgate::base::ErrorDetail{}).retry_after_ms == 1000);
     held.LetGo();
   }
   CHECK(done == 2);

@@ -44,7 +44,7 @@ TEST_CASE("A replay says on its first line whether the answer is the same, and s
   reply.mutable_outcome()->set_verdict("differs");
   reply.set_message("differs at token 8 of 40");
   const Result differs = server.Run({"audit", "replay", "01937c2e-6a51-7bb0-a3f5-3c1f0a2b4d5e", "--reason", "case 12"});
-  CHECK(differs.code == 1);
+  CHECK(differs.code == 5);
   CHECK(differs.out.starts_with("differs at token 8 of 40\n"));
 }
 

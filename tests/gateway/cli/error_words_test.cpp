@@ -23,6 +23,21 @@ grpc::Status Refused(const std::string& reason, const std::string& message, cons
   }
   return Rich(grpc::StatusCode::INVALID_ARGUMENT, message, details);
 }
+
+// As the gateway answers: always with a reason, and how long to wait where that helps.
+grpc::Status Ours(grpc::StatusCode code, const std::string& reason, bool waiting_helps = false, bool may_retry = true) {
+  auto info = std::make_shared<google::rpc::ErrorInfo>();
+  info->set_reason(reason);
+  info->set_domain("tollgate");
+  if (!may_retry) (*info->mutable_metadata())["retry"] = "false";
+  std::vector<std::shared_ptr<google::protobuf::Message>> details{info};
+  if (waiting_helps) {
+    auto retry = std::make_shared<google::rpc::RetryInfo>();
+    retry->mutable_retry_delay()->set_seconds(1);
+    details.push_back(retry);
+  }
+  return Rich(code, "no", details);
+}
 }  // namespace
 
 TEST_CASE("A refusal is told in the words of the command line") {
@@ -49,4 +64,42 @@ TEST_CASE("A refusal is told in the words of the command line") {
       {grpc::Status(grpc::StatusCode::INTERNAL, "x", "no details at all"), "x"},
   }));
   CHECK(Describe(row.status) == row.words);
+}
+
+TEST_CASE("The exit code tells what to send again, what to look for first, and what was found wrong") {
+  using Code = grpc::StatusCode;
+  struct Row {
+    grpc::Status status;
+    int changed, read;
+  };
+  const auto row = GENERATE(values<Row>({
+      {grpc::Status::OK, kDone, kDone},
+      {Ours(Code::INVALID_ARGUMENT, "INVALID_ARGUMENT"), kRefused, kRefused},
+      {Ours(Code::NOT_FOUND, "NOT_FOUND"), kRefused, kRefused},
+      {Ours(Code::ALREADY_EXISTS, "ALREADY_EXISTS"), kRefused, kRefused},
+      {Ours(Code::PERMISSION_DENIED, "POLICY_BLOCKED", false, false), kRefused, kRefused},
+      {Ours(Code::UNAUTHENTICATED, "KEY_EXPIRED", false, false), kRefused, kRefused},
+      {Ours(Code::FAILED_PRECONDITION, "SECOND_PERSON_NEEDED", false, false), kRefused, kRefused},
+      {grpc::Status(Code::UNIMPLEMENTED, ""), kRefused, kRefused},
+      {Ours(Code::INTERNAL, "INTERNAL"), kRefused, kRefused},
+      {Ours(Code::RESOURCE_EXHAUSTED, "QUOTA_SPENT", true, false), kRefused, kRefused},  // Its reset is hours or days away.
+      {Ours(Code::RESOURCE_EXHAUSTED, "MODEL_DOES_NOT_FIT", false, false), kRefused, kRefused},
+      {grpc::Status(Code::RESOURCE_EXHAUSTED, "larger than max"), kRefused, kRefused},
+      {Ours(Code::RESOURCE_EXHAUSTED, "RATE_LIMITED", true), kUnavailable, kUnavailable},
+      {Ours(Code::RESOURCE_EXHAUSTED, "ADMIN_BUSY", true), kUnavailable, kUnavailable},
+      {Ours(Code::ABORTED, "ABORTED"), kUnavailable, kUnavailable},
+      {Ours(Code::UNAVAILABLE, "AUDIT_UNAVAILABLE", true), kUnavailable, kUnavailable},
+      {Ours(Code::UNAVAILABLE, "UNAVAILABLE"), kUnavailable, kUnavailable},
+      {Ours(Code::UNAVAILABLE, "POLICY_UNUSABLE", false, false), kRefused, kRefused},  // Until its author mends it.
+      {Ours(Code::UNAVAILABLE, "AUDIT_IN_DOUBT", false, false), kInDoubt, kUnavailable},
+      {grpc::Status(Code::UNAVAILABLE, "Socket closed"), kInDoubt, kUnavailable},
+      {grpc::Status(Code::DEADLINE_EXCEEDED, "Deadline Exceeded"), kInDoubt, kUnavailable},
+      {Ours(Code::DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED", false, false), kInDoubt, kUnavailable},
+      {Ours(Code::UNKNOWN, "UNKNOWN"), kInDoubt, kUnavailable},
+      {grpc::Status(Code::CANCELLED, ""), kInDoubt, kUnavailable},
+      {Ours(Code::DATA_LOSS, "DATA_LOSS"), kFoundWrong, kFoundWrong},
+  }));
+  INFO(row.status.error_code() << " " << Describe(row.status));
+  CHECK(ExitCodeOf(row.status, Effect::kChanges) == row.changed);
+  CHECK(ExitCodeOf(row.status, Effect::kReads) == row.read);
 }

@@ -1,12 +1,12 @@
-// Audit, Usage, Inference and Models that answer from memory and keep what they were asked.
+// Audit, Inference and Models that answer from memory and keep what they were asked.
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "tests/gateway/cli/fake_errors.h"
 #include "tollgate/v1/audit.grpc.pb.h"
 #include "tollgate/v1/inference.grpc.pb.h"
-#include "tollgate/v1/usage.grpc.pb.h"
 
 namespace v1 = tollgate::v1;
 
@@ -69,31 +69,6 @@ class FakeAudit final : public v1::Audit::Service {
   v1::Verdict verdict;  // Of the record that is shown.
 };
 
-class FakeUsage final : public v1::Usage::Service {
- public:
-  grpc::Status Report(grpc::ServerContext*, const v1::UsageReportRequest* request, v1::UsageReportReply* reply) override {
-    report = *request;
-    for (const char* team : {"search", "support"}) {
-      auto& line = *reply->add_lines();
-      line.set_name(team);
-      line.set_requests(2);
-      line.mutable_tokens()->set_input(1000);
-      line.mutable_tokens()->set_output(500);
-      line.set_amount("0.30");
-      line.set_amount_nanos(amount_nanos);
-      line.set_currency("EUR");
-    }
-    return grpc::Status::OK;
-  }
-  grpc::Status Reconcile(grpc::ServerContext*, const v1::ReconcileRequest*, v1::ReconcileReply* reply) override {
-    reply->set_differences(1);
-    reply->set_first_difference("request x: 3 tokens in the record, 2 in usage");
-    return grpc::Status::OK;
-  }
-  v1::UsageReportRequest report;
-  std::int64_t amount_nanos = 300'000'000;  // Of each line.
-};
-
 class FakeInference final : public v1::Inference::Service {
  public:
   grpc::Status ChatStream(grpc::ServerContext* context, const v1::ChatRequest* request,
@@ -106,10 +81,11 @@ class FakeInference final : public v1::Inference::Service {
     }
     v1::ChatChunk chunk;
     chunk.set_id("id-1");
-    chunk.set_text("Hel");
-    writer->Write(chunk);
-    chunk.set_text("lo");
-    writer->Write(chunk);
+    for (const std::string& piece : pieces) {
+      chunk.set_text(piece);
+      writer->Write(chunk);
+    }
+    if (!breaks.ok()) return breaks;
     chunk.clear_text();
     *chunk.mutable_end() = EndOf(prompt);
     writer->Write(chunk);
@@ -121,9 +97,12 @@ class FakeInference final : public v1::Inference::Service {
     return grpc::Status::OK;
   }
   v1::ChatRequest chat;
+  std::vector<std::string> pieces = {"Hel", "lo"};
+  std::string because = "It is not announced.";
+  grpc::Status breaks;  // Behind the pieces.
 
  private:
-  static v1::ChatEnd EndOf(const std::string& prompt) {
+  v1::ChatEnd EndOf(const std::string& prompt) const {
     v1::ChatEnd end;
     end.set_finish_reason(prompt == "cut" ? v1::FINISH_REASON_CONTENT_FILTER : v1::FINISH_REASON_STOP);
     if (prompt == "long" || prompt == "spend") end.set_finish_reason(v1::FINISH_REASON_LENGTH);
@@ -134,7 +113,7 @@ class FakeInference final : public v1::Inference::Service {
       v1::ActingRule& rule = *end.mutable_output_policy()->add_rules();
       rule.set_id("codename");
       end.mutable_output_policy()->add_rule_ids("codename");
-      rule.set_because("It is not announced.");
+      rule.set_because(because);
     }
     if (prompt == "spend") end.set_quota_reached("project trial");
     return end;

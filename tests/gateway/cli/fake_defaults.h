@@ -1,6 +1,8 @@
 // Defaults and Tokens that answer from memory and keep what they were asked.
 #pragma once
 
+#include <string>
+
 #include "tollgate/v1/defaults.grpc.pb.h"
 #include "tollgate/v1/inference.grpc.pb.h"
 
@@ -23,12 +25,13 @@ class FakeDefaults final : public v1::Defaults::Service {
     scope.set_org("acme");
     scope.set_team("search");
     Fill(scope, 3, *reply->add_defaults());
-    reply->mutable_defaults(0)->mutable_defaults()->set_system_prompt("Be brief.");
+    reply->mutable_defaults(0)->mutable_defaults()->set_system_prompt(system_prompt);
     return grpc::Status::OK;
   }
 
   v1::SetDefaultsRequest set;
   v1::RemoveDefaultsRequest remove;
+  std::string system_prompt = "Be brief.";  // Of the scope that is listed.
 
  private:
   static void Fill(const v1::ScopeRef& scope, std::int64_t version, v1::ScopeDefaults& reply) {

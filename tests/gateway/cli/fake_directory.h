@@ -28,7 +28,7 @@ class FakeDirectory final : public v1::Directory::Service {
   }
   grpc::Status ListOrgs(grpc::ServerContext*, const v1::ListOrgsRequest*, v1::ListOrgsReply* reply) override {
     reply->add_orgs()->set_name("acme");
-    return grpc::Status::OK;
+    return end;
   }
   grpc::Status GrantModel(grpc::ServerContext*, const v1::GrantModelRequest*, v1::Grant*) override { return grpc::Status::OK; }
   grpc::Status SetPrice(grpc::ServerContext*, const v1::SetPriceRequest*, v1::Price*) override { return grpc::Status::OK; }
@@ -65,7 +65,7 @@ class FakeDirectory final : public v1::Directory::Service {
     revoke_key = *request;
     reply->set_public_id(request->public_id());
     reply->set_record("1/9");
-    return grpc::Status::OK;
+    return end;
   }
   grpc::Status SetQuota(grpc::ServerContext*, const v1::SetQuotaRequest* request, v1::Quota* reply) override {
     set_quota = *request;
@@ -92,6 +92,7 @@ class FakeDirectory final : public v1::Directory::Service {
   }
   grpc::Status CreateTeam(grpc::ServerContext*, const v1::CreateTeamRequest*, v1::Team*) override { return SpentMinute(); }
 
+  grpc::Status end;  // Of ListOrgs and RevokeKey.
   std::string bearer;
   v1::CreateKeyRequest create_key;
   v1::ListKeysRequest list_keys;

@@ -22,6 +22,11 @@ class FakePolicy final : public v1::Policy::Service {
     if (!refusal.ok()) return refusal;
     reply->set_version(3);
     if (request->draft()) reply->set_state("draft");
+    if (!warning.empty()) reply->add_warnings(warning);
+    return grpc::Status::OK;
+  }
+  grpc::Status Show(grpc::ServerContext*, const v1::ShowPolicyRequest*, v1::StoredPolicy* reply) override {
+    reply->set_yaml(yaml);
     return grpc::Status::OK;
   }
   grpc::Status SetSigners(grpc::ServerContext*, const v1::SetPolicySignersRequest* request, v1::PolicySigners* reply) override {
@@ -52,6 +57,7 @@ class FakePolicy final : public v1::Policy::Service {
     v1::LintRemark& remark = *reply->add_remarks();
     remark.set_level("error");
     remark.set_rule_id("served");
+    remark.set_message(warning);
     return grpc::Status::OK;
   }
   grpc::Status Try(grpc::ServerContext*, const v1::TryPolicyRequest* request, v1::StoredPolicy* reply) override {
@@ -118,6 +124,8 @@ class FakePolicy final : public v1::Policy::Service {
     return grpc::Status::OK;
   }
   grpc::Status refusal;  // Of Check, Put and Replay.
+  std::string warning;   // Of Put and Lint.
+  std::string yaml;      // Of what is shown.
   std::vector<v1::ReplayPolicyRequest> replays;
   std::vector<v1::ShadowReportRequest> reports;
   v1::TryPolicyRequest tried;

@@ -18,6 +18,7 @@
 #include "tests/gateway/cli/fake_embeddings.h"
 #include "tests/gateway/cli/fake_policy.h"
 #include "tests/gateway/cli/fake_registry.h"
+#include "tests/gateway/cli/fake_usage.h"
 #include "tests/gateway/cli/harness.h"
 
 class Server {
@@ -31,10 +32,10 @@ class Server {
     server_ = builder.BuildAndStart();
     REQUIRE(server_ != nullptr);
   }
-  Result Run(std::vector<std::string> args, const std::string& input = "") const {
+  Result Run(std::vector<std::string> args, const std::string& input = "", bool terminal = false) const {
     for (const char* option : {"--admin", "--api"}) args.insert(args.end(), {option, fmt::format("127.0.0.1:{}", port_)});
     args.insert(args.end(), {"--key", "secret"});
-    return RunLine(args, input);
+    return RunLine(args, input, {}, terminal);
   }
 
   int port() const { return port_; }

@@ -13,13 +13,14 @@ struct Result {
   std::string err;
 };
 
-inline Result RunLine(const std::vector<std::string>& args, const std::string& input = "", tollgate::cli::Programs programs = {}) {
+inline Result RunLine(const std::vector<std::string>& args, const std::string& input = "", tollgate::cli::Programs programs = {},
+                      bool terminal = false) {
   std::istringstream in(input);
   std::ostringstream out;
   std::ostringstream err;
   if (programs.version.empty()) programs.version = "test";
   Result result;
-  result.code = tollgate::cli::Run(args, programs, {in, out, err, false});
+  result.code = tollgate::cli::Run(args, programs, {in, out, err, false, terminal, terminal});
   result.out = out.str();
   result.err = err.str();
   return result;

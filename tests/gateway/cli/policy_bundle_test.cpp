@@ -90,7 +90,7 @@ TEST_CASE("A bundle is applied as it is, and the org says whom it trusts") {
   CHECK(server.policy.put.name() == "acme");
   CHECK(server.policy.put.yaml() == *base::ReadFile(bundle));
   CHECK(server.Run({"policy", "apply", "--bundle", in.At("acme.yaml")}).code == kUsage);
-  CHECK(server.Run({"policy", "apply", "--bundle", "http://127.0.0.1:1/acme.bundle"}).code == kUsage);  // Nobody listens there.
+  CHECK(server.Run({"policy", "apply", "--bundle", "http://127.0.0.1:1/acme.bundle"}).code == kUnavailable);  // Nobody listens there.
   const Result trusted = server.Run({"policy", "signers", "--add", "security=" + in.At("public.pem"), "--require", "on"});
   INFO(trusted.err);
   CHECK(trusted.code == kDone);
@@ -113,6 +113,7 @@ TEST_CASE("A bundle comes from a URL as it is, and one that was changed on the w
     if (path == "/acme.bundle") return exchange.Reply(200, bundle);
     if (path == "/changed.bundle") return exchange.Reply(200, changed);
     if (path == "/acme.yaml") return exchange.Reply(200, *base::ReadFile(in.At("shared.yaml")));
+    if (path == "/down.bundle") return exchange.Reply(503, "later");
     if (path == "/huge.bundle") return exchange.Reply(200, std::string(5 << 20, '#'));
     if (path == "/half.bundle") {
       exchange.Begin();
@@ -142,14 +143,15 @@ TEST_CASE("A bundle comes from a URL as it is, and one that was changed on the w
   CHECK(server.policy.put.name() == "acme");
   CHECK(server.policy.put.yaml() == bundle);  // To the byte: the gateway looks at the signature.
   server.policy.put.Clear();
-  const std::pair<const char*, const char*> rows[] = {{"none.bundle", "the server answered 404"},
-                                                      {"huge.bundle", "more than 4 MiB came"},
-                                                      {"half.bundle", "half.bundle"},
-                                                      {"acme.yaml", "this is a policy and no bundle"}};
-  for (const auto& [name, says] : rows) {
+  const std::tuple<const char*, int, const char*> rows[] = {{"none.bundle", kRefused, "the server answered 404"},
+                                                            {"down.bundle", kUnavailable, "the server answered 503"},
+                                                            {"huge.bundle", kUsage, "more than 4 MiB came"},
+                                                            {"half.bundle", kUnavailable, "half.bundle"},
+                                                            {"acme.yaml", kUsage, "this is a policy and no bundle"}};
+  for (const auto& [name, code, says] : rows) {
     INFO(name);
     const Result refused = apply(name);
-    CHECK(refused.code == kUsage);
+    CHECK(refused.code == code);
     CHECK_THAT(refused.err, ContainsSubstring(says));
   }
   CHECK(server.policy.put.yaml().empty());  // Nothing of these reached the gateway.

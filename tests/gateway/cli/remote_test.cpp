@@ -91,7 +91,7 @@ TEST_CASE("Limits are set on the scope that is named, and shown with those above
 TEST_CASE("A refusal is told with its reason, its rules and when to try again") {
   Server server;
   const Result result = server.Run({"team", "create", "x"});
-  CHECK(result.code == kRefused);
+  CHECK(result.code == kUnavailable);
   CHECK(result.err == "tollgate: team search has used 100 of 100 tokens\n  reason: RATE_LIMITED\n  rules: a.b,c.d\n  try again in: 12 s\n");
   CHECK(result.out.empty());
 }
@@ -167,22 +167,22 @@ TEST_CASE("Records: filters go along, no more rows than asked for, content is in
   CHECK_THAT(server.Run({"audit", "show", "1/42", "--json"}).out,
              ContainsSubstring("\"severity\": \"critical\"") && ContainsSubstring("\"value_thousandths\": \"3684\""));
   const Result verify = server.Run({"audit", "verify"});
-  CHECK(verify.code == kRefused);
+  CHECK(verify.code == kFoundWrong);
   CHECK_THAT(verify.out, ContainsSubstring("record 7: leaf hash differs"));
 }
 
-TEST_CASE("Usage is summed, and a difference is a refusal") {
+TEST_CASE("Usage is summed, and a difference is found wrong") {
   Server server;
   const Result report = server.Run({"usage", "report", "--by", "project", "--project", "search/web"});
   CHECK(report.code == kDone);
   CHECK(server.usage.report.team() == "search");
   CHECK(server.usage.report.project() == "web");
   CHECK(server.usage.report.group_by() == v1::USAGE_GROUP_PROJECT);
-  CHECK_THAT(report.out, ContainsSubstring("total           4         2,000          1,000    0.60  EUR"));
+  CHECK_THAT(report.out, ContainsSubstring("(total)         4         2,000          1,000    0.60  EUR"));
   server.usage.amount_nanos = INT64_MAX;
   CHECK_THAT(server.Run({"usage", "report"}).out, ContainsSubstring("1,000  too much  EUR"));
   const Result reconcile = server.Run({"usage", "reconcile"});
-  CHECK(reconcile.code == kRefused);
+  CHECK(reconcile.code == kFoundWrong);
   CHECK_THAT(reconcile.out, ContainsSubstring("1 requests differ; the first: request x"));
 }
 
@@ -265,7 +265,7 @@ TEST_CASE("Chat streams the text and tells the rest on standard error") {
   CHECK(server.inference.chat.messages(1).parts(0) == "from a pipe");
 }
 
-TEST_CASE("A chat that policy or a quota cut, or that was refused, is exit code 1") {
+TEST_CASE("A chat that policy or a quota cut is exit code 1; one that a minute's limit refused may be asked again") {
   Server server;
   const Result cut = server.Run({"chat", "cut"});
   CHECK(cut.code == kRefused);
@@ -279,8 +279,40 @@ TEST_CASE("A chat that policy or a quota cut, or that was refused, is exit code 
   CHECK(spent.code == kRefused);
   CHECK_THAT(spent.err, ContainsSubstring("[a quota ended the reply: project trial]"));
   const Result refused = server.Run({"chat", "-v", "refuse"});
-  CHECK(refused.code == kRefused);
+  CHECK(refused.code == kUnavailable);
   CHECK_THAT(refused.err, ContainsSubstring("reason: RATE_LIMITED") && ContainsSubstring("record  1/5"));
+}
+
+TEST_CASE("A chat that breaks off behind its first words has cost something: it is not simply asked again") {
+  Server server;
+  server.inference.breaks = SpentMinute();
+  const Result broken = server.Run({"chat", "hello"});
+  CHECK(broken.code == kInDoubt);
+  CHECK(broken.out == "Hello\n");
+}
+
+TEST_CASE("A change whose time is up may have been made; a list whose time is up is asked for again") {
+  Server server;
+  server.directory.end = grpc::Status(grpc::StatusCode::DEADLINE_EXCEEDED, "Deadline Exceeded");
+  const Result made = server.Run({"key", "revoke", "abcdefgh", "--reason", "leaked"});
+  CHECK(made.code == kInDoubt);
+  CHECK_THAT(made.err, ContainsSubstring("it may have been done all the same: look before you send it again"));
+  const Result listed = server.Run({"org", "list"});
+  CHECK(listed.code == kUnavailable);
+  CHECK_THAT(listed.err, !ContainsSubstring("look before"));
+}
+
+TEST_CASE("A request that stands in several lines of a report counts once in its total") {
+  Server server;
+  for (const auto& [name, first] : {std::pair("request", 100), std::pair("guard", 0)}) {
+    auto& line = *server.usage.lines.add_lines();
+    line.set_name(name);
+    line.set_requests(100);
+    line.set_first_requests(first);
+    line.set_currency("EUR");
+  }
+  CHECK_THAT(server.Run({"usage", "report", "--by", "kind"}).out,
+             ContainsSubstring("guard         100") && ContainsSubstring("(total)       100"));
 }
 
 TEST_CASE("A key of `tollgate dev` goes to its own address and nowhere else") {

@@ -1,6 +1,10 @@
 // The words about the schema: each field has some, the example is a file that loads, docs/configuration.md holds what the schema says.
+#include <algorithm>
 #include <filesystem>
+#include <fstream>
+#include <regex>
 #include <string>
+#include <vector>
 
 #include <unistd.h>
 #include <catch2/catch_test_macros.hpp>
@@ -81,4 +85,25 @@ TEST_CASE("docs/configuration.md holds the reference that the schema makes") {
     WARN("review " << path << " and copy it to docs/configuration.md");
   }
   CHECK(same);
+}
+
+TEST_CASE("A message that says to set a field names one that there is") {
+  std::vector<std::string> fields;
+  for (const config::Entry& entry : config::AllFields()) fields.push_back("." + entry.path);
+  const std::regex told("\"[^\"]*\\bset ([a-z_]+(\\.[a-z_]+)+)");
+  int found = 0;
+  for (const char* room : {"inference", "gateway"}) {
+    for (const auto& file : std::filesystem::recursive_directory_iterator(std::string(TOLLGATE_SOURCE_DIR) + "/" + room)) {
+      if (file.path().extension() != ".cpp") continue;
+      std::ifstream in(file.path());
+      for (std::string line; std::getline(in, line);) {
+        std::smatch words;
+        if (!std::regex_search(line, words, told)) continue;
+        ++found;
+        INFO(file.path().string() << ": set " << words[1].str());
+        CHECK(std::any_of(fields.begin(), fields.end(), [&](const std::string& field) { return field.ends_with("." + words[1].str()); }));
+      }
+    }
+  }
+  CHECK(found > 0);
 }
