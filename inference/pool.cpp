@@ -217,7 +217,8 @@ class PoolOfReplicas final : public Pool {
   }
 
   EngineHost HostNow(std::int64_t taken_bytes = 0) const {
-    return {.backends_dir = options_.backends_dir, .memory_bytes = MemoryLeft(taken_bytes), .clock = options_.clock};
+    return {
+        .backends_dir = options_.backends_dir, .memory_bytes = MemoryLeft(taken_bytes), .clock = options_.clock, .go_on = options_.go_on};
   }
 
   int NiceOf(const ModelOptions& model) const {
@@ -231,7 +232,8 @@ class PoolOfReplicas final : public Pool {
                     .backends_dir = options_.backends_dir,
                     .memory_bytes = MemoryLeft(taken_bytes),
                     .memory_bytes_again = std::nullopt,
-                    .nice = NiceOf(model)};
+                    .nice = NiceOf(model),
+                    .go_on = options_.go_on};
     if (options_.memory_bytes != 0) host.memory_bytes_again = host.memory_bytes;
     return host;
   }
@@ -300,9 +302,9 @@ class PoolOfReplicas final : public Pool {
   base::Mutex load_mu_;  // Held while a model loads: what two need in memory is reckoned one after the other.
   mutable base::Mutex mu_;
   Replicas replicas_ GUARDED_BY(mu_);
+  Replicas leaving_ GUARDED_BY(mu_);  // Taken out; what runs there may end.
   bool draining_ GUARDED_BY(mu_) = false;
 };
-  Replicas leaving_ GUARDED_BY(mu_);  // Taken out; what runs there may end.
 
 }  // namespace
 
@@ -317,9 +319,9 @@ absl::StatusOr<std::unique_ptr<Pool>> Pool::Create(PoolOptions options) {
   return CreatePool(std::move(options), [] { return MemoryAvailable(); });
 }
 
-absl::StatusOr<base::Digest> DigestOfFile(const std::string& path) {
+absl::StatusOr<base::Digest> DigestOfFile(const std::string& path, const std::function<bool()>& go_on) {
   TG_ASSIGN(const MappedFile file, MappedFile::Open(path));
-  return base::Sha256(file.bytes());
+  return file.Digest(go_on);
 }
 
 }  // namespace tollgate::inference
