@@ -95,6 +95,22 @@ Digest Sha256(std::string_view first, std::string_view second) {
   return out;
 }
 
+std::optional<Digest> Sha256While(const std::function<bool()>& go_on, std::string_view bytes) {
+  constexpr std::size_t kPart = 16 << 20;
+  const std::unique_ptr<EVP_MD_CTX, FreeContext> context(EVP_MD_CTX_new());
+  Digest out{};
+  unsigned int size = 0;
+  bool ok = EVP_DigestInit_ex(context.get(), Sha256Method(), nullptr) == 1;
+  for (std::size_t at = 0; ok && at < bytes.size(); at += kPart) {
+    if (!go_on()) return std::nullopt;
+    const std::string_view part = bytes.substr(at, kPart);
+    ok = EVP_DigestUpdate(context.get(), part.data(), part.size()) == 1;
+  }
+  ok = ok && EVP_DigestFinal_ex(context.get(), out.data(), &size) == 1;
+  TG_CHECK(ok && size == out.size(), "SHA-256 failed");
+  return out;
+}
+
 Digest HmacSha256(std::string_view key, std::string_view bytes) {
   thread_local const std::unique_ptr<EVP_MAC_CTX, FreeContext> context(NewHmacContext());
   Digest out{};

@@ -3,6 +3,8 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -14,6 +16,8 @@ using Digest = std::array<std::uint8_t, 32>;
 
 Digest Sha256(std::string_view bytes);
 Digest Sha256(std::string_view first, std::string_view second);  // Of the concatenation.
+// Of what takes long: `go_on` is asked again and again, some tens of milliseconds apart. Nothing: it said no.
+std::optional<Digest> Sha256While(const std::function<bool()>& go_on, std::string_view bytes);
 Digest HmacSha256(std::string_view key, std::string_view bytes);
 std::string HkdfSha256(std::string_view secret, std::string_view salt, std::string_view info, std::size_t length);  // RFC 5869
 std::string HkdfExpandSha256(std::string_view key, std::string_view info,

@@ -7,6 +7,8 @@
 // Tested by tests/inference/door_test.cpp, tests/inference/fairness_simulation_test.cpp.
 #include "inference/door.h"
 
+#include <algorithm>
+
 #include "base/status.h"
 
 namespace tollgate::inference {
@@ -27,11 +29,37 @@ Door::Answer Door::Ask(const base::TeamId& tenant, std::int64_t sequences) const
   return left > 0 && beyond <= kTimesFree * tenants * left ? Answer::kIn : Answer::kOwnShare;
 }
 
-Door::Answer Door::AskToGoOn(std::int64_t sequences) const { return inside_ + sequences > places_ ? Answer::kFull : Answer::kIn; }
+Door::Answer Door::AskToGoOn(const base::TeamId& tenant, std::int64_t sequences) const {
+  const std::int64_t more = std::max<std::int64_t>(sequences - kept(tenant), 0);
+  return more > 0 && inside_ + more > places_ ? Answer::kFull : Answer::kIn;
+}
 
 void Door::Enter(const base::TeamId& tenant, std::int64_t sequences) {
   inside_ += sequences;
   of_[tenant] += sequences;
+}
+
+void Door::GoOn(const base::TeamId& tenant, std::int64_t sequences) {
+  for (; sequences > 0 && kept(tenant) > 0; --sequences) Unkeep(tenant);
+  if (sequences > 0) Enter(tenant, sequences);
+}
+
+void Door::Keep(const base::TeamId& tenant) {
+  TG_CHECK(kept(tenant) < inside(tenant), "a place was to be kept that nobody had left");
+  ++kept_;
+  ++kept_of_[tenant];
+}
+
+void Door::Lapse(const base::TeamId& tenant) {
+  if (kept(tenant) == 0) return;
+  Unkeep(tenant);
+  Leave(tenant);
+}
+
+void Door::Unkeep(const base::TeamId& tenant) {
+  const auto of = kept_of_.find(tenant);
+  --kept_;
+  if (--of->second == 0) kept_of_.erase(of);
 }
 
 void Door::Leave(const base::TeamId& tenant) {
@@ -44,6 +72,11 @@ void Door::Leave(const base::TeamId& tenant) {
 std::int64_t Door::inside(const base::TeamId& tenant) const {
   const auto of = of_.find(tenant);
   return of == of_.end() ? 0 : of->second;
+}
+
+std::int64_t Door::kept(const base::TeamId& tenant) const {
+  const auto of = kept_of_.find(tenant);
+  return of == kept_of_.end() ? 0 : of->second;
 }
 
 }  // namespace tollgate::inference

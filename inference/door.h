@@ -2,7 +2,7 @@
 // wherever there is room. One that has some may go on filling slots as long as nobody need wait; beyond that it leaves room for others:
 // what it has beyond its part of the slots may be twice what is left free. So one tenant alone gets the slots and about two thirds of the
 // queue, several get less each, and the last place is only for one that has none. What goes on where another sequence ended is no newcomer:
-// it needs a free place and nothing else.
+// it takes the place that was kept for it, or needs a free one and nothing else.
 //
 // The caller's lock guards it.
 #pragma once
@@ -25,20 +25,29 @@ class Door {
 
   // Whether so many more of a tenant's sequences, one at least, may come in, all of them.
   Answer Ask(const base::TeamId& tenant, std::int64_t sequences) const;
-  // The same of those that go on for others of their tenant's, which have ended. Never kOwnShare.
-  Answer AskToGoOn(std::int64_t sequences) const;
+  // The same of those that go on for others of their tenant's, which have ended: in places that are kept, or free ones. Never kOwnShare.
+  Answer AskToGoOn(const base::TeamId& tenant, std::int64_t sequences) const;
   void Enter(const base::TeamId& tenant, std::int64_t sequences);  // REQUIRES: the answer was kIn.
+  void GoOn(const base::TeamId& tenant, std::int64_t sequences);   // The same of those: kept places first.
   void Leave(const base::TeamId& tenant);                          // One of its sequences. REQUIRES: it has one inside.
 
-  std::int64_t inside() const { return inside_; }
+  // One of its sequences has ended; its place is kept for what goes on for it. REQUIRES: it has one inside that is not kept.
+  void Keep(const base::TeamId& tenant);
+  void Lapse(const base::TeamId& tenant);  // One of its kept places, if nobody has taken it, is kept no longer.
+
+  std::int64_t inside() const { return inside_; }  // Kept places too.
   std::int64_t inside(const base::TeamId& tenant) const;
+  std::int64_t kept() const { return kept_; }
+  std::int64_t kept(const base::TeamId& tenant) const;
   bool full() const { return inside_ >= places_; }
 
  private:
+  void Unkeep(const base::TeamId& tenant);
+
   int slots_;
   std::int64_t places_;
-  std::int64_t inside_ = 0;
-  std::map<base::TeamId, std::int64_t> of_;  // Of tenants that have some.
+  std::int64_t inside_ = 0, kept_ = 0;
+  std::map<base::TeamId, std::int64_t> of_, kept_of_;  // Of tenants that have some.
 };
 
 }  // namespace tollgate::inference

@@ -2,9 +2,9 @@
 // with the prompt when a sequence is let in and with each output token when it is decoded. Lift: one without waiting work that brings some
 // starts from the least counter among those that wait, or, if none waits, from that of the tenant served last. There is no skipping ahead:
 // all slots are alike, so the first tenant in order always fits, but for the kept slots. One that is kept for a sequence that goes on takes
-// nothing from anybody: that tenant held it, and without the cut it would hold it still. The last one of four goes to a tenant that holds
-// none, and only while it is not ahead of the least served by more than what it asks for: else many short sequences through the kept slot
-// could outrun a tenant whose own slots are busy.
+// nothing from anybody: that tenant held it, and without the cut it would hold it still. It holds it meanwhile, too. The last one of four
+// goes to a tenant that holds none, and only while it is not ahead of the least served by more than what it asks for: else many short
+// sequences through the kept slot could outrun a tenant whose own slots are busy.
 //
 // Between prompts that are being worked through it is the same with what was done, not what was let in: each step's tokens go to the tenant
 // that got least of prompt and output, and one that brings a prompt starts from where those are that have one, but for a short prompt's
@@ -82,25 +82,47 @@ std::unique_ptr<Sequence> FairQueue::Pop(bool last_slot, base::MonoTime now) {
   return choice.tenant == nullptr ? nullptr : Take(choice, now);
 }
 
-int FairQueue::Kept(base::MonoTime now) {
-  std::erase_if(kept_, [now](const KeptSlot& slot) { return now >= slot.until; });
-  return static_cast<int>(kept_.size());
+void FairQueue::Keep(const base::TeamId& tenant, base::MonoTime until, AdaptersHeld adapters) {
+  kept_.push_back({tenant, until, std::move(adapters)});
 }
 
-std::unique_ptr<Sequence> FairQueue::PopKept(base::MonoTime now) {
+std::vector<base::TeamId> FairQueue::Lapse(base::MonoTime now) {
+  std::vector<base::TeamId> whose;
+  std::erase_if(kept_, [&](const KeptSlot& slot) {
+    if (now < slot.until) return false;
+    whose.push_back(slot.tenant);
+    return true;
+  });
+  return whose;
+}
+
+bool FairQueue::HasKept(const base::TeamId& tenant) const {
+  return std::any_of(kept_.begin(), kept_.end(), [&](const KeptSlot& slot) { return slot.tenant == tenant; });
+}
+
+FairQueue::Rest FairQueue::FindRest() {
   for (auto slot = kept_.begin(); slot != kept_.end(); ++slot) {
     const auto tenant = accounts_.find(slot->tenant);
     if (tenant == accounts_.end() || tenant->second.waiting_in_all == 0) continue;
     for (auto& [id, key] : tenant->second.keys) {
       for (int band = 0; band < kBands; ++band) {
-        if (key.waiting[band].empty() || key.waiting[band].begin()->first != kFirst) continue;
-        kept_.erase(slot);
-        return Take({&tenant->second, &key, band}, now);
+        if (!key.waiting[band].empty() && key.waiting[band].begin()->first == kFirst) return {{&tenant->second, &key, band}, slot};
       }
     }
   }
-  return nullptr;
+  return {{}, kept_.end()};
 }
+
+FairQueue::Head FairQueue::PeekKept() { return HeadOf(FindRest().choice); }
+
+std::unique_ptr<Sequence> FairQueue::PopKept(base::MonoTime now) {
+  const Rest rest = FindRest();
+  if (rest.choice.tenant == nullptr) return nullptr;
+  kept_.erase(rest.slot);
+  return Take(rest.choice, now);
+}
+
+void FairQueue::DropKept() { kept_.erase(FindRest().slot); }
 
 std::unique_ptr<Sequence> FairQueue::Take(const Choice& choice, base::MonoTime now) {
   const auto [tenant, key, band] = choice;
@@ -124,11 +146,11 @@ std::unique_ptr<Sequence> FairQueue::Take(const Choice& choice, base::MonoTime n
   return sequence;
 }
 
-FairQueue::Head FairQueue::Peek(bool last_slot, base::MonoTime now) {
-  if (size_ == 0) return {};
-  const auto [tenant, key, band] = Choose(last_slot, now);
-  if (tenant == nullptr) return {};
-  return {key->waiting[band].begin()->second.get(), tenant, band};
+FairQueue::Head FairQueue::Peek(bool last_slot, base::MonoTime now) { return size_ == 0 ? Head{} : HeadOf(Choose(last_slot, now)); }
+
+FairQueue::Head FairQueue::HeadOf(const Choice& choice) {
+  if (choice.tenant == nullptr) return {};
+  return {choice.key->waiting[choice.band].begin()->second.get(), choice.tenant, choice.band};
 }
 
 // The band from which the tenant would be served where `front` is the most urgent one in which anyone waits; kBands if from none.
@@ -146,7 +168,7 @@ FairQueue::Choice FairQueue::Choose(bool kept, base::MonoTime now) {
   Choice choice;
   for (auto& [id, tenant] : accounts_) {
     const int band = BandOf(tenant, front, now);
-    if (band == kBands || (kept && !MayTakeKept(tenant, band, least))) continue;
+    if (band == kBands || (kept && (HasKept(id) || !MayTakeKept(tenant, band, least)))) continue;
     if (choice.tenant == nullptr || tenant.served < choice.tenant->served) choice = {&tenant, nullptr, band};
   }
   if (choice.tenant == nullptr) return choice;

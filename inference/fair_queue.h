@@ -68,12 +68,6 @@ class FairQueue {
   // holds none (and is not far ahead of one that waits), whoever else is there.
   std::unique_ptr<Sequence> Pop(bool last_slot, base::MonoTime now);
 
-  // A slot that one of the tenant's has left is kept, until then at most, for the sequence that goes on for it: nobody else's meanwhile.
-  void Keep(const base::TeamId& tenant, base::MonoTime until) { kept_.push_back({tenant, until}); }
-  int Kept(base::MonoTime now);  // So many are kept.
-  std::unique_ptr<Sequence> PopKept(
-      base::MonoTime now);  // As Pop, one that a slot is kept for, which is kept no more; nullptr: none is here.
-
   // What Pop would give now, and from whom; a sequence of null: nothing. Valid until anything else is called.
   struct Head {
     const Sequence* sequence = nullptr;
@@ -81,6 +75,15 @@ class FairQueue {
     int band = 0;
   };
   Head Peek(bool last_slot, base::MonoTime now);
+
+  // A slot that one of the tenant's has left is kept, until then at most, for the sequence that goes on for it: nobody else's meanwhile,
+  // and its tenant holds it. With it the adapters that it ran with.
+  void Keep(const base::TeamId& tenant, base::MonoTime until, AdaptersHeld adapters = {});
+  std::vector<base::TeamId> Lapse(base::MonoTime now);  // Whose are kept no longer, since nobody came for them.
+  int kept() const { return static_cast<int>(kept_.size()); }
+  Head PeekKept();                                        // As Peek, one that a slot is kept for.
+  std::unique_ptr<Sequence> PopKept(base::MonoTime now);  // Pop of that; the slot is kept no more.
+  void DropKept();                                        // It is kept no more, and the sequence waits on. REQUIRES: PeekKept gave one.
 
   // To be called once after Pop, before the next: the prompt costs so many tokens. Then for each output token.
   void ChargePrompt(Sequence& sequence, double tokens);
@@ -111,10 +114,18 @@ class FairQueue {
   struct KeptSlot {
     base::TeamId tenant;
     base::MonoTime until;
+    AdaptersHeld adapters;
+  };
+  struct Rest {
+    Choice choice;
+    std::vector<KeptSlot>::iterator slot;
   };
   std::unique_ptr<Sequence> Take(const Choice& choice, base::MonoTime now);
   void Prune(base::MonoTime now);
   Choice Choose(bool kept, base::MonoTime now);
+  Rest FindRest();  // The first that a slot is kept for; a tenant of null: none is here.
+  bool HasKept(const base::TeamId& tenant) const;
+  static Head HeadOf(const Choice& choice);
   int BandOf(const TenantAccount& tenant, int front, base::MonoTime now) const;
   bool MayTakeKept(const TenantAccount& tenant, int band, double least) const;
   double LeastServed() const;  // Of the tenants that wait; REQUIRES: one does.

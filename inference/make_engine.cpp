@@ -34,7 +34,7 @@ absl::StatusOr<std::unique_ptr<Engine>> MakeEngine(const ModelOptions& model, co
     TG_ASSIGN(auto tokenizer, MakeLlamaTokenizer(model, host.backends_dir));
     return MakeUpstreamEngine(model, std::move(tokenizer), *host.clock);
   }
-  return MakeLlamaEngine(model, host.backends_dir, MemoryOf(host));
+  return MakeLlamaEngine(model, host.backends_dir, MemoryOf(host), host.go_on);
 }
 
 ModelOptions StrictOf(ModelOptions model) {

@@ -21,6 +21,7 @@ struct EngineHost {
   std::string backends_dir;                  // As PoolOptions has it.
   std::optional<std::int64_t> memory_bytes;  // What the model may take of the machine's; none: what the machine has left.
   const base::Clock* clock = &base::SystemClock();
+  std::function<bool()> go_on;  // As PoolOptions has it.
 };
 
 // The bytes that it may take.

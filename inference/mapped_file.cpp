@@ -26,6 +26,8 @@ absl::Status OpenError(const std::string& path, int error) {
 
 }  // namespace
 
+absl::Status BrokenOff() { return base::Cancelled("its load was broken off: the server is told to stop"); }
+
 absl::StatusOr<MappedFile> MappedFile::Open(const std::string& path) {
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (fd < 0) return OpenError(path, errno);
@@ -52,6 +54,13 @@ absl::StatusOr<MappedFile> MappedFile::Open(const std::string& path) {
 }
 
 MappedFile::MappedFile(MappedFile&& other) noexcept : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+
+absl::StatusOr<base::Digest> MappedFile::Digest(const std::function<bool()>& go_on) const {
+  if (!go_on) return base::Sha256(bytes());
+  const auto digest = base::Sha256While(go_on, bytes());
+  if (!digest) return BrokenOff();
+  return *digest;
+}
 
 MappedFile::~MappedFile() {
   if (data_ != nullptr) ::munmap(const_cast<char*>(data_), size_);

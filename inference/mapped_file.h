@@ -1,12 +1,17 @@
 // A file's bytes, read-only, mapped. Errors name the path. The file must not shrink while it is mapped.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <string_view>
 
+#include "base/crypto.h"
 #include "base/status.h"
 
 namespace tollgate::inference {
+
+// A load that was broken off, because whoever loads was told to stop.
+absl::Status BrokenOff();
 
 class MappedFile {
  public:
@@ -17,6 +22,9 @@ class MappedFile {
   ~MappedFile();
 
   std::string_view bytes() const { return {data_, size_}; }
+
+  // Their SHA-256. CANCELLED: `go_on` said no.
+  absl::StatusOr<base::Digest> Digest(const std::function<bool()>& go_on = {}) const;
 
  private:
   MappedFile(const char* data, std::size_t size) : data_(data), size_(size) {}

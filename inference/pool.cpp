@@ -1,5 +1,6 @@
 // How it works. A list of replicas behind a short lock; all work is theirs. Options are checked here, before anything is loaded. A replica
-// that is taken out lives on until the last call that found it has returned; its sequences were ended and its thread joined before.
+// that is taken out is found by what goes on there alone, as long as it drains. It lives on until the last call that found it has returned;
+// its sequences were ended and its thread joined before.
 //
 // Tested by tests/inference/pool_test.cpp, tests/inference/pool_limits_test.cpp, tests/inference/load_test.cpp.
 #include "inference/pool.h"
@@ -13,10 +14,9 @@
 #include <fmt/format.h>
 
 #include "base/adapter_names.h"
-#include "base/diagnostics.h"
 #include "base/error_detail.h"
 #include "base/mutex.h"
-#include "inference/fingerprint.h"
+#include "inference/found_model.h"
 #include "inference/make_engine.h"
 #include "inference/make_pool.h"
 #include "inference/mapped_file.h"
@@ -30,13 +30,6 @@ namespace {
 
 // A model that embeds, and strict answers, give way to other chats: where they share processors, their threads are so much nicer.
 constexpr int kGivesWayNice = 10;
-
-// The name of a model with these adapters: the same for the same adapters.
-std::string NameOf(const AdaptersHeld& adapters) {
-  std::vector<std::string> names;
-  for (const auto& adapter : adapters) names.push_back(adapter->info.name);
-  return base::JoinAdapters(std::move(names));
-}
 
 class PoolOfReplicas final : public Pool {
  public:
@@ -59,7 +52,7 @@ class PoolOfReplicas final : public Pool {
   }
 
   absl::StatusOr<ModelInfo> Find(std::string_view name) const override {
-    TG_ASSIGN(const Found found, Locate(name));
+    TG_ASSIGN(const FoundModel found, Locate(name));
     ModelInfo info = found.info();
     AddStrict(StrictBeside(All(), *found.replica).get(), info);
     return info;
@@ -136,31 +129,34 @@ class PoolOfReplicas final : public Pool {
       const auto is_it = [name](const auto& r) { return r->info().name == name; };
       std::copy_if(replicas_.begin(), replicas_.end(), std::back_inserter(out), is_it);
       std::erase_if(replicas_, is_it);
+      leaving_.insert(leaving_.end(), out.begin(), out.end());
     }
     if (out.empty()) return NoSuchModel();
     Close(out, deadline);
+    base::Lock lock(mu_);
+    std::erase_if(leaving_, [&out](const auto& r) { return std::find(out.begin(), out.end(), r) != out.end(); });
     return absl::OkStatus();
   }
 
   absl::StatusOr<std::vector<std::int32_t>> Render(std::string_view model, std::span<const Turn> turns) const override {
-    TG_ASSIGN(const Found found, Locate(model));
+    TG_ASSIGN(const FoundModel found, Locate(model));
     return found.replica->Render(turns);
   }
 
   absl::StatusOr<std::vector<std::int32_t>> Tokenize(std::string_view model, std::string_view text) const override {
-    TG_ASSIGN(const Found found, Locate(model));
+    TG_ASSIGN(const FoundModel found, Locate(model));
     return found.replica->Tokenize(text);
   }
 
   absl::StatusOr<std::vector<std::int32_t>> RenderParts(std::string_view model, std::span<const PromptPart> parts) const override {
-    TG_ASSIGN(const Found found, Locate(model));
+    TG_ASSIGN(const FoundModel found, Locate(model));
     return found.replica->RenderParts(parts);
   }
 
   absl::StatusOr<std::shared_ptr<TokenStream>> Submit(SequenceRequest request) override {
-    TG_ASSIGN(Found found, Locate(request.model));
-    if (request.strict) {
-      TG_ASSIGN(found, Strict(found));
+    TG_ASSIGN(FoundModel found, request.goes_on ? LocateRest(request) : Locate(request.model));
+    if (request.strict && !IsStrict(*found.replica)) {
+      TG_ASSIGN(found, FindStrict(All(), found, request.goes_on));
     }
     TG_RETURN_IF_ERROR(Expect(found, request.fingerprint));
     return found.replica->Submit(std::move(request), std::move(found.adapters));
@@ -169,23 +165,23 @@ class PoolOfReplicas final : public Pool {
   absl::StatusOr<std::vector<std::shared_ptr<TokenStream>>> SubmitGroup(SequenceRequest request,
                                                                         std::span<const std::uint64_t> seeds) override {
     if (request.strict) return base::InvalidArgument("strict answers are made one by one, not as a group");
-    TG_ASSIGN(const Found found, Locate(request.model));
+    TG_ASSIGN(const FoundModel found, Locate(request.model));
     TG_RETURN_IF_ERROR(Expect(found, request.fingerprint));
     return found.replica->SubmitGroup(request, found.adapters, seeds);
   }
 
   absl::StatusOr<std::vector<std::int32_t>> EmbedTokens(std::string_view model, const EmbedText& text) const override {
-    TG_ASSIGN(const Found found, Locate(model));
+    TG_ASSIGN(const FoundModel found, Locate(model));
     return found.replica->EmbedTokens(text);
   }
 
   absl::StatusOr<std::string> TextOf(std::string_view model, std::span<const std::int32_t> tokens) const override {
-    TG_ASSIGN(const Found found, Locate(model));
+    TG_ASSIGN(const FoundModel found, Locate(model));
     return found.replica->TextOf(tokens);
   }
 
   absl::StatusOr<std::shared_ptr<TokenStream>> Embed(EmbedJob job) override {
-    TG_ASSIGN(const Found found, Locate(job.model));
+    TG_ASSIGN(const FoundModel found, Locate(job.model));
     TG_RETURN_IF_ERROR(Expect(found, job.fingerprint));
     return found.replica->Embed(std::move(job));
   }
@@ -210,8 +206,6 @@ class PoolOfReplicas final : public Pool {
   }
 
  private:
-  using Replicas = std::vector<std::shared_ptr<Replica>>;
-
   bool Isolated(const ModelOptions& model) const {
     return options_.isolation == Isolation::kProcess && model.engine != EngineKind::kOpenAi;
   }
@@ -223,7 +217,8 @@ class PoolOfReplicas final : public Pool {
   }
 
   EngineHost HostNow(std::int64_t taken_bytes = 0) const {
-    return {.backends_dir = options_.backends_dir, .memory_bytes = MemoryLeft(taken_bytes), .clock = options_.clock};
+    return {
+        .backends_dir = options_.backends_dir, .memory_bytes = MemoryLeft(taken_bytes), .clock = options_.clock, .go_on = options_.go_on};
   }
 
   int NiceOf(const ModelOptions& model) const {
@@ -237,7 +232,8 @@ class PoolOfReplicas final : public Pool {
                     .backends_dir = options_.backends_dir,
                     .memory_bytes = MemoryLeft(taken_bytes),
                     .memory_bytes_again = std::nullopt,
-                    .nice = NiceOf(model)};
+                    .nice = NiceOf(model),
+                    .go_on = options_.go_on};
     if (options_.memory_bytes != 0) host.memory_bytes_again = host.memory_bytes;
     return host;
   }
@@ -266,72 +262,18 @@ class PoolOfReplicas final : public Pool {
     return replicas_;
   }
 
-  static absl::Status NoSuchModel() {
-    base::ErrorDetail detail;
-    detail.reason = "MODEL_NOT_FOUND";
-    detail.param = "model";
-    detail.may_retry = false;
-    return base::WithDetail(base::NotFound("no such model is loaded; ask for the list of models"), detail);
-  }
+  absl::StatusOr<FoundModel> Locate(std::string_view name) const { return FindModel(All(), name); }
 
-  // A model, and the adapters that its name asks for.
-  struct Found {
-    std::shared_ptr<Replica> replica;
-    AdaptersHeld adapters;
-
-    ModelInfo info() const {
-      ModelInfo its = replica->info();
-      if (adapters.empty()) return its;
-      its.base = std::exchange(its.name, NameOf(adapters));
-      for (const auto& adapter : adapters) its.adapters.push_back(adapter->info);
-      return its;
+  // Of what goes on for another sequence: where its place is kept, though that is being unloaded.
+  absl::StatusOr<FoundModel> LocateRest(const SequenceRequest& request) const {
+    Replicas leaving;
+    {
+      base::Lock lock(mu_);
+      leaving = leaving_;
     }
-  };
-
-  // Whether it is what the caller knows.
-  static absl::Status Expect(const Found& found, const std::string& fingerprint) {
-    if (fingerprint.empty() || FingerprintOf(found.info()) == fingerprint) return absl::OkStatus();
-    return base::WithDetail(base::Unavailable("the model was replaced while the request was looked at; send the request again"),
-                            {.reason = "MODEL_CHANGED", .param = "model", .retry_after_ms = 1000});
-  }
-
-  absl::StatusOr<Found> Locate(std::string_view name) const {
-    if (auto replica = ByName(name)) return Found{std::move(replica), {}};
-    const base::AdapterNames parts = base::SplitAdapters(name);
-    const auto replica = parts.adapters.empty() ? nullptr : ByName(parts.base);
-    if (replica == nullptr) return NoSuchModel();
-    TG_RETURN_IF_ERROR(parts.Check());
-    TG_ASSIGN(AdaptersHeld adapters, replica->Adapters(parts.adapters));
-    return Found{replica, std::move(adapters)};
-  }
-
-  static bool IsStrict(const Replica& replica) { return replica.info().strict.has_value(); }
-
-  // The replica of a model's strict answers; null: it gives none.
-  static std::shared_ptr<Replica> StrictBeside(const Replicas& all, const Replica& of) {
-    const auto found =
-        std::find_if(all.begin(), all.end(), [&](const auto& r) { return IsStrict(*r) && r->info().name == of.info().name; });
-    return found == all.end() ? nullptr : *found;
-  }
-
-  static void AddStrict(const Replica* strict, ModelInfo& info) {
-    if (strict == nullptr) return;
-    info.strict = strict->info().strict;
-    if (!info.adapters.empty()) return;  // What an adapter takes is told of one copy.
-    const ModelInfo beside = strict->infos().front();
-    info.memory_bytes += beside.memory_bytes;
-    info.device_memory_bytes += beside.device_memory_bytes;
-  }
-
-  absl::StatusOr<Found> Strict(const Found& found) const {
-    auto replica = StrictBeside(All(), *found.replica);
-    if (replica == nullptr) {
-      return base::FailedPrecondition(fmt::format("model {} gives no strict answers: register it with strict", found.replica->info().name));
-    }
-    std::vector<std::string> names;
-    for (const auto& adapter : found.adapters) names.push_back(adapter->info.name);
-    TG_ASSIGN(AdaptersHeld adapters, replica->Adapters(names));
-    return Found{std::move(replica), std::move(adapters)};
+    std::erase_if(leaving, [&](const auto& r) { return IsStrict(*r) != request.strict || !r->Keeps(request.tenant); });
+    auto found = FindModel(leaving, request.model, {.goes_on = true, .strict = request.strict});
+    return found.ok() ? std::move(found) : FindModel(All(), request.model, {.goes_on = true});
   }
 
   // REQUIRES: load_mu_ is held.
@@ -340,20 +282,13 @@ class PoolOfReplicas final : public Pool {
     return replica.AddAdapter(adapter, info);
   }
 
-  std::shared_ptr<Replica> ByName(std::string_view model) const {
-    base::Lock lock(mu_);
-    const auto is_it = [model](const auto& r) { return r->info().name == model && !IsStrict(*r); };
-    const auto found = std::find_if(replicas_.begin(), replicas_.end(), is_it);
-    return found == replicas_.end() ? nullptr : *found;
-  }
-
   absl::StatusOr<std::shared_ptr<Replica>> BaseOf(const AdapterOptions& adapter) const {
     const base::AdapterNames parts = base::SplitAdapters(adapter.name);
     if (parts.base != adapter.base || parts.adapters.size() != 1)
       return About(adapter, base::InvalidArgument(fmt::format("its name must be {}:ADAPTER, of letters, digits and . _ -", adapter.base)));
     if (!(adapter.scale > 0 && adapter.scale <= 16))
       return About(adapter, base::InvalidArgument(fmt::format("its scale is {}; it must be more than 0 and at most 16", adapter.scale)));
-    if (auto replica = ByName(adapter.base)) return replica;
+    if (auto found = FindModel(All(), adapter.base); found.ok() && found->adapters.empty()) return std::move(found->replica);
     return About(adapter,
                  base::NotFound(fmt::format("its model {0} is not loaded; load that first: tollgate models load {0}", adapter.base)));
   }
@@ -367,6 +302,7 @@ class PoolOfReplicas final : public Pool {
   base::Mutex load_mu_;  // Held while a model loads: what two need in memory is reckoned one after the other.
   mutable base::Mutex mu_;
   Replicas replicas_ GUARDED_BY(mu_);
+  Replicas leaving_ GUARDED_BY(mu_);  // Taken out; what runs there may end.
   bool draining_ GUARDED_BY(mu_) = false;
 };
 
@@ -383,9 +319,9 @@ absl::StatusOr<std::unique_ptr<Pool>> Pool::Create(PoolOptions options) {
   return CreatePool(std::move(options), [] { return MemoryAvailable(); });
 }
 
-absl::StatusOr<base::Digest> DigestOfFile(const std::string& path) {
+absl::StatusOr<base::Digest> DigestOfFile(const std::string& path, const std::function<bool()>& go_on) {
   TG_ASSIGN(const MappedFile file, MappedFile::Open(path));
-  return base::Sha256(file.bytes());
+  return file.Digest(go_on);
 }
 
 }  // namespace tollgate::inference

@@ -11,6 +11,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -73,6 +74,8 @@ struct PoolOptions {
   std::int64_t memory_bytes = 0;
   Isolation isolation = Isolation::kThread;  // kOpenAi's are on threads all the same: their models are elsewhere.
   WorkerOptions worker;                      // Of kProcess.
+  // Asked again and again while a model is loaded, several times a second and from any thread: false breaks the load off. Null: it goes on.
+  std::function<bool()> go_on;
 };
 
 class Pool {
@@ -86,7 +89,7 @@ class Pool {
   virtual absl::StatusOr<ModelInfo> Find(std::string_view name) const = 0;
 
   // Loads a model beside those that are there and puts a token through it. Slow; blocks the caller alone, and other loads. The errors of
-  // Create, and ALREADY_EXISTS; RESOURCE_EXHAUSTED, in numbers: it does not fit. UNAVAILABLE: draining.
+  // Create, and ALREADY_EXISTS; RESOURCE_EXHAUSTED, in numbers: it does not fit. UNAVAILABLE: draining. CANCELLED: broken off (go_on).
   virtual absl::Status Load(ModelOptions model) = 0;
 
   // Whether Load would find it good and room for it now, by the file's header alone: quick. Load's errors, but for digests and names in
@@ -98,8 +101,9 @@ class Pool {
   virtual absl::Status LoadAdapter(AdapterOptions adapter) = 0;
   virtual absl::Status CheckAdapter(const AdapterOptions& adapter) const = 0;
 
-  // Takes a model, with its adapters, or an adapter out. New sequences are refused with NOT_FOUND at once; those inside may end until
-  // `deadline` (the pool's clock), then the rest ends with kShutdown, and the memory is free. NOT_FOUND. Blocks; not from I/O threads.
+  // Takes a model, with its adapters, or an adapter out. New sequences are refused with NOT_FOUND at once; those inside, and what goes on
+  // for them, may end until `deadline` (the pool's clock), then the rest ends with kShutdown, and the memory is free. NOT_FOUND. Blocks; not
+  // from I/O threads.
   virtual absl::Status Unload(std::string_view name, base::MonoTime deadline) = 0;
 
   // The exact tokens that a conversation costs and runs on, in the model's own chat format, opened for the assistant's turn. NOT_FOUND.
@@ -138,7 +142,7 @@ class Pool {
   virtual void Drain(base::MonoTime deadline) = 0;
 };
 
-// SHA-256 of a file, as the registry wants it. NOT_FOUND or PERMISSION_DENIED name the path.
-absl::StatusOr<base::Digest> DigestOfFile(const std::string& path);
+// SHA-256 of a file, as the registry wants it. NOT_FOUND or PERMISSION_DENIED name the path. CANCELLED: as of a load.
+absl::StatusOr<base::Digest> DigestOfFile(const std::string& path, const std::function<bool()>& go_on = {});
 
 }  // namespace tollgate::inference

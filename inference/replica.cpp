@@ -36,7 +36,6 @@ using std::chrono::microseconds;
 using std::chrono::milliseconds;
 
 constexpr microseconds kPoll = milliseconds(10);         // How late a deadline in the queue or of a parked sequence may be seen.
-constexpr microseconds kKept = milliseconds(100);        // A slot, for the sequence that goes on for the one that left it.
 constexpr microseconds kPublishEvery = milliseconds(1);  // Of real time, while there is work.
 constexpr microseconds kIdle = std::chrono::seconds(1);
 constexpr std::int64_t kOutputsAtFirst = 64;  // Room for so many tokens is made at once.
@@ -100,38 +99,17 @@ void Replica::Collect() {
   for (auto& job : jobs) job();
 }
 
-std::optional<EndReason> Replica::Due(const Sequence& sequence) const {
-  if (sequence.stream->cancelled()) return sequence.stream->cancel_reason();
-  if (sequence.request.deadline && now_ >= *sequence.request.deadline) return EndReason::kDeadline;
-  return std::nullopt;
-}
-
 void Replica::Sweep() {
   for (auto& sequence : Seated()) {
     if (sequence == nullptr || sequence->closing) continue;
     if (const auto reason = Due(*sequence)) {
       End(*sequence, *reason, StatusOf(*reason, sequence->decoded));
+      sequence->keeps = *reason == EndReason::kCancelled && sequence->stream->cancelled_to_go_on();
     } else if (const absl::Status status = engine_->SlotStatus(sequence->slot); !status.ok()) {
       End(*sequence, EndReason::kEngineFailed, status);
     }
   }
   if (queue_.size() > 0 && (woken_ || now_ - swept_at_ >= kPoll)) SweepQueue();
-}
-
-void Replica::SweepQueue() {
-  swept_at_ = now_;
-  // While another reply to the same request runs, waiting is no failure: the request has a deadline of its own.
-  const auto served = [this](const Sequence& sequence) {
-    return sequence.group != 0 &&
-           std::any_of(slots_.begin(), slots_.end(), [&](const auto& s) { return s != nullptr && s->group == sequence.group; });
-  };
-  const auto late = [&](const Sequence& sequence) {
-    return Due(sequence).has_value() || (now_ >= sequence.queue_deadline && !served(sequence));
-  };
-  queue_.Remove(late, [this](std::unique_ptr<Sequence> sequence) {
-    const EndReason reason = Due(*sequence).value_or(EndReason::kQueueTimeout);
-    EndWaiting(std::move(sequence), reason);
-  });
 }
 
 void Replica::Resume() {
@@ -165,13 +143,26 @@ void Replica::Rewind(Sequence& sequence, const RewindOrder& order) {
 }
 
 void Replica::Admit() {
+  if (const auto lapsed = queue_.Lapse(now_); !lapsed.empty()) {
+    base::Lock lock(mu_);
+    for (const base::TeamId& tenant : lapsed) door_.Lapse(tenant);
+    if (door_.inside() == 0) idle_cv_.notify_all();
+  }
+  // What a slot is kept for, if it is here. Where there are no cells for it the slot is kept no more, and it waits as others do.
+  const auto rest = [this]() -> std::unique_ptr<Sequence> {
+    for (auto head = queue_.PeekKept(); head.sequence != nullptr; head = queue_.PeekKept()) {
+      if (cells_ == nullptr || cells_->Admits(head, now_)) return queue_.PopKept(now_);
+      queue_.DropKept();
+    }
+    return nullptr;
+  };
   for (;;) {
     const bool ready = engine_->Ready().ok();
-    if (auto rest = ready ? queue_.PopKept(now_) : nullptr) {
-      Open(std::move(rest));
+    if (auto sequence = ready ? rest() : nullptr) {
+      Open(std::move(sequence));
       continue;
     }
-    const int taken = running_ + queue_.Kept(now_);
+    const int taken = running_ + queue_.kept();
     const bool may = taken < model_.slots && queue_.size() > 0 && ready;
     const bool last_slot = KeepsSlot(model_.slots) && taken == model_.slots - 1;
     if (cells_ != nullptr && !cells_->Admits(may ? queue_.Peek(last_slot, now_) : FairQueue::Head{}, now_)) return;
@@ -384,11 +375,12 @@ void Replica::ParkOrEnd(Sequence& sequence) {
   }
   if (!met || !sequence.control.allowance_final) return;
   End(sequence, EndReason::kAllowance, absl::OkStatus());
-  if (sequence.control.goes_on && cells_ == nullptr) queue_.Keep(sequence.request.tenant, now_ + kKept);
+  sequence.keeps = sequence.control.goes_on;
 }
 
 void Replica::Wait() {
-  const microseconds limit = std::min(engine_->Idle(), running_ > 0 || queue_.size() > 0 ? kPoll : kIdle);
+  const bool soon = running_ > 0 || queue_.size() > 0 || queue_.kept() > 0;
+  const microseconds limit = std::min(engine_->Idle(), soon ? kPoll : kIdle);
   woken_ = waker_->Wait(limit) || woken_;
 }
 

@@ -6,7 +6,6 @@
 #include <cstdint>
 #include <functional>
 #include <future>
-#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -50,14 +49,15 @@ class Replica {
                                                                         std::span<const std::uint64_t> seeds);
   ReplicaStats stats() const;
   bool Takes(const base::TeamId& tenant, int sequences) const;  // So many more of its would be let in now.
+  bool Keeps(const base::TeamId& tenant) const;                 // A place for what goes on for one of its sequences.
   // Adapters, by full name. Add waits for a turn of the replica's thread, or gives it up; Remove, until nobody uses it or `deadline`.
   absl::StatusOr<AdapterInfo> CheckAdapter(const AdapterOptions& adapter, std::int64_t memory_bytes) const;
   absl::Status AddAdapter(const AdapterOptions& adapter, const AdapterInfo& info, std::chrono::milliseconds patience = kPatience);
   absl::Status RemoveAdapter(std::string_view name, base::MonoTime deadline);
   bool HasAdapter(std::string_view name) const;
-  absl::StatusOr<AdaptersHeld> Adapters(std::span<const std::string> names) const;  // NOT_FOUND: one is not loaded.
+  absl::StatusOr<AdaptersHeld> Adapters(std::span<const std::string> names, bool goes_on) const;  // NOT_FOUND: one is not loaded.
 
-  void StopAdmission();                            // Submit refuses from now on.
+  void StopAdmission();                            // Submit refuses from now on, but for what a place is kept for.
   bool WaitIdle(std::chrono::milliseconds limit);  // True when nothing is queued or running.
   void Stop();                                     // Ends everything with kShutdown and joins. Any number of times, any threads.
 
@@ -74,6 +74,7 @@ class Replica {
   // The replica's thread. One turn of Run: Collect, Sweep, Resume, Admit, Plan, then Step or Wait.
   void Run();
   void Collect();  // New sequences from the inbox to the queue; then the jobs.
+  bool Leaves(const std::shared_ptr<const LoadedAdapter>& adapter, bool late);
   void EndUsers(const LoadedAdapter* adapter);
   std::span<std::unique_ptr<Sequence>> Seated() { return std::span(slots_).first(seated_); }  // Between them empty ones.
   bool IsTurnOf(const Sequence& sequence) const { return turn_ == nullptr || sequence.adapter_set == *turn_; }
@@ -100,7 +101,6 @@ class Replica {
   void EndAll();
   void Publish();  // Stats.
   void Wait();
-  void ShareCells();
   void Leave(std::span<const std::unique_ptr<Sequence>> sequences);
   std::optional<EndReason> Due(const Sequence& sequence) const;
   std::int64_t RetryAfterMs(std::int64_t waiting) const;
@@ -116,7 +116,7 @@ class Replica {
   std::condition_variable idle_cv_;
   std::vector<std::unique_ptr<Sequence>> inbox_ GUARDED_BY(mu_);
   std::vector<std::packaged_task<absl::Status()>> jobs_ GUARDED_BY(mu_);
-  std::map<std::string, std::shared_ptr<const LoadedAdapter>, std::less<>> adapters_ GUARDED_BY(mu_);  // Those that may be asked for.
+  AdaptersByName adapters_ GUARDED_BY(mu_), leaving_ GUARDED_BY(mu_);  // Those that may be asked for; and by what goes on alone.
   std::int64_t groups_ GUARDED_BY(mu_) = 0;
   Door door_ GUARDED_BY(mu_);  // Behind it: the inbox, the queue and the slots.
   bool closed_ GUARDED_BY(mu_) = false;

@@ -1,6 +1,7 @@
 // How it works. An adapter is checked on the caller's thread, where reading a file disturbs nobody, and handed to the engine by a job that
 // the replica's thread does between two steps. Sequences hold the adapters that they use; one that shall go is first taken off the list, so
-// that nothing new finds it, then let go of by its sequences as they end or are ended, and only then freed.
+// that nothing new finds it, then let go of by its sequences, and by those that go on for them, as they end or are ended, and only then
+// freed.
 //
 // Which sequences a step works for, where their adapters differ, is for AdapterTurns to say; where nobody uses any, nothing is asked.
 //
@@ -53,13 +54,14 @@ bool Replica::HasAdapter(std::string_view name) const {
   return adapters_.contains(name);
 }
 
-absl::StatusOr<AdaptersHeld> Replica::Adapters(std::span<const std::string> names) const {
+absl::StatusOr<AdaptersHeld> Replica::Adapters(std::span<const std::string> names, bool goes_on) const {
   AdaptersHeld held;
   base::Lock lock(mu_);
   for (const std::string& name : names) {
-    const auto found = adapters_.find(name);
-    if (found == adapters_.end()) return NotLoaded(name);
-    held.push_back(found->second);
+    const auto found = adapters_.find(name), left = leaving_.find(name);
+    const bool leaves = goes_on && left != leaving_.end();
+    if (!leaves && found == adapters_.end()) return NotLoaded(name);
+    held.push_back(leaves ? left->second : found->second);
   }
   std::sort(held.begin(), held.end(), [](const auto& a, const auto& b) { return a->handle < b->handle; });
   return held;
@@ -121,12 +123,14 @@ absl::Status Replica::RemoveAdapter(std::string_view name, base::MonoTime deadli
     if (found == adapters_.end()) return NotLoaded(name);
     adapter = std::move(found->second);
     adapters_.erase(found);
+    leaving_.insert_or_assign(adapter->info.name, adapter);
   }
   auto looks_left = kJobMax / kLook;  // Once they were told to end.
-  bool ended = false;
-  while (adapter.use_count() > 1) {
+  for (bool ended = false;;) {
+    const bool late = clock_.Mono() >= deadline;
+    if (!Leaves(adapter, late)) break;
     if (ended && --looks_left == 0) return base::DeadlineExceeded("the engine is busy with one step; the adapter stays in memory");
-    if (!ended && clock_.Mono() >= deadline) {
+    if (late && !ended) {
       ended = true;
       TG_RETURN_IF_ERROR(OnThread([this, adapter]() -> absl::Status { return EndUsers(adapter.get()), absl::OkStatus(); }, kJobMax));
     }
@@ -135,6 +139,16 @@ absl::Status Replica::RemoveAdapter(std::string_view name, base::MonoTime deadli
     idle_cv_.wait_for(lock.native(), kLook);
   }
   return OnThread([this, handle = adapter->handle]() -> absl::Status { return engine_->RemoveAdapter(handle), absl::OkStatus(); }, kJobMax);
+}
+
+// Whether somebody still uses it, or what goes on may. When it is `late` nothing goes on with it any more.
+bool Replica::Leaves(const std::shared_ptr<const LoadedAdapter>& adapter, bool late) {
+  base::Lock lock(mu_);
+  const auto left = leaving_.find(adapter->info.name);
+  const bool open = left != leaving_.end() && left->second == adapter;
+  const bool used = adapter.use_count() > (open ? 2 : 1);
+  if (open && (late || !used)) leaving_.erase(left);
+  return used;
 }
 
 void Replica::EndUsers(const LoadedAdapter* adapter) {

@@ -3,6 +3,7 @@
 // that turns leave behind a short lock: each that ends a sequence or has no work, others once a millisecond.
 //
 // Tested by tests/inference/pool_test.cpp, tests/inference/signals_test.cpp.
+#include <algorithm>
 #include <cmath>
 #include <utility>
 
@@ -12,6 +13,34 @@
 namespace tollgate::inference {
 
 using std::chrono::milliseconds;
+
+namespace {
+
+constexpr milliseconds kKept{100};  // A slot and a place, for the sequence that goes on for the one that left them.
+
+}  // namespace
+
+std::optional<EndReason> Replica::Due(const Sequence& sequence) const {
+  if (sequence.stream->cancelled()) return sequence.stream->cancel_reason();
+  if (sequence.request.deadline && now_ >= *sequence.request.deadline) return EndReason::kDeadline;
+  return std::nullopt;
+}
+
+void Replica::SweepQueue() {
+  swept_at_ = now_;
+  // While another reply to the same request runs, waiting is no failure: the request has a deadline of its own.
+  const auto served = [this](const Sequence& sequence) {
+    return sequence.group != 0 &&
+           std::any_of(slots_.begin(), slots_.end(), [&](const auto& s) { return s != nullptr && s->group == sequence.group; });
+  };
+  const auto late = [&](const Sequence& sequence) {
+    return Due(sequence).has_value() || (now_ >= sequence.queue_deadline && !served(sequence));
+  };
+  queue_.Remove(late, [this](std::unique_ptr<Sequence> sequence) {
+    const EndReason reason = Due(*sequence).value_or(EndReason::kQueueTimeout);
+    EndWaiting(std::move(sequence), reason);
+  });
+}
 
 void Replica::Fail(const EngineWork& work, const absl::Status& status) {
   base::Warn("inference", "model {}: a step failed: {}", model_.name, base::Message(status));
@@ -46,6 +75,7 @@ void Replica::CloseEnded() {
     engine_->Close(sequence->slot);
     if (cells_ != nullptr) cells_->Leave(*sequence);
     FairQueue::Release(*sequence);
+    if (sequence->keeps) queue_.Keep(sequence->request.tenant, now_ + kKept, sequence->adapters);
     --running_;
     ++stats_.sequences;
     const auto held = std::chrono::duration_cast<milliseconds>(sequence->end.ended_at - *sequence->end.started_at).count();
@@ -114,7 +144,9 @@ void Replica::Publish() {
 
 void Replica::Leave(std::span<const std::unique_ptr<Sequence>> sequences) {
   base::Lock lock(mu_);
-  for (const auto& sequence : sequences) door_.Leave(sequence->request.tenant);
+  for (const auto& sequence : sequences) {
+    sequence->keeps ? door_.Keep(sequence->request.tenant) : door_.Leave(sequence->request.tenant);
+  }
   if (door_.inside() == 0) idle_cv_.notify_all();
 }
 

@@ -108,12 +108,6 @@ Replica::Replica(const ModelOptions& model, const base::Clock& clock)
   published_ = stats_;
 }
 
-void Replica::ShareCells() {
-  cells_ = std::make_unique<CellPool>(model_, *engine_, slots_, stats_, [this](Sequence& sequence, const absl::Status& status) {
-    End(sequence, EndReason::kEngineFailed, status);
-  });
-}
-
 absl::StatusOr<std::unique_ptr<Replica>> Replica::Start(const ModelOptions& model, const base::Clock& clock, int nice,
                                                         const Factory& factory) {
   std::unique_ptr<Replica> replica(new Replica(model, clock));
@@ -137,7 +131,10 @@ absl::StatusOr<std::unique_ptr<Replica>> Replica::Start(const ModelOptions& mode
     self->engine_ = *std::move(engine);
     self->embeds_ = self->engine_->Info().pooling != Pooling::kNone;
     self->by_inputs_ = self->embeds_ && !self->engine_->EmbedsInSlots();
-    if (self->model_.kv_tokens > 0) self->ShareCells();
+    if (self->model_.kv_tokens > 0) {
+      const auto fail = [self](Sequence& one, const absl::Status& status) { self->End(one, EndReason::kEngineFailed, status); };
+      self->cells_ = std::make_unique<CellPool>(self->model_, *self->engine_, self->slots_, self->stats_, fail);
+    }
     self->budget_ = StepBudget(self->engine_->step_tokens_max(), self->model_.step_target, self->engine_->Info().device_memory_bytes > 0);
     ready.set_value(absl::OkStatus());
     self->Run();
@@ -234,17 +231,19 @@ absl::StatusOr<std::vector<std::shared_ptr<TokenStream>>> Replica::SubmitGroup(c
 // All of them into the inbox, as one group, or none.
 absl::Status Replica::Enter(std::vector<std::unique_ptr<Sequence>> sequences) {
   const base::TeamId tenant = sequences.front()->request.tenant;
+  const bool goes_on = sequences.front()->request.goes_on;
   const auto count = static_cast<std::int64_t>(sequences.size());
   {
     base::Lock lock(mu_);
-    if (closed_) return StatusOf(EndReason::kShutdown, 0);
-    const Door::Answer answer = sequences.front()->request.goes_on ? door_.AskToGoOn(count) : door_.Ask(tenant, count);
+    const bool stays = goes_on && door_.kept(tenant) >= count && !stopping_.load(std::memory_order_relaxed);
+    if (closed_ && !stays) return StatusOf(EndReason::kShutdown, 0);
+    const Door::Answer answer = goes_on ? door_.AskToGoOn(tenant, count) : door_.Ask(tenant, count);
     if (answer != Door::Answer::kIn) {
       ++published_.refused;
       const std::int64_t waiting = std::max<std::int64_t>(door_.inside() - model_.slots, 0);
       return NoRoom(model_, answer, door_.inside(tenant), RetryAfterMs(waiting));
     }
-    door_.Enter(tenant, count);
+    goes_on ? door_.GoOn(tenant, count) : door_.Enter(tenant, count);
     const std::int64_t group = count > 1 ? ++groups_ : 0;
     for (auto& sequence : sequences) {
       sequence->group = group;
@@ -258,6 +257,11 @@ absl::Status Replica::Enter(std::vector<std::unique_ptr<Sequence>> sequences) {
 bool Replica::Takes(const base::TeamId& tenant, int sequences) const {
   base::Lock lock(mu_);
   return engine_->Ready().ok() && door_.Ask(tenant, sequences) == Door::Answer::kIn;
+}
+
+bool Replica::Keeps(const base::TeamId& tenant) const {
+  base::Lock lock(mu_);
+  return door_.kept(tenant) > 0;
 }
 
 // When about half of what waits will have been served.
@@ -295,7 +299,7 @@ ReplicaStats Replica::stats() const {
   stats.ready = engine_->Ready().ok() && reachable;
   stats.engine_restarts = engine_->restarts();
   stats.full = door_.full();
-  stats.waiting = std::max(stats.waiting, static_cast<int>(door_.inside()) - stats.running);
+  stats.waiting = std::max(stats.waiting, static_cast<int>(door_.inside() - door_.kept()) - stats.running);
   return stats;
 }
 
@@ -312,7 +316,10 @@ bool Replica::WaitIdle(std::chrono::milliseconds limit) {
 void Replica::Stop() {
   StopAdmission();
   std::call_once(stopped_, [this] {
-    stopping_.store(true, std::memory_order_release);
+    {
+      base::Lock lock(mu_);  // Whatever came in before is in the inbox.
+      stopping_.store(true, std::memory_order_release);
+    }
     if (!thread_.joinable()) return;
     if (engine_ != nullptr) engine_->Interrupt();
     waker_->Wake();

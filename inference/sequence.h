@@ -3,9 +3,12 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
+#include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -29,6 +32,7 @@ struct LoadedAdapter {
   AdapterInfo info;
 };
 using AdaptersHeld = std::vector<std::shared_ptr<const LoadedAdapter>>;  // By handle, ascending.
+using AdaptersByName = std::map<std::string, std::shared_ptr<const LoadedAdapter>, std::less<>>;
 
 struct Sequence {
   explicit Sequence(SequenceRequest r) : request(std::move(r)), text(request.stop) {}
@@ -63,7 +67,8 @@ struct Sequence {
   std::int64_t suspended_bytes = 0;
   std::int64_t guard = 0;      // Output tokens until it may be suspended.
   std::int64_t redo_left = 0;  // Tokens that it had worked through before, to be worked through again.
-  bool closing = false;        // Ended in this step; its slot is freed after it.
+  bool closing = false;        // Ended in this step; its slot is freed after it,
+  bool keeps = false;          // and kept, as its place is, for the one that goes on for it.
 
   // The fair queue's.
   std::int64_t output_due = 0;       // Output tokens that its tenant's lead allows for.

@@ -36,8 +36,9 @@ struct SequenceRequest {
   std::vector<std::int32_t> banned_first;  // The first output token will be none of these; where the model can rewind.
   double weight = 1;                       // With 2, tenant and key get twice the tokens of one with 1. 0.01 to 100.
   bool strict = false;                     // A strict answer: alone, in the lowest band. Its stream is not rewound.
-  // It goes on for one of its tenant's that has ended: it needs a place in the queue, not its tenant's part, and waits there as long as its
-  // deadline allows (where it has one), before its key's others.
+  // It goes on for one of its tenant's that has ended: it takes the place that is kept for it, also on a model or with an adapter that is
+  // being unloaded, or needs one in the queue, not its tenant's part; and waits there as long as its deadline allows (where it has one),
+  // before its key's others.
   bool goes_on = false;
 };
 

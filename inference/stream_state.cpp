@@ -118,8 +118,9 @@ void StreamState::Rewound(const StreamNews& whole) {
   if (callback) callback();
 }
 
-void StreamState::Cancel(EndReason reason) {
+void StreamState::Cancel(EndReason reason, bool goes_on) {
   bool expected = false;
+  if (goes_on) cancelled_to_go_on_.store(true, std::memory_order_release);
   cancel_reason_.store(reason == EndReason::kDeadline ? EndReason::kDeadline : EndReason::kCancelled, std::memory_order_release);
   if (cancelled_.compare_exchange_strong(expected, true, std::memory_order_acq_rel)) waker_->Wake();
 }
@@ -132,7 +133,7 @@ void StreamState::Forget() {
     dropped.swap(callback_);
     ended = ended_;
   }
-  if (!ended) Cancel(EndReason::kCancelled);
+  if (!ended) Cancel(EndReason::kCancelled, false);
 }
 
 const StreamEnd& StreamState::end() const {
@@ -200,7 +201,7 @@ TokenStream::~TokenStream() { state_->Forget(); }
 Taken TokenStream::Take(Piece& piece) { return state_->Take(piece); }
 void TokenStream::NotifyOnce(std::function<void()> callback, bool patient) { state_->NotifyOnce(std::move(callback), patient); }
 void TokenStream::Allow(std::int64_t total_output_tokens, bool final, bool goes_on) { state_->Allow(total_output_tokens, final, goes_on); }
-void TokenStream::Cancel(EndReason reason) { state_->Cancel(reason); }
+void TokenStream::Cancel(EndReason reason, bool goes_on) { state_->Cancel(reason, goes_on); }
 bool TokenStream::Rewind(std::int64_t output_tokens, std::vector<std::int32_t> banned) {
   return state_->Rewind(output_tokens, std::move(banned));
 }

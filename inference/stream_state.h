@@ -66,7 +66,7 @@ class StreamState {
   void NotifyOnce(std::function<void()> callback, bool patient);
   void Allow(std::int64_t total, bool final, bool goes_on);
   bool Rewind(std::int64_t output_tokens, std::vector<std::int32_t> banned);
-  void Cancel(EndReason reason);
+  void Cancel(EndReason reason, bool goes_on);
   void Forget();  // The consumer is gone: cancel, drop the callback.
   std::int64_t tokens_decoded() const { return decoded_now_.load(std::memory_order_relaxed); }
   std::int64_t input_tokens_begun() const { return begun_.load(std::memory_order_acquire); }
@@ -90,6 +90,7 @@ class StreamState {
   void Cached(std::int64_t tokens) { cached_.store(tokens, std::memory_order_release); }
   bool cancelled() const { return cancelled_.load(std::memory_order_acquire); }
   EndReason cancel_reason() const { return cancel_reason_.load(std::memory_order_acquire); }
+  bool cancelled_to_go_on() const { return cancelled_to_go_on_.load(std::memory_order_acquire); }
 
  private:
   // What the callback waits for is there.
@@ -103,7 +104,7 @@ class StreamState {
 
   const std::shared_ptr<Waker> waker_;
   const std::int64_t buffer_bytes_;
-  std::atomic<bool> cancelled_{false};
+  std::atomic<bool> cancelled_{false}, cancelled_to_go_on_{false};
   std::atomic<EndReason> cancel_reason_{EndReason::kCancelled};
   std::atomic<std::int64_t> decoded_now_{0};
   std::atomic<std::int64_t> begun_{0};

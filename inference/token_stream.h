@@ -94,7 +94,7 @@ class TokenStream {
 
   // Lets the sequence decode until `total_output_tokens` tokens stand in its output, counted from its start. Never lowers an earlier
   // allowance. `final`: the sequence ends there with kAllowance instead of parking. `goes_on`: another will be submitted at once, with
-  // SequenceRequest::goes_on; its slot is kept for that for 100 ms (not where slots share cells).
+  // SequenceRequest::goes_on; its slot and its place in the queue are kept for that for 100 ms.
   void Allow(std::int64_t total_output_tokens, bool final, bool goes_on = false);
 
   // Takes output tokens back until the first `output_tokens` remain, and goes on from there with a token that is none of `banned`. Text
@@ -106,8 +106,8 @@ class TokenStream {
   bool Rewind(std::int64_t output_tokens, std::vector<std::int32_t> banned);
 
   // Ends the sequence before its next step. Its end then comes as kEnd, with what had been decoded. If the engine itself hangs, the end
-  // waits for it: bound your wait. `reason` kCancelled or kDeadline.
-  void Cancel(EndReason reason = EndReason::kCancelled);
+  // waits for it: bound your wait. `reason` kCancelled or kDeadline. `goes_on`: as Allow's, of one that is cancelled.
+  void Cancel(EndReason reason = EndReason::kCancelled, bool goes_on = false);
 
   std::int64_t tokens_decoded() const;  // So far, those whose text is still held included.
 

@@ -345,10 +345,10 @@ async::Awaitable<absl::Status> Relay::EndAtAllowance(Choice& choice) {
   co_return absl::OkStatus();
 }
 
-// Within one step of the pool; its end says what was decoded to the token.
-async::Awaitable<void> Relay::StopDecoding(Choice& choice) {
+// Within one step of the pool; its end says what was decoded to the token. `goes_on`: another sequence is submitted at once.
+async::Awaitable<void> Relay::StopDecoding(Choice& choice, bool goes_on) {
   if (choice.ended) co_return;
-  choice.tokens->Cancel();
+  choice.tokens->Cancel(inference::EndReason::kCancelled, goes_on);
   const auto patience = steady_clock::now() + kStopPatience;
   const auto notify = context_.event.Notifier();
   while (steady_clock::now() < patience) {

@@ -95,7 +95,7 @@ class Relay {
   bool IsSilent() const;  // A stream that has not begun, though there are tokens.
   async::Awaitable<std::optional<Ending>> BeginAlone();
   std::optional<Ending> Wrote(absl::Status written);
-  async::Awaitable<void> StopDecoding(Choice& choice);
+  async::Awaitable<void> StopDecoding(Choice& choice, bool goes_on = false);
   async::Awaitable<absl::Status> EndAtAllowance(Choice& choice);
   std::optional<Ending> Finish(Choice& choice, Ending due);
   std::optional<Ending> Consult();

@@ -67,7 +67,7 @@ async::Awaitable<absl::StatusOr<bool>> Relay::Retry(Choice& choice, std::size_t 
 }
 
 // Another sequence goes on behind the first `keep` tokens. False, and nothing was done: there is no room, or no quota, for one more token;
-// or it is held to a form, which a sequence begins anew.
+// it is held to a form, which a sequence begins anew; or it had ended by itself, and the pool takes no other.
 async::Awaitable<absl::StatusOr<bool>> Relay::WriteAnew(Choice& choice, std::size_t keep, std::int32_t banned) {
   inference::SequenceRequest rest = sequences_.request;
   if (keep > 0 && (rest.json || !rest.grammar.empty())) co_return false;
@@ -82,7 +82,8 @@ async::Awaitable<absl::StatusOr<bool>> Relay::WriteAnew(Choice& choice, std::siz
     choice.paid += more;
     if (more == 0) co_return false;
   }
-  co_await StopDecoding(choice);
+  const bool stopped = !choice.ended;
+  co_await StopDecoding(choice, /*goes_on=*/true);
   if (!choice.ended) co_return base::Unavailable("the engine did not stop; send the request again");
   if (!choice.first_end) choice.first_end = choice.tokens->end();
   rest.sampling.seed += static_cast<std::uint64_t>(choice.index);
@@ -90,6 +91,7 @@ async::Awaitable<absl::StatusOr<bool>> Relay::WriteAnew(Choice& choice, std::siz
   rest.banned_first = {banned};
   rest.goes_on = true;
   auto stream = context_.with.pool->Submit(std::move(rest));
+  if (!stream.ok() && !stopped) co_return false;
   if (!stream.ok()) co_return stream.status();
   AddServerUsage(choice.tokens->end().reported, replaced_);
   choice.tokens = *std::move(stream);

@@ -3,11 +3,12 @@
 #include <boost/asio/io_context.hpp>
 
 #include <algorithm>
-#include <thread>
+#include <functional>
 
 #include "base/encoding.h"
 #include "gateway/serve/detectors.h"
 #include "gateway/serve/parts.h"
+#include "gateway/serve/stop_signals.h"
 #include "gateway/serve/upstream.h"
 #include "tollgate/v1/system.pb.h"
 
@@ -18,7 +19,8 @@ using std::chrono::milliseconds;
 
 namespace {
 
-absl::StatusOr<inference::ModelOptions> ModelFrom(const v1::Config::Model& m, const std::string& salt_key) {
+absl::StatusOr<inference::ModelOptions> ModelFrom(const v1::Config::Model& m, const std::string& salt_key,
+                                                  const std::function<bool()>& go_on) {
   inference::ModelOptions model;
   model.name = m.name();
   if (m.engine() == "scripted") model.engine = inference::EngineKind::kScripted;
@@ -46,9 +48,15 @@ absl::StatusOr<inference::ModelOptions> ModelFrom(const v1::Config::Model& m, co
     std::copy(bytes.begin(), bytes.end(), digest.begin());
     model.sha256 = digest;
   } else if (!m.file().empty()) {
-    TG_ASSIGN(model.sha256, inference::DigestOfFile(m.file()));
+    TG_ASSIGN(model.sha256, inference::DigestOfFile(m.file(), go_on));
   }
   return model;
+}
+
+absl::Status LoadConfigured(Parts& parts, const v1::Config::Model& m, const std::function<bool()>& go_on) {
+  TG_ASSIGN(inference::ModelOptions model, ModelFrom(m, parts.secrets->upstream_salt_key, go_on));
+  model.device_sampling = DeviceSamplingOf(parts.config.pool().device_sampling());
+  return parts.pool->Load(std::move(model));
 }
 
 pipeline::PipelineOptions PipelineFrom(const v1::Config& config, const std::string& build) {
@@ -110,12 +118,15 @@ absl::Status BuildEngine(Parts& parts) {
   if (config.pool().isolation() == "process") pool.isolation = inference::Isolation::kProcess;
   pool.worker.hung_after = milliseconds(config.pool().hung_after_ms());
   pool.worker.log_json = config.diagnostics().json();
+  pool.go_on = [&parts] { return !parts.draining && !StopSignalPending(); };
+  const std::function<bool()> go_on = pool.go_on;
   TG_ASSIGN(parts.pool, inference::Pool::Create(std::move(pool)));
   for (const v1::Config::Model& m : config.pool().models()) {
     TG_RETURN_IF_ERROR(GoOn());
-    TG_ASSIGN(inference::ModelOptions model, ModelFrom(m, parts.secrets->upstream_salt_key));
-    model.device_sampling = DeviceSamplingOf(config.pool().device_sampling());
-    TG_RETURN_IF_ERROR(parts.pool->Load(std::move(model)));
+    const absl::Status loaded = LoadConfigured(parts, m, go_on);
+    if (absl::IsCancelled(loaded)) TG_RETURN_IF_ERROR(GoOn());
+    TG_RETURN_IF_ERROR(loaded);
+    ++parts.models_loaded;
   }
   ModelKeeperOptions keeper{.models_dir = config.pool().models_dir(),
                             .device_sampling = DeviceSamplingOf(config.pool().device_sampling()),
@@ -123,8 +134,6 @@ absl::Status BuildEngine(Parts& parts) {
   parts.models = std::make_unique<ModelKeeper>(*parts.directory, *parts.pool, base::SystemClock(), std::move(keeper));
   parts.identity = std::make_unique<identity::Identity>(parts.secrets->pepper, parts.dev);
   parts.cpu = std::make_unique<boost::asio::thread_pool>(config.cpu_threads());
-  const int half = static_cast<int>(std::thread::hardware_concurrency() / 2);
-  parts.io = std::make_unique<net::IoThreads>(config.io_threads() > 0 ? config.io_threads() : std::max(2, half));
   TG_ASSIGN(std::vector<detectors::DetectorOptions> detectors, DetectorsFrom(config));
   TG_ASSIGN(parts.detectors, detectors::ExternalDetectors::Create(std::move(detectors)));
   pipeline::Collaborators with{.clock = &base::SystemClock(),

@@ -1,5 +1,6 @@
 // What listens, and what it tells of the rest. Tested by tests/e2e, which start the program.
 #include <algorithm>
+#include <thread>
 #include <utility>
 
 #include <fmt/format.h>
@@ -81,6 +82,18 @@ void CheckDescriptors(const v1::Config& config, std::int64_t limit) {
       limit, wanted);
 }
 
+http_front::Probes ProbesOf(const Parts& parts) {
+  return {[&parts] { return NotReady(parts); }, [&parts] { return Metrics(parts); }};
+}
+
+// What is not there yet is not looked at.
+void AddStarting(const Parts& parts, std::vector<std::string>& reasons) {
+  reasons.push_back("instance: it is being started");
+  const auto& models = parts.config.pool().models();
+  for (int i = parts.models_loaded; i < models.size(); ++i)
+    reasons.push_back(fmt::format("pool: model {} is being loaded", models[i].name()));
+}
+
 }  // namespace
 
 absl::Status CheckPorts(const v1::Config& config) {
@@ -92,12 +105,23 @@ absl::Status CheckPorts(const v1::Config& config) {
   return absl::OkStatus();
 }
 
-// Probes last: what they tell looks at the others.
+absl::Status BuildProbes(Parts& parts) {
+  const v1::Config& config = parts.config;
+  const int half = static_cast<int>(std::thread::hardware_concurrency() / 2);
+  parts.io = std::make_unique<net::IoThreads>(config.io_threads() > 0 ? config.io_threads() : std::max(2, half));
+  const v1::Config::Listener& listener = config.listeners().probes();
+  if (!listener.enabled()) return absl::OkStatus();
+  TG_ASSIGN(parts.probes,
+            http_front::ProbesFront::Start(HttpFrom("probes", config, listener, net::kReservedByProbes), *parts.io, ProbesOf(parts)));
+  base::Info("serve", "probes are answered on port {}; models to be loaded before anything else is: {}", parts.probes->port(),
+             config.pool().models_size());
+  return absl::OkStatus();
+}
+
 absl::Status BuildFronts(Parts& parts) {
   const v1::Config& config = parts.config;
   const auto& l = config.listeners();
   CheckDescriptors(config, parts.descriptors_max);
-  const http_front::Probes probes{[&parts] { return NotReady(parts); }, [&parts] { return Metrics(parts); }};
   if (l.admin_grpc().enabled()) {
     parts.admin_server =
         std::make_unique<grpc_front::GrpcServer>(GrpcFrom("admin", config, l.admin_grpc(), net::kReservedByAdmin), *parts.io);
@@ -110,11 +134,7 @@ absl::Status BuildFronts(Parts& parts) {
   }
   if (l.http().enabled()) {
     TG_ASSIGN(parts.http, http_front::HttpFront::Start(HttpFrom("http", config, l.http(), net::kReservedByApi), *parts.io,
-                                                       parts.cpu->get_executor(), *parts.pipeline, probes));
-  }
-  if (l.probes().enabled()) {
-    TG_ASSIGN(parts.probes,
-              http_front::ProbesFront::Start(HttpFrom("probes", config, l.probes(), net::kReservedByProbes), *parts.io, probes));
+                                                       parts.cpu->get_executor(), *parts.pipeline, ProbesOf(parts)));
   }
   parts.listening = true;
   return absl::OkStatus();
@@ -129,6 +149,10 @@ std::vector<std::string> NotReady(const Parts& parts) {
   if (const std::size_t orgs = parts.directory->AwaitedFirst(); orgs > 0)
     reasons.push_back(fmt::format("directory: policies of {} orgs are being compiled for the first time", orgs));
   if (!parts.quotas->Ready()) reasons.push_back("quotas: leases cannot be had from Postgres");
+  if (!parts.listening) {
+    AddStarting(parts, reasons);
+    return reasons;
+  }
   const std::vector<std::string> loading = parts.models->Loading();
   for (const std::string& model : loading) reasons.push_back(fmt::format("pool: model {} is being loaded", model));
   const std::vector<inference::ReplicaStats> replicas = parts.pool->stats();
@@ -140,17 +164,17 @@ std::vector<std::string> NotReady(const Parts& parts) {
 
 std::string Metrics(const Parts& parts) {
   Measurements now;
-  now.detectors = parts.detectors->stats();
   now.build = parts.build;
   now.ready = NotReady(parts).empty();
-  now.running = parts.pipeline->running();
-  now.answer_bytes = parts.pipeline->answer_bytes();
-  now.requests = parts.pipeline->counts();
   now.journal = parts.journal->stats();
   now.directory_age_ms = parts.directory->age().count();
   if (auto snapshot = parts.directory->InForce(); snapshot.ok()) now.directory_version = (*snapshot)->version();
-  now.replicas = parts.pool->stats();
   if (!parts.listening) return MetricsText(now);
+  now.detectors = parts.detectors->stats();
+  now.running = parts.pipeline->running();
+  now.answer_bytes = parts.pipeline->answer_bytes();
+  now.requests = parts.pipeline->counts();
+  now.replicas = parts.pool->stats();
   const auto add = [&now](const char* surface, const net::Listener& listener) {
     now.connections.push_back({surface, listener.open(), listener.refused()});
   };

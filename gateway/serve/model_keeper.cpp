@@ -1,6 +1,7 @@
 // One loop: compare what shall be with what this keeper has loaded, do the first difference, look again; with none, sleep until the next
 // look. What it has loaded it remembers with the settings it was loaded with, so that a name that was retired and registered anew for
-// another file is loaded anew. A load blocks this thread alone: stops, records and running requests never wait for one.
+// another file is loaded anew. A load blocks this thread alone: records and running requests never wait for one, and a stop breaks it off
+// (PoolOptions::go_on).
 // Names are gone through in order, so that a model comes before its adapters ("qwen3" before "qwen3:legal"); one whose model is not there
 // is refused, and tried again as soon as it is.
 //
@@ -161,6 +162,10 @@ void ModelKeeper::Impl::Load(const Model& model) {
     const auto took = std::chrono::duration_cast<std::chrono::milliseconds>(clock.Mono() - begun);
     base::Info("models", "{} is loaded and warm after {} ms", model.name, took.count());
     return Stand(model, v1::MODEL_STATE_LOADED);
+  }
+  if (absl::IsCancelled(status)) {
+    base::Info("models", "{}", base::Message(status));
+    return Stand(model, v1::MODEL_STATE_REFUSED, base::Message(status));
   }
   base::Error("models", "{} cannot be loaded, next try in {} s: {}", model.name, options.retry.count() / 1000, base::Message(status));
   Stand(model, v1::MODEL_STATE_REFUSED, base::Message(status));

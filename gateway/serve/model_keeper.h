@@ -30,7 +30,7 @@ struct ModelKeeperOptions {
 class ModelKeeper final : public admin::ModelHost {
  public:
   ModelKeeper(const directory::Directory& directory, inference::Pool& pool, const base::Clock& clock, ModelKeeperOptions options);
-  ~ModelKeeper() override;  // Stop, then waits for what it is doing: a load takes its time.
+  ~ModelKeeper() override;  // Stop, then waits for what it is doing: a load takes its time, unless the pool breaks it off.
 
   absl::Status Check(const directory::Model& model) const override;
   bool IsConfigured(std::string_view model) const override;

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "audit/journal_postgres.h"
 #include "audit/keys.h"
@@ -36,7 +37,8 @@ struct Parts {
   std::string build;
   base::WallTime started;
   std::atomic<bool> draining = false;   // It is being stopped.
-  std::atomic<bool> listening = false;  // All that listens is there: metrics may look at it.
+  std::atomic<bool> listening = false;  // All that listens is there: metrics may look at it, and /readyz at what it works with.
+  std::atomic<int> models_loaded = 0;   // Of those in `config`, in its order.
   std::int64_t descriptors_max = 0;     // That this process may have.
   std::unique_ptr<InstallationSecrets> secrets;
   std::unique_ptr<audit::Keys> keys;
@@ -77,10 +79,11 @@ absl::Status CheckPorts(const tollgate::v1::Config& config);
 
 // Each builds its share of `parts`, in this order; an error names the remedy.
 absl::Status BuildData(Parts& parts);    // Secrets, directory, keys, journal, quotas, gates.
+absl::Status BuildProbes(Parts& parts);  // I/O threads, and the probes' listener: models may take long.
 absl::Status BuildEngine(Parts& parts);  // Pool, identity, pipeline, changes, admin services.
-absl::Status BuildFronts(Parts& parts);  // Listeners.
+absl::Status BuildFronts(Parts& parts);  // The other listeners.
 
-// Why the instance is not ready, for people; empty: it is.
+// Why the instance is not ready, for people; empty: it is. This and Metrics from any thread, from BuildProbes on.
 std::vector<std::string> NotReady(const Parts& parts);
 std::string Metrics(const Parts& parts);
 void FillStatus(const Parts& parts, tollgate::v1::StatusReply& status);

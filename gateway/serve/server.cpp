@@ -138,6 +138,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const tollgate::v1::Config
   parts.started = base::SystemClock().Wall();
   parts.descriptors_max = net::RaiseDescriptorLimit();
   TG_RETURN_IF_ERROR(BuildData(parts));
+  TG_RETURN_IF_ERROR(BuildProbes(parts));
   TG_RETURN_IF_ERROR(BuildEngine(parts));
   TG_RETURN_IF_ERROR(GoOn());
   AwaitQuotas(*parts.quotas);

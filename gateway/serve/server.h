@@ -30,7 +30,7 @@ struct Ports {
 class Server {
  public:
   // Starts everything, or says what is wrong and how to mend it: database, migrations, secrets, model files, ports. Returns when ready to
-  // serve.
+  // serve, or soon after a stop signal, with CANCELLED. While models load the probes' port answers.
   static absl::StatusOr<std::unique_ptr<Server>> Start(const tollgate::v1::Config& config, const ServerOptions& options);
   ~Server();  // Drains with the configured deadline if that was not done.
 

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <exception>
+#include <functional>
 #include <thread>
 #include <utility>
 
@@ -30,11 +31,12 @@ struct Checked {
   LlamaPlan plan;
 };
 
-absl::StatusOr<Checked> CheckFile(const ModelOptions& model, const std::string& backends_dir, std::int64_t memory_bytes, ModelInfo& info) {
+absl::StatusOr<Checked> CheckFile(const ModelOptions& model, const std::string& backends_dir, std::int64_t memory_bytes,
+                                  const std::function<bool()>& go_on, ModelInfo& info) {
   TG_ASSIGN(const MappedFile file, MappedFile::Open(model.file));
   auto header = ReadGguf(file.bytes());
   if (!header.ok()) return base::Annotate(header.status(), model.file);
-  info.sha256 = base::Sha256(file.bytes());
+  TG_ASSIGN(info.sha256, file.Digest(go_on));
   if (!model.sha256) {
     return base::FailedPrecondition(fmt::format("{} is not registered by its digest; if you trust the file, set sha256: {}", model.file,
                                                 base::HexEncode(base::View(info.sha256))));
@@ -60,10 +62,14 @@ absl::StatusOr<Checked> CheckFile(const ModelOptions& model, const std::string& 
 }
 
 // Layers go where the plan says: libllama deals them out by proportion, and proportions that are counts of layers come out exact.
-LlamaModel LoadWeights(const std::string& path, const LlamaPlan& plan) {
+LlamaModel LoadWeights(const std::string& path, const LlamaPlan& plan, const std::function<bool()>& go_on) {
   const LlamaLoading loading;
   llama_model_params params = llama_model_default_params();
   params.check_tensors = true;
+  if (go_on) {
+    params.progress_callback = [](float /*progress*/, void* asked) { return (*static_cast<const std::function<bool()>*>(asked))(); };
+    params.progress_callback_user_data = const_cast<std::function<bool()>*>(&go_on);
+  }
   const std::vector<LlamaGpu> gpus = LlamaGpus();
   std::vector<ggml_backend_dev_t> devices;
   std::vector<float> split(llama_max_devices(), 0.0F);
@@ -122,15 +128,17 @@ int Threads(const ModelOptions& model, const LlamaPlan& plan) {
   return plan.shares.empty() ? spare : std::min(spare, kThreadsBesideGpu);
 }
 
-absl::StatusOr<LlamaModel> Weights(const ModelOptions& model, const LlamaPlan& plan) {
-  LlamaModel weights = LoadWeights(model.file, plan);
+absl::StatusOr<LlamaModel> Weights(const ModelOptions& model, const LlamaPlan& plan, const std::function<bool()>& go_on) {
+  LlamaModel weights = LoadWeights(model.file, plan, go_on);
+  if (go_on && !go_on()) return BrokenOff();
   if (weights == nullptr) return base::FailedPrecondition(fmt::format("libllama cannot load {}; its lines above say why", model.file));
   return weights;
 }
 
-absl::StatusOr<std::unique_ptr<Engine>> Load(const ModelOptions& model, ModelInfo info, ChatFormat format, Checked checked) {
+absl::StatusOr<std::unique_ptr<Engine>> Load(const ModelOptions& model, const std::function<bool()>& go_on, ModelInfo info,
+                                             ChatFormat format, Checked checked) {
   const LlamaPlan& plan = checked.plan;
-  TG_ASSIGN(LlamaModel weights, Weights(model, plan));
+  TG_ASSIGN(LlamaModel weights, Weights(model, plan, go_on));
   if (llama_model_has_encoder(weights.get()) || llama_model_is_diffusion(weights.get())) {
     return base::FailedPrecondition(fmt::format("{} holds no model that continues text", model.file));
   }
@@ -168,6 +176,7 @@ absl::StatusOr<std::unique_ptr<Engine>> Load(const ModelOptions& model, ModelInf
         "share no "
         "cells: leave kv_tokens out");
   }
+  if (go_on && !go_on()) return BrokenOff();
   TG_RETURN_IF_ERROR(engine->Start(threads));
   return engine;
 }
@@ -201,7 +210,7 @@ absl::StatusOr<LlamaPlan> PlanLlama(const ModelOptions& model, const GgufHeader&
 }
 
 absl::StatusOr<std::unique_ptr<Engine>> MakeLlamaEngine(const ModelOptions& model, const std::string& backends_dir,
-                                                        std::int64_t memory_bytes) {
+                                                        std::int64_t memory_bytes, const std::function<bool()>& go_on) {
   ModelInfo info;
   info.name = model.name;
   info.engine = "llama";
@@ -209,16 +218,16 @@ absl::StatusOr<std::unique_ptr<Engine>> MakeLlamaEngine(const ModelOptions& mode
   info.context_tokens = model.context_tokens;
   info.slots = model.slots;
   info.kv_tokens = model.kv_tokens;
-  TG_ASSIGN(Checked checked, CheckFile(model, backends_dir, memory_bytes, info));
+  TG_ASSIGN(Checked checked, CheckFile(model, backends_dir, memory_bytes, go_on, info));
   info.engine_build = LlamaBuild();
   try {
     if (info.pooling != Pooling::kNone) {
-      TG_ASSIGN(LlamaModel weights, Weights(model, checked.plan));
+      TG_ASSIGN(LlamaModel weights, Weights(model, checked.plan, go_on));
       return MakeLlamaEmbedder(model, std::move(info), std::move(weights), Threads(model, checked.plan));
     }
     TG_ASSIGN(ChatFormat format, ChatFormat::Choose(model.chat_template, checked.header.chat_template));
     info.chat_template = format.name();
-    return Load(model, std::move(info), std::move(format), std::move(checked));
+    return Load(model, go_on, std::move(info), std::move(format), std::move(checked));
   } catch (const std::exception& e) {
     return base::FailedPrecondition(fmt::format("libllama cannot load {}: {}", model.file, e.what()));
   }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -32,8 +33,8 @@ absl::StatusOr<LlamaPlan> PlanLlama(const ModelOptions& model, const GgufHeader&
                                     std::span<const DeviceRoom> rooms);
 
 // Reads and checks the file's header and digest, and that it fits into `memory_bytes`, then loads it. `backends_dir`: where ggml's loadable
-// backends are; empty = as built.
+// backends are; empty = as built. CANCELLED: `go_on`, asked again and again meanwhile, said no.
 absl::StatusOr<std::unique_ptr<Engine>> MakeLlamaEngine(const ModelOptions& model, const std::string& backends_dir,
-                                                        std::int64_t memory_bytes = INT64_MAX);
+                                                        std::int64_t memory_bytes = INT64_MAX, const std::function<bool()>& go_on = {});
 
 }  // namespace tollgate::inference

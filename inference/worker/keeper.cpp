@@ -16,6 +16,7 @@
 
 #include "base/diagnostics.h"
 #include "base/error_detail.h"
+#include "inference/mapped_file.h"
 #include "inference/worker/messages.h"
 #include "inference/worker/process.h"
 
@@ -28,7 +29,7 @@ constexpr int kFailuresInARow = 5;
 constexpr milliseconds kRetry{2000};
 constexpr milliseconds kEndPatience{10'000};
 constexpr milliseconds kLook{1000};  // A wait is as long at most; what it waits for wakes it.
-constexpr int kSignsPerSilence = 8;
+constexpr int kSignsPerSilence = 40;
 constexpr std::chrono::microseconds kEager{50};  // Calls that need no computing are answered within so long.
 
 absl::Status Restarting(std::string_view what, milliseconds retry, const char* reason = "ENGINE_RESTARTING") {
@@ -54,7 +55,7 @@ v1::WorkerCall StartCall(const ModelOptions& model, const WorkerHost& host, bool
 }  // namespace
 
 absl::Status AskWorker(WorkerSocket& socket, const v1::WorkerCall& call, milliseconds limit, milliseconds silent_max,
-                       v1::WorkerReply& reply, bool& sound) {
+                       v1::WorkerReply& reply, bool& sound, const std::function<bool()>& go_on) {
   sound = false;
   const base::MonoTime start = base::SystemClock().Mono();
   const auto soon = [&] { return std::min(start + limit, base::SystemClock().Mono() + silent_max); };
@@ -66,6 +67,7 @@ absl::Status AskWorker(WorkerSocket& socket, const v1::WorkerCall& call, millise
   while (status.ok()) {
     status = socket.Receive(reply, soon(), kEager);
     if (status.ok() && !reply.alive()) break;
+    if (status.ok() && go_on && !go_on()) return BrokenOff();
   }
   if (status.code() == absl::StatusCode::kDeadlineExceeded) {
     const bool slow = base::SystemClock().Mono() >= start + limit;
@@ -214,9 +216,12 @@ absl::Status WorkerKeeper::Load(Worker& worker, bool& gone) const {
   const WorkerOptions& options = host_.options;
   WorkerHost host = host_;
   if (!first_.empty()) host.memory_bytes = host.memory_bytes_again;
-  const absl::Status status = AskWorker(worker.socket, StartCall(model_, host, false), options.load_max, options.silent_max, reply, sound);
+  if (!first_.empty()) host.go_on = {};
+  const absl::Status status =
+      AskWorker(worker.socket, StartCall(model_, host, false), options.load_max, options.silent_max, reply, sound, host.go_on);
   gone = !sound && status.code() == absl::StatusCode::kUnavailable;
-  if (!sound && !gone) return base::Unavailable(fmt::format("the process that was to load it {}", base::Message(status)));
+  if (!sound && !gone && !absl::IsCancelled(status))
+    return base::Unavailable(fmt::format("the process that was to load it {}", base::Message(status)));
   TG_RETURN_IF_ERROR(status);
   worker.started = std::move(*reply.mutable_started());
   return absl::OkStatus();

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
+#include <functional>
 #include <future>
 #include <memory>
 #include <string>
@@ -30,9 +31,9 @@ struct Worker {
 };
 
 // Sends a call and waits for its answer, whose status it returns. `sound` false: the process did not answer, or not what is an answer; it
-// is of no more use, and the status says why.
+// is of no more use, and the status says why. CANCELLED, and not sound: `go_on`, asked at each sign of life, said no.
 absl::Status AskWorker(WorkerSocket& socket, const v1::WorkerCall& call, std::chrono::milliseconds limit,
-                       std::chrono::milliseconds silent_max, v1::WorkerReply& reply, bool& sound);
+                       std::chrono::milliseconds silent_max, v1::WorkerReply& reply, bool& sound, const std::function<bool()>& go_on = {});
 
 class WorkerKeeper {
  public:

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -21,10 +22,11 @@ struct WorkerHost {
   std::optional<std::int64_t> memory_bytes;        // What the model may take of the machine's; none: what the machine has left then.
   std::optional<std::int64_t> memory_bytes_again;  // The same where its process ended and is started again.
   int nice = 0;                                    // Added to the niceness of the threads over there that compute.
+  std::function<bool()> go_on = {};                // As PoolOptions has it, of the first load.
 };
 
 // Starts the process and waits until the model is loaded, or for why it is not: the error that its own engine has, with its numbers; or
-// UNAVAILABLE: the process ended. On any thread. Interrupt kills the process.
+// UNAVAILABLE: the process ended; or CANCELLED, and it was killed. On any thread. Interrupt kills the process.
 absl::StatusOr<std::unique_ptr<Engine>> MakeWorkerEngine(const ModelOptions& model, const WorkerHost& host);
 
 // CheckEngine in a process that ends with it: this one does not even look at a GPU.

@@ -22,6 +22,12 @@ TEST_CASE("SHA-256 gives FIPS 180-4's answers, whole and in two parts") {
   CHECK(Hex(Sha256(std::string(1'000'000, 'a'))) == "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0");
   CHECK(Sha256("ab", "c") == Sha256("abc"));
   CHECK(Sha256("", "abc") == Sha256("abc"));
+  const std::string large((40 << 20) + 1, 'a');
+  int asked = 0;
+  CHECK(Sha256While([&] { return ++asked > 0; }, large) == Sha256(large));
+  CHECK(asked == 3);
+  CHECK(Sha256While([] { return true; }, "") == Sha256(""));
+  CHECK_FALSE(Sha256While([&] { return --asked > 0; }, large).has_value());
 }
 
 TEST_CASE("HMAC-SHA-256 gives RFC 4231's answers") {

@@ -1,5 +1,7 @@
 // Models as data, end to end: registered, loaded beside what is served, restricted, unloaded, and there again after a restart.
 #include <catch2/catch_test_macros.hpp>
+#include <filesystem>
+#include <future>
 
 #include <fmt/format.h>
 
@@ -100,6 +102,22 @@ TEST_CASE("A model that does not fit, or is not what was registered, is refused 
   CHECK(world.Say("other").reason != "");
   CHECK(world.Say("scripted").done);
   CHECK(world.gateway->Ready());
+}
+
+TEST_CASE("A stop waits for no model of the registry that is being loaded") {
+  InstanceOptions options;
+  options.memory_bytes = std::int64_t{1} << 42;
+  World world(options);
+  const std::string file = world.installation.models_dir() + "/large.gguf";
+  REQUIRE(base::WriteFileAtomically(file, tollgate::inference::test::Gguf::Tiny().Bytes(), 0644).ok());
+  std::filesystem::resize_file(file, std::uintmax_t{1} << 40);  // Of which the disk holds next to nothing, and which takes long to read.
+  REQUIRE(world.Cli({"models", "add", "large", "--file", "large.gguf", "--sha256", std::string(64, 'a')}).code == 0);
+  auto load = std::async(std::launch::async, [&] { return world.Cli({"models", "load", "large"}); });
+  REQUIRE(world.gateway->process().WaitForErr("loading large", std::chrono::milliseconds(30'000)));
+  CHECK(world.Say("scripted").done);
+  CHECK(world.gateway->Stop() == 0);
+  CHECK(load.get().code != 0);
+  CHECK(world.gateway->process().Err().find("model large: its load was broken off") != std::string::npos);
 }
 
 TEST_CASE("A restricted model may be used by those alone whose allow-list names it") {

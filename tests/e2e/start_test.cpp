@@ -4,9 +4,11 @@
 
 #include <boost/json.hpp>
 #include <catch2/catch_test_macros.hpp>
+#include <filesystem>
 #include <functional>
 #include <future>
 #include <optional>
+#include <regex>
 #include <sstream>
 
 #include <fmt/format.h>
@@ -18,6 +20,7 @@
 #include "tests/e2e/support/gateway.h"
 #include "tests/e2e/support/http_client.h"
 #include "tests/e2e/support/table_lock.h"
+#include "tests/inference/tiny_gguf.h"
 
 namespace {
 
@@ -288,6 +291,35 @@ TEST_CASE("A port that is taken is told before a model is read, and a signal to 
   INFO(starting->Err());
   CHECK(starting->Err().find("told to stop before it served") != std::string::npos);
   CHECK(starting->Err().find("ready: grpc") == std::string::npos);
+}
+
+TEST_CASE("While a model of tollgate.yaml is loaded the probes' port is open and says so, and a signal to stop breaks the load off") {
+  Installation installation;
+  const std::string file = installation.folder() + "/large.gguf";
+  REQUIRE(base::WriteFileAtomically(file, tollgate::inference::test::Gguf::Tiny().Bytes(), 0644).ok());
+  std::filesystem::resize_file(file, std::uintmax_t{1} << 40);  // Of which the disk holds next to nothing, and which takes long to read.
+  const std::map<std::string, std::string> digest = {{"sha256", std::string(64, 'a')}};
+  const InstanceOptions rows[] = {{.model_name = "large", .model_file = file},
+                                  {.model_name = "large", .model_file = file, .model = digest},
+                                  {.model_name = "large", .model_file = file, .isolation = "process", .model = digest}};
+  for (const InstanceOptions& row : rows) {
+    INFO(row.isolation << ", " << row.model.size());
+    const auto starting = Gateway::Launch(installation, row);
+    REQUIRE(starting->WaitForErr("models to be loaded", milliseconds(30'000)));
+    std::smatch match;
+    const std::string says = starting->Err();
+    REQUIRE(std::regex_search(says, match, std::regex(R"(probes are answered on port (\d+))")));
+    const int port = std::stoi(match[1]);
+    CHECK(Get(port, "/healthz").status == 200);
+    const HttpReply ready = Get(port, "/readyz");
+    CHECK(ready.status == 503);
+    CHECK(ready.body.find("pool: model large is being loaded") != std::string::npos);
+    CHECK(Get(port, "/metrics").body.find("tollgate_ready 0") != std::string::npos);
+    starting->Signal(SIGTERM);
+    CHECK(starting->Wait(milliseconds(30'000)) == 0);
+    INFO(starting->Err());
+    CHECK(starting->Err().find("told to stop before it served") != std::string::npos);
+  }
 }
 
 TEST_CASE("Told to stop, by a terminal that closes too, it is not ready and serves on until balancers may know, or for a second signal") {

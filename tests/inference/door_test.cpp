@@ -52,6 +52,32 @@ TEST_CASE("One tenant alone gets the slots and two thirds of the queue, whatever
   }
 }
 
+TEST_CASE("A place that is kept is its tenant's, counts as one inside, and is taken by what goes on or given up, once") {
+  Door door(1, 1);
+  door.Enter(Team(1), 1);
+  door.Enter(Team(2), 1);
+  door.Keep(Team(1));
+  CHECK(door.full());
+  CHECK(door.kept() == 1);
+  CHECK(door.AskToGoOn(Team(2), 1) == Answer::kFull);
+  CHECK(door.AskToGoOn(Team(1), 2) == Answer::kFull);
+  CHECK(door.AskToGoOn(Team(1), 1) == Answer::kIn);
+  door.GoOn(Team(1), 1);
+  CHECK(door.inside(Team(1)) == 1);
+  CHECK(door.kept(Team(1)) == 0);
+  door.Lapse(Team(1));  // It was taken.
+  CHECK(door.inside() == 2);
+  door.Keep(Team(1));
+  door.Leave(Team(2));
+  CHECK(door.AskToGoOn(Team(1), 2) == Answer::kIn);
+  door.GoOn(Team(1), 2);
+  CHECK(door.inside(Team(1)) == 2);
+  door.Keep(Team(1));
+  door.Lapse(Team(1));
+  CHECK(door.inside() == 1);
+  CHECK(door.kept() == 0);
+}
+
 TEST_CASE("Who has nothing inside is refused only where there is no room, as a group too") {
   Door door(8, 64);
   CHECK(door.Ask(Team(1), 73) == Answer::kFull);
@@ -67,10 +93,10 @@ TEST_CASE("Who has nothing inside is refused only where there is no room, as a g
   CHECK(door.Ask(Team(1), 1) == Answer::kOwnShare);  // For one more the place is another's that has none,
   CHECK(door.Ask(Team(2), 1) == Answer::kOwnShare);
   CHECK(door.Ask(Team(3), 1) == Answer::kIn);
-  CHECK(door.AskToGoOn(1) == Answer::kIn);  // but for what goes on it is there.
-  CHECK(door.AskToGoOn(2) == Answer::kFull);
+  CHECK(door.AskToGoOn(Team(1), 1) == Answer::kIn);  // but for what goes on it is there.
+  CHECK(door.AskToGoOn(Team(1), 2) == Answer::kFull);
   door.Enter(Team(1), 1);
-  CHECK(door.AskToGoOn(1) == Answer::kFull);
+  CHECK(door.AskToGoOn(Team(1), 1) == Answer::kFull);
 }
 
 TEST_CASE("What goes on needs room and no part of its own, however much its tenant has and whoever comes") {
@@ -82,7 +108,7 @@ TEST_CASE("What goes on needs room and no part of its own, however much its tena
     for (int times = 0; times < 100; ++times) {
       door.Leave(Team(1));
       CHECK(door.Ask(Team(1), 1) == Answer::kOwnShare);
-      REQUIRE(door.AskToGoOn(1) == Answer::kIn);
+      REQUIRE(door.AskToGoOn(Team(1), 1) == Answer::kIn);
       door.Enter(Team(1), 1);
     }
     CHECK(door.inside(Team(1)) == 50);

@@ -127,17 +127,36 @@ TEST_CASE("A kept slot is for the tenant's sequence that goes on and for no othe
   f.Push(2, 6, {.goes_on = true});
   CHECK(f.queue.PopKept(f.now) == nullptr);
   f.Push(1, 7, {.key = 2, .band = 3, .goes_on = true});
-  CHECK(f.queue.Kept(f.now) == 1);
+  CHECK(f.queue.kept() == 1);
+  CHECK(f.queue.PeekKept().sequence->request.prompt_tokens.size() == 7);
   const auto rest = f.queue.PopKept(f.now);
   REQUIRE(rest != nullptr);
   CHECK(rest->request.prompt_tokens.size() == 7);
   CHECK(rest->account->slots_held == 1);
-  CHECK(f.queue.Kept(f.now) == 0);
+  CHECK(f.queue.kept() == 0);
   f.queue.Keep(Team(2), f.now + seconds(1));
+  CHECK(f.queue.Lapse(f.now).empty());
   f.now += seconds(1);
-  CHECK(f.queue.Kept(f.now) == 0);
+  CHECK(f.queue.Lapse(f.now) == std::vector<base::TeamId>{Team(2)});
+  CHECK(f.queue.kept() == 0);
   CHECK(f.queue.PopKept(f.now) == nullptr);
+  f.queue.Keep(Team(2), f.now + seconds(1));
+  f.queue.DropKept();
+  CHECK(f.queue.PeekKept().sequence == nullptr);
   CHECK(f.queue.size() == 3);
+}
+
+TEST_CASE("A slot that is kept is its tenant's: the last one is not for it before the other has lapsed") {
+  Fixture f;
+  f.queue.Keep(Team(1), f.now + seconds(1));
+  f.Push(1);
+  CHECK(f.Pop(true) == nullptr);
+  f.Push(2);
+  CHECK(f.Pop(true)->request.tenant == Team(2));
+  CHECK(f.queue.Peek(true, f.now).sequence == nullptr);
+  f.now += seconds(1);
+  CHECK(f.queue.Lapse(f.now).size() == 1);
+  CHECK(f.Pop(true)->request.tenant == Team(1));
 }
 
 TEST_CASE("What goes on comes before its key's others, and takes no other tenant's turn") {

@@ -2,6 +2,7 @@
 #include <catch2/catch_test_macros.hpp>
 
 #include <atomic>
+#include <filesystem>
 
 #include "base/encoding.h"
 #include "tests/inference/tiny_gguf.h"
@@ -96,6 +97,27 @@ TEST_CASE("Whether a model would load is told by its header, quickly and without
   model.slots = 0;
   CHECK(pool.Check(model).code() == absl::StatusCode::kInvalidArgument);
   CHECK(pool.models().empty());
+}
+
+TEST_CASE("A load is broken off while the file is read, however long that takes, and nothing of it stays") {
+  const tollgate::test::TempDir dir;
+  ModelOptions model;
+  model.name = "large";
+  model.file = dir.File("large.gguf");
+  REQUIRE(base::WriteFileAtomically(model.file, test::Gguf::Tiny().Bytes(), 0644).ok());
+  std::filesystem::resize_file(model.file, std::uintmax_t{1} << 40);  // Of which the disk holds next to nothing.
+  model.sha256 = base::Sha256("another");
+  PoolOptions options;
+  int asked = 0;
+  options.go_on = [&] { return ++asked < 3; };
+  const auto made = Pool::Create(std::move(options));
+  REQUIRE(made.ok());
+  const absl::Status status = (*made)->Load(model);
+  CHECK(absl::IsCancelled(status));
+  CHECK(base::Message(status).find("model large: its load was broken off") != std::string::npos);
+  CHECK(asked == 3);
+  CHECK((*made)->models().empty());
+  CHECK(absl::IsCancelled(DigestOfFile(model.file, [] { return false; }).status()));
 }
 
 TEST_CASE("A model that turns out to have another chat template than it is registered with is not loaded") {

@@ -52,6 +52,28 @@ TEST_CASE("Both architectures load, render any text and answer the same each tim
   }
 }
 
+TEST_CASE("A load is broken off wherever it stands, until the model is there") {
+  const tollgate::test::TempDir folder;
+  PoolOptions options;
+  options.models = {TinyModel("llama").WriteTo(folder)};
+  options.models[0].strict = true;
+  int least = 0;
+  for (int most = 0;; ++most) {
+    int asked = 0;
+    options.go_on = [&] { return ++asked <= most; };
+    const auto pool = Pool::Create(options);
+    if (pool.ok()) {
+      CHECK(asked == most);
+      CHECK(HearAll(*Submit(**pool, Greedy(**pool, 1, 40))).end.tokens_decoded > 0);
+      break;
+    }
+    INFO("the question number " << most + 1 << ": " << pool.status().ToString());
+    REQUIRE(absl::IsCancelled(pool.status()));
+    least = most + 1;
+  }
+  CHECK(least > 10);  // Of each copy: its file, its tensors one by one, and before its first step.
+}
+
 TEST_CASE("A tenant's own prefix saves work and is told; another tenant's saves nothing, to the token") {
   for (const std::string architecture : {"llama", "deepseek2"}) {
     INFO(architecture);

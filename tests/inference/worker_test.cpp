@@ -44,6 +44,18 @@ void CheckSame(const Heard& there, const Heard& here) {
   }
 }
 
+TEST_CASE("A load in a process of its own is broken off at the process's next sign of life, and the process is killed") {
+  PoolOptions options = test::ProcessOptions({"script/load-hangs"});
+  options.worker.silent_max = milliseconds(4000);
+  int asked = 0;
+  options.go_on = [&] { return ++asked < 2; };
+  const auto pool = Pool::Create(std::move(options));
+  CHECK(absl::IsCancelled(pool.status()));
+  CHECK(base::Message(pool.status()).find("told to stop") != std::string::npos);
+  CHECK(asked == 2);
+  CHECK(Processes("script/load-hangs").empty());
+}
+
 TEST_CASE("A model in a process of its own serves as one on a thread: text, tokens, alternatives, ends, tools and counts") {
   const auto apart = ProcessPool();
   const auto here = test::MakePool(test::Scripted());

@@ -290,6 +290,22 @@ TEST_CASE("What is written anew after a reply's end goes on for it: it is no new
   }
 }
 
+TEST_CASE("A reply that has ended is whole, and its rule gives up, where the pool takes nothing that would go on for it") {
+  for (const bool streamed : {false, true}) {
+    test::WatchedPool pool;
+    test::World world(Rule("555-\\d{4,8}", "redact", 3));
+    pool.inner = &world.pool();
+    pool.rests = base::ResourceExhausted("the queue is full");
+    world.pool_between = &pool;
+    const Said said = Say(world, world.Ask("!say call 555-1234"), streamed);
+    CHECK(said.finish == "STOP");
+    CHECK(said.text.starts_with("call "));
+    REQUIRE(said.end.retries_size() == 1);
+    CHECK(said.end.retries(0).times() == 0);
+    CHECK(said.end.retries(0).gave_up());
+  }
+}
+
 TEST_CASE("Each of several replies is taken back by itself") {
   for (const bool streamed : {false, true}) {
     test::World world(Rule(kNumber, "block", 3));

@@ -2,6 +2,7 @@
 // a thought that is bounded comes to its end, whatever is held of its text.
 #include <algorithm>
 #include <catch2/catch_test_macros.hpp>
+#include <thread>
 
 #include "gateway/pipeline/choice_output.h"
 #include "gateway/pipeline/relay_context.h"
@@ -317,5 +318,35 @@ TEST_CASE("A bounded thought is closed though its last token is part of a charac
   CHECK(thoughts.size() == 2 * ("abcd " + half).size());
   CHECK(thoughts.find(half) != thoughts.rfind(half));
   CHECK(reply.end.usage().reasoning() == 4);
+  world.CheckBooks();
+}
+
+TEST_CASE("A bounded thought is closed, and the answer comes, while its model is being unloaded") {
+  base::ManualClock clock;
+  inference::PoolOptions options;
+  options.models.push_back({.name = "script", .engine = inference::EngineKind::kScripted, .context_tokens = 4096});
+  options.clock = &clock;
+  const auto own = inference::Pool::Create(std::move(options));
+  REQUIRE(own.ok());
+  std::thread unload;
+  test::WatchedPool pool;
+  pool.inner = own->get();
+  pool.submitted = [&] {
+    if (unload.joinable()) return;
+    unload = std::thread([&] { CHECK((*own)->Unload("script", base::MonoTime::max()).ok()); });
+    while ((*own)->Find("script").ok()) std::this_thread::yield();
+  };
+  test::World world;
+  world.pool_between = &pool;
+  world.options.deadline_default = std::chrono::seconds(60);
+  v1::ChatRequest request = world.Ask("!think a b c d\n!say four is it");
+  request.set_max_reasoning_tokens(2);
+  test::RecordingWriter writer;
+  const auto outcome = world.Chat(request, &writer);
+  unload.join();
+  const pipeline::Reply& reply = ReplyOf(outcome);
+  CHECK(writer.thought + reply.thought == "a b");
+  CHECK(writer.text + reply.text == "four is it");
+  CHECK(reply.end.finish_reason() == v1::FINISH_REASON_STOP);
   world.CheckBooks();
 }

@@ -36,7 +36,9 @@ class WatchedPool final : public inference::Pool {
   bool rewinds = true;               // this: false = no model rewinds.
   bool resumes = true;               // The same.
   absl::Status embeds;               // What a job is refused with,
-  absl::Status chats;                // and a sequence.
+  absl::Status chats;                // and a sequence,
+  absl::Status rests;                // and one that goes on for another.
+  std::function<void()> submitted;   // Called behind each sequence that was let in.
   bool forms = false;                // All its models hold output to forms; those of the world's own are not told of any.
   // What each of several replies is asked for instead: they then are sequences of their own.
   std::function<void(std::size_t, inference::SequenceRequest&)> each;
@@ -75,11 +77,14 @@ class WatchedPool final : public inference::Pool {
   absl::StatusOr<std::shared_ptr<inference::TokenStream>> Submit(inference::SequenceRequest request) override {
     if (!chats.ok()) return chats;
     See(request, false);
+    if (request.goes_on && !rests.ok()) return rests;
     if (forms) {
       request.json = false;
       request.grammar.clear();
     }
-    return inner->Submit(std::move(request));
+    auto stream = inner->Submit(std::move(request));
+    if (stream.ok() && submitted) submitted();
+    return stream;
   }
   absl::StatusOr<std::vector<std::shared_ptr<inference::TokenStream>>> SubmitGroup(inference::SequenceRequest request,
                                                                                    std::span<const std::uint64_t> seeds) override {
