@@ -30,7 +30,7 @@ struct Caller {
   Surface surface = Surface::kGrpc;
   base::RequestId request_id;                                     // Made by the front end; also `x-request-id`.
   std::optional<std::chrono::steady_clock::time_point> deadline;  // The caller's; the pipeline caps it.
-  // How long its client waits anyhow: it may have so much time where that is more than callers have who name none.
+  // How long its client waits anyhow: it may have nearly so much time where that is more than callers have who name none.
   std::optional<std::chrono::steady_clock::time_point> waits_until;
   std::string client_request_id;                   // As it came; checked with the call.
   std::uint32_t retry_count = 0;                   // x-stainless-retry-count.
