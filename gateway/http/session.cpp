@@ -282,13 +282,17 @@ async::Awaitable<bool> BeastSession::Write(std::string bytes) {
   while (writing_) co_await write_ended_.async_wait(asio::as_tuple(asio::use_awaitable));
   if (gone_) co_return false;
   writing_ = true;
-  deadline_.In(context_.options.write_timeout_ms);
-  const auto [error, count] = co_await asio::async_write(socket_, asio::buffer(bytes), asio::as_tuple(asio::use_awaitable));
+  // In pieces, each with its time: whoever reads much slowly is no client that does not read.
+  for (std::size_t at = 0; at < bytes.size() && !gone_; at += kWriteBytesMax) {
+    deadline_.In(context_.options.write_timeout_ms);
+    const asio::const_buffer piece(bytes.data() + at, std::min(kWriteBytesMax, bytes.size() - at));
+    const auto [error, count] = co_await asio::async_write(socket_, piece, asio::as_tuple(asio::use_awaitable));
+    if (error || count != piece.size()) ClientGone();
+  }
   writing_ = false;
   write_ended_.cancel();
   deadline_.Never();
   if (comment_.set()) comment_.In(context_.options.comment_ms);
-  if (error || count != bytes.size()) ClientGone();
   co_return !gone_;
 }
 
@@ -305,7 +309,6 @@ async::Awaitable<void> BeastSession::Respond(int status, std::string_view conten
       {.status = status, .content_type = content_type, .content_length = body.size(), .http_1_0 = http_1_0_, .keep_alive = keep_alive_},
       headers, context_.clock.Wall());
   if (head_only) body.clear();
-  // In pieces, each with its time: whoever reads a large answer slowly is no client that does not read.
   bytes.append(body, 0, kWriteBytesMax);
   bool written = co_await Write(std::move(bytes));
   for (std::size_t at = kWriteBytesMax; written && at < body.size(); at += kWriteBytesMax) {
