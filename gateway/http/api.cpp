@@ -186,6 +186,10 @@ async::Awaitable<void> Api::Tokenize(Exchange& exchange) {
   Answer answer(exchange, caller);
   const std::optional<v1::CountTokensRequest> request = co_await answer.Read(cpu_, &ParseTokenize);
   if (!request) co_return;
+  if (const absl::Status time = CheckTimeout(exchange); !time.ok()) {
+    co_await answer.Fail(time);
+    co_return;
+  }
   Outcome<v1::CountTokensReply> outcome = co_await service_.CountTokens(caller, *request);
   if (const Failure* failure = std::get_if<Failure>(&outcome)) {
     co_await answer.Fail(*failure);

@@ -71,6 +71,13 @@ int AcceptedFrom(const RawClient& client) {
   return -1;
 }
 
+int OptionOf(int fd, int level, int name) {
+  int value = 0;
+  socklen_t size = sizeof value;
+  REQUIRE(getsockopt(fd, level, name, &value, &size) == 0);
+  return value;
+}
+
 }  // namespace
 
 TEST_CASE("A client that goes away cancels its request: before the first token, in mid-stream, and with another request in the pipe") {
@@ -144,12 +151,16 @@ TEST_CASE("A connection whose peer has vanished is found out by the kernel, quie
     };
     for (const Row& row : {Row{SOL_SOCKET, SO_KEEPALIVE, 1}, Row{IPPROTO_TCP, TCP_KEEPIDLE, 15}, Row{IPPROTO_TCP, TCP_KEEPINTVL, 5},
                            Row{IPPROTO_TCP, TCP_KEEPCNT, 3}, Row{IPPROTO_TCP, TCP_USER_TIMEOUT, untaken_ms}}) {
-      int value = 0;
-      socklen_t size = sizeof value;
-      REQUIRE(getsockopt(fd, row.level, row.name, &value, &size) == 0);
       CAPTURE(row.level, row.name);
-      CHECK(value == row.value);
+      CHECK(OptionOf(fd, row.level, row.name) == row.value);
     }
+    Signal started, cancelled;  // A request that has had no byte yet: it is for the questions to find out.
+    f.RunUntilCancelled("", started, cancelled);
+    client.Send(Request("POST", kChat, kUnary));
+    REQUIRE(started.Wait());
+    CHECK(OptionOf(fd, IPPROTO_TCP, TCP_USER_TIMEOUT) == 30'000);
+    client.Close();
+    CHECK(cancelled.Wait());
   }
 }
 
