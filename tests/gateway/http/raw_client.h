@@ -66,9 +66,8 @@ class RawClient {
       from = buffer_.size() < text.size() ? 0 : buffer_.size() - text.size() + 1;  // Of megabytes each is looked at once.
       if (!More()) return false;
     }
-    const std::size_t end = at + text.size();
-    all = buffer_.substr(0, end);
-    buffer_.erase(0, end);
+    all = buffer_.substr(0, at + text.size());
+    buffer_.erase(0, all.size());
     return true;
   }
 
