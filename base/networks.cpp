@@ -65,8 +65,10 @@ absl::StatusOr<Networks> Networks::Parse(std::span<const std::string> texts) {
       good = error == std::errc() && last == end && bits >= 0 && bits <= bits_max;
     }
     if (!good) return InvalidArgument(fmt::format("\"{}\" is no network; write an address, or one such as 10.0.0.0/8 or fd00::/8", text));
-    if (bits == 0) return InvalidArgument(fmt::format("\"{}\" is everybody; name the networks that are meant", text));
     const int of_128 = bits + 128 - bits_max;
+    // All of IPv4 too, which stands within IPv6.
+    if (of_128 <= kMappedBits && (bits == 0 || Cut(kMapped, of_128) == *address))
+      return InvalidArgument(fmt::format("\"{}\" is everybody; name the networks that are meant", text));
     if (Cut(*address, of_128) != *address)
       return InvalidArgument(
           fmt::format("\"{}\" has bits set behind its first {}; write {}/{}", text, bits, FormatIp(Cut(*address, of_128)), bits));

@@ -82,8 +82,8 @@ class Call final : public Reactor {
       : limit_(context, shared.with.io->context().get_executor(), shared.with.write_timeout) {}
 
   const std::atomic<bool>& gone() const { return gone_; }
-  void End(const absl::Status& status) {
-    limit_.Begin();
+  void End(const absl::Status& status, std::size_t bytes = 0) {
+    limit_.Begin(bytes);
     Finish(grpc_front::ToGrpcStatus(status));
   }
   void OnCancel() override { gone_ = true; }
@@ -110,7 +110,8 @@ class Runner {
     absl::Status taken = caller.status();
     if (taken.ok()) {
       taken = workers_.Submit(WhoseOf(*caller, method, call->gone()), [this, call, request, reply, method, handler, bearer] {
-        call->End(Run(*request, *reply, method, handler, bearer, call->gone()));
+        const absl::Status done = Run(*request, *reply, method, handler, bearer, call->gone());
+        call->End(done, done.ok() ? reply->ByteSizeLong() : 0);
       });
     }
     if (!taken.ok()) call->End(taken);

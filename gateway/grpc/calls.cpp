@@ -68,6 +68,7 @@ class ChatCall final : public UnaryCall {
     Trailers(rpc_).Of(reply);
     message.mutable_end()->Swap(&reply.end);
     *reply_ = ToBytes(message);
+    room_ = std::move(reply.room);
     co_return ::grpc::Status::OK;
   }
 };
@@ -144,7 +145,7 @@ class StreamCall final : public ::grpc::ServerWriteReactor<::grpc::ByteBuffer>,
     for (pipeline::OutputPiece& other : reply.more) TakeChoice(other, *last.add_more());
     last.mutable_end()->Swap(&reply.end);
     bytes_ = ToBytes(last);
-    limit_.Begin();
+    limit_.Begin(bytes_.Length());
     StartWriteAndFinish(&bytes_, ::grpc::WriteOptions(), ::grpc::Status::OK);
   }
 
@@ -173,7 +174,7 @@ class StreamCall final : public ::grpc::ServerWriteReactor<::grpc::ByteBuffer>,
       write_done_ = std::move(done);
       StartWrite(&bytes_);
     };
-    limit_.Begin();
+    limit_.Begin(bytes_.Length());
     const bool written = co_await async::Callback<bool>(start);
     limit_.End();
     if (written && !limit_.cut()) co_return absl::OkStatus();

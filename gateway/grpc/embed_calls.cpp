@@ -38,9 +38,6 @@ class EmbedCall final : public UnaryCall {
     room_ = std::move(answer.room);
     co_return ::grpc::Status::OK;
   }
-
- private:
-  pipeline::Room room_;  // Of the answer, until gRPC has sent it.
 };
 
 class RerankCall final : public UnaryCall {
@@ -65,9 +62,6 @@ class RerankCall final : public UnaryCall {
     room_ = std::move(answer.room);
     co_return ::grpc::Status::OK;
   }
-
- private:
-  pipeline::Room room_;  // Of the answer, until gRPC has sent it.
 };
 
 }  // namespace

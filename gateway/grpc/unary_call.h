@@ -26,7 +26,6 @@ namespace tollgate::grpc_front {
 class Trailers {
  public:
   explicit Trailers(::grpc::CallbackServerContext* rpc) : rpc_(rpc) {}
-
   void Id(const pipeline::Caller& caller) { Add("x-request-id", caller.request_id.ToString()); }
   void Record(std::int32_t log, std::int64_t index) { Add("x-tollgate-record", fmt::format("{}/{}", log, index)); }
   void Limits(const pipeline::RateLimits& limits) {
@@ -115,7 +114,7 @@ class UnaryCall : public ::grpc::ServerUnaryReactor, public std::enable_shared_f
   async::Awaitable<void> Run() {
     const ::grpc::Status status = co_await Answer();
     Trailers(rpc_).Id(caller_);
-    limit_.Begin();
+    limit_.Begin(reply_->Length());
     Finish(status);
   }
 
@@ -140,6 +139,7 @@ class UnaryCall : public ::grpc::ServerUnaryReactor, public std::enable_shared_f
   ::grpc::ByteBuffer* const reply_;
   pipeline::Caller caller_;
   const std::shared_ptr<pipeline::Cancellation> cancellation_ = std::make_shared<pipeline::Cancellation>();
+  pipeline::Room room_;  // Of the answer, until gRPC has sent it.
 
  private:
   WriteLimit limit_{rpc_, shared_.timers, shared_.write_timeout};

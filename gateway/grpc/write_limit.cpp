@@ -1,3 +1,5 @@
+// The library tells when all of a message is gone, and nothing before: what it may take goes by its size.
+//
 // A write in flight ends as any does when its call is cancelled. An expiry may have been queued when its write ended, so each knows its
 // own by a number; and it may come when gRPC is done with the call, so the context is touched under a lock alone, and never after Done.
 //
@@ -13,6 +15,11 @@
 #include "base/mutex.h"
 
 namespace tollgate::grpc_front {
+namespace {
+
+constexpr std::size_t kPieceBytes = 256 * 1024;
+
+}  // namespace
 
 struct WriteLimit::State {
   State(::grpc::CallbackServerContext* call, boost::asio::any_io_executor timers) : rpc(call), timer(std::move(timers)) {}
@@ -33,9 +40,10 @@ struct WriteLimit::State {
 WriteLimit::WriteLimit(::grpc::CallbackServerContext* rpc, boost::asio::any_io_executor timers, std::chrono::milliseconds limit)
     : limit_(limit), state_(std::make_shared<State>(rpc, std::move(timers))) {}
 
-void WriteLimit::Begin() {
+void WriteLimit::Begin(std::size_t bytes) {
+  const std::size_t pieces = bytes == 0 ? 1 : (bytes - 1) / kPieceBytes + 1;
   const base::Lock lock(state_->mu);
-  state_->timer.expires_after(limit_);
+  state_->timer.expires_after(limit_ * static_cast<std::int64_t>(pieces));
   state_->timer.async_wait([weak = std::weak_ptr(state_), turn = ++state_->turn](boost::system::error_code error) {
     const std::shared_ptr<State> state = weak.lock();
     if (error || !state) return;

@@ -4,6 +4,7 @@
 
 #include <boost/asio/any_io_executor.hpp>
 #include <chrono>
+#include <cstddef>
 #include <memory>
 
 namespace grpc {
@@ -14,12 +15,12 @@ namespace tollgate::grpc_front {
 
 class WriteLimit {
  public:
-  // Of one call. Its timer runs on `timers`.
+  // Of one call: so long for each 256 KiB, as over HTTP. Its timer runs on `timers`.
   WriteLimit(::grpc::CallbackServerContext* rpc, boost::asio::any_io_executor timers, std::chrono::milliseconds limit);
 
-  void Begin();  // Before what is sent; a Finish is the last, and ends with Done.
-  void End();    // It was taken.
-  void Done();   // From OnDone, with which the context goes.
+  void Begin(std::size_t bytes = 0);  // Before what is sent; a Finish is the last, and ends with Done.
+  void End();                         // It was taken.
+  void Done();                        // From OnDone, with which the context goes.
 
   void Cut();        // Cancels the call, unless it is done. The timer does no more.
   bool cut() const;  // Whether it was.

@@ -76,7 +76,18 @@ pipeline::Caller CallerOf(const Exchange& exchange) {
   return caller;
 }
 
+namespace {
+
+// Of two that differ nobody knows which is meant, and none is as good as the other.
+absl::Status CheckOnce(const Exchange& exchange, std::string_view header) {
+  if (exchange.HeaderCount(header) < 2) return absl::OkStatus();
+  return Refuse("INVALID_VALUE", header, fmt::format("Invalid header {}: it came more than once; send it once.", header));
+}
+
+}  // namespace
+
 absl::Status TakeWords(const Exchange& exchange, std::string_view header, std::string_view field, std::string* text) {
+  TG_RETURN_IF_ERROR(CheckOnce(exchange, header));
   const auto value = exchange.Header(header);
   if (!value || value->empty()) return absl::OkStatus();
   std::string words = HeaderWords(*value);
@@ -87,6 +98,7 @@ absl::Status TakeWords(const Exchange& exchange, std::string_view header, std::s
 }
 
 absl::Status CheckTimeout(const Exchange& exchange) {
+  TG_RETURN_IF_ERROR(CheckOnce(exchange, kTimeout));
   const auto value = exchange.Header(kTimeout);
   if (!value || HeaderTime(*value, std::chrono::milliseconds(1))) return absl::OkStatus();
   return Refuse("INVALID_VALUE", kTimeout, fmt::format("Invalid header {}: it must be a number of milliseconds above 0.", kTimeout));

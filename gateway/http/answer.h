@@ -21,7 +21,7 @@ pipeline::Caller CallerOf(const Exchange& exchange);
 
 // Words that may come in a header or in a field of the body: into `text`, which the field is in. Where both come they must say the same.
 absl::Status TakeWords(const Exchange& exchange, std::string_view header, std::string_view field, std::string* text);
-// OK of a request that names no time, or one that is a time.
+// OK of a request that names no time, or one that is a time, once.
 absl::Status CheckTimeout(const Exchange& exchange);
 
 // What of a request travels in headers; its form is checked with the rest.

@@ -37,6 +37,9 @@ CompletionHead HeadOf(const pipeline::Caller& caller, const ReplyHead& head, con
           .system_fingerprint = system_fingerprint};
 }
 
+// With it goes the reply: while a client reads megabytes of log-probabilities, nothing is kept beside their text.
+std::string WholeBody(const CompletionHead& head, Reply reply, bool logprobs) { return CompletionBody(head, reply, logprobs); }
+
 // A stream as server-sent events. Before Begin nothing is sent, so that a refusal can still be a status.
 class SseWriter final : public pipeline::StreamWriter {
  public:
@@ -63,13 +66,14 @@ class SseWriter final : public pipeline::StreamWriter {
 
   bool begun() const { return events_.has_value(); }
 
-  async::Awaitable<void> End(const Reply& reply) {
+  async::Awaitable<void> End(Reply reply) {
     if (!begun()) co_await Begin(reply.head);
     std::string last = events_->Piece(FirstOf(reply));
     for (const pipeline::OutputPiece& other : reply.more) last += events_->Piece(other);
     last += events_->Finish(reply);
     last += events_->Usage(reply.end.usage());
     last += kDoneEvent;
+    reply = Reply();  // Not kept beside them while the client reads.
     co_await exchange_.EndStream(std::move(last), false);
   }
 
@@ -165,11 +169,15 @@ async::Awaitable<void> Api::Chat(Exchange& exchange) {
   } else if (failure) {
     co_await answer.Fail(*failure);
   } else if (request->stream) {
-    co_await writer.End(std::get<Reply>(outcome));
+    co_await writer.End(std::get<Reply>(std::move(outcome)));
   } else {
-    const Reply& reply = std::get<Reply>(outcome);
+    Reply& reply = std::get<Reply>(outcome);
+    const pipeline::Room room = reply.room;  // Until the client has it.
     answer.Of(reply);
-    co_await answer.Send(200, CompletionBody(HeadOf(caller, reply.head, system_fingerprint_), reply, request->chat.logprobs()));
+    const CompletionHead head = HeadOf(caller, reply.head, system_fingerprint_);
+    std::string body = WholeBody(head, std::move(reply), request->chat.logprobs());
+    request.reset();
+    co_await answer.Send(200, std::move(body));
   }
 }
 
@@ -178,6 +186,10 @@ async::Awaitable<void> Api::Tokenize(Exchange& exchange) {
   Answer answer(exchange, caller);
   const std::optional<v1::CountTokensRequest> request = co_await answer.Read(cpu_, &ParseTokenize);
   if (!request) co_return;
+  if (const absl::Status time = CheckTimeout(exchange); !time.ok()) {
+    co_await answer.Fail(time);
+    co_return;
+  }
   Outcome<v1::CountTokensReply> outcome = co_await service_.CountTokens(caller, *request);
   if (const Failure* failure = std::get_if<Failure>(&outcome)) {
     co_await answer.Fail(*failure);

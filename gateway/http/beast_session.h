@@ -78,6 +78,7 @@ class BeastSession final : public Session, public Exchange, public std::enable_s
   std::string_view method() const override { return View(parser_->get().method_string()); }
   std::string_view target() const override { return View(parser_->get().target()); }
   std::optional<std::string_view> Header(std::string_view name) const override;
+  std::size_t HeaderCount(std::string_view name) const override { return Fields().count({name.data(), name.size()}); }
   bool has_body() const override { return !parser_->is_done() || !parser_->get().body().empty(); }
   const std::string& body() const override { return parser_->get().body(); }
   void DropBody() override;
@@ -92,6 +93,7 @@ class BeastSession final : public Session, public Exchange, public std::enable_s
   void Abort() override { Cut(); }
 
  private:
+  const boost::beast::http::fields& Fields() const { return head_ ? *head_ : parser_->get().base(); }
   static std::string_view View(boost::beast::string_view s) { return {s.data(), s.size()}; }
 
   async::Awaitable<void> Run();
@@ -107,6 +109,7 @@ class BeastSession final : public Session, public Exchange, public std::enable_s
   async::Awaitable<void> Linger();
   async::Awaitable<bool> Write(std::string bytes);
   async::Awaitable<void> WriteComment();
+  void GiveUpAfter(int untaken_ms);  // A peer that takes nothing, or answers nothing, for so long.
   void Watch();
   void OnReadable();
   void ClientGone();
@@ -129,8 +132,9 @@ class BeastSession final : public Session, public Exchange, public std::enable_s
   std::optional<boost::beast::http::fields> head_;  // Without what follows a body in chunks.
   std::shared_ptr<pipeline::Cancellation> cancellation_ = std::make_shared<pipeline::Cancellation>();
   Mono::time_point received_{};
-  bool idle_ = false;  // Waiting for a request's first byte.
-  bool busy_ = false;  // A handler runs.
+  int untaken_ms_ = 0;  // As the kernel was told.
+  bool idle_ = false;   // Waiting for a request's first byte.
+  bool busy_ = false;   // A handler runs.
   bool watching_ = false;
   bool writing_ = false;
   bool keep_alive_ = true;

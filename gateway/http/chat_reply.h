@@ -46,7 +46,9 @@ class ChunkEvents {
 };
 
 inline constexpr std::string_view kDoneEvent = "data: [DONE]\n\n";
-inline constexpr std::string_view kKeepAliveComment = ": keep-alive\n\n";
+// One line between events. An empty line behind it would end an event without data, which ends the stream for OpenAI's SDK for Go before
+// v3.43.
+inline constexpr std::string_view kKeepAliveComment = ": keep-alive\n";
 
 std::string ModelBody(const tollgate::v1::Model& model);
 std::string ModelListBody(const tollgate::v1::ListModelsReply& models);

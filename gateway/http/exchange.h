@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstddef>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -22,6 +23,7 @@ class Exchange {
   virtual std::string_view method() const = 0;
   virtual std::string_view target() const = 0;                                      // As sent: path and query.
   virtual std::optional<std::string_view> Header(std::string_view name) const = 0;  // Nothing when absent or sent more than once.
+  virtual std::size_t HeaderCount(std::string_view name) const = 0;                 // How often it was sent.
   virtual bool has_body() const = 0;                                                // Whether one was announced.
   virtual const std::string& body() const = 0;                                      // Empty before a doorkeeper, and once dropped.
   virtual void DropBody() = 0;                                                      // It was read: its memory goes.

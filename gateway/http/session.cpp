@@ -46,16 +46,18 @@ constexpr std::size_t kLingerBytesMax = 64 * 1024 * 1024;
 constexpr std::chrono::milliseconds kLinger{2000};
 
 // Peers that vanish say nothing: a quiet connection is asked, and given up after some questions without an answer. One that has bytes on
-// their way is not asked; it is given up when nobody took them for as long as a write may take, or a lossy network may need.
+// their way is not asked; it is given up when nobody took them for as long as a write may take, or a lossy network may need. The kernel has
+// one number for both, and it goes before the count of questions: so a longer one is there from a write on, and not while a request runs
+// that has had nothing yet.
 constexpr int kProbeIdleSeconds = 15, kProbeEverySeconds = 5, kProbes = 3, kUntakenMs = 30'000;
 
-void WatchForDeath(int fd, int write_timeout_ms) {
-  const auto set = [fd](int level, int name, int value) { setsockopt(fd, level, name, &value, sizeof value); };
-  set(SOL_SOCKET, SO_KEEPALIVE, 1);
-  set(IPPROTO_TCP, TCP_KEEPIDLE, kProbeIdleSeconds);
-  set(IPPROTO_TCP, TCP_KEEPINTVL, kProbeEverySeconds);
-  set(IPPROTO_TCP, TCP_KEEPCNT, kProbes);
-  set(IPPROTO_TCP, TCP_USER_TIMEOUT, std::max(write_timeout_ms, kUntakenMs));
+void SetOption(int fd, int level, int name, int value) { setsockopt(fd, level, name, &value, sizeof value); }
+
+void WatchForDeath(int fd) {
+  SetOption(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+  SetOption(fd, IPPROTO_TCP, TCP_KEEPIDLE, kProbeIdleSeconds);
+  SetOption(fd, IPPROTO_TCP, TCP_KEEPINTVL, kProbeEverySeconds);
+  SetOption(fd, IPPROTO_TCP, TCP_KEEPCNT, kProbes);
 }
 
 }  // namespace
@@ -110,8 +112,7 @@ void BeastSession::Cut() {
 }
 
 std::optional<std::string_view> BeastSession::Header(std::string_view name) const {
-  const http::fields& fields = head_ ? *head_ : parser_->get().base();
-  const auto [first, last] = fields.equal_range(beast::string_view(name.data(), name.size()));
+  const auto [first, last] = Fields().equal_range(beast::string_view(name.data(), name.size()));
   if (first == last || std::next(first) != last) return std::nullopt;
   return View(first->value());
 }
@@ -131,6 +132,7 @@ async::Awaitable<void> BeastSession::Run() {
     received_ = Mono::now();
     busy_ = true;
     deadline_.Never();
+    GiveUpAfter(kUntakenMs);
     Watch();
     co_await context_.handler(*this);
     TG_CHECK(answered_, "a handler ended without an answer");
@@ -282,14 +284,25 @@ async::Awaitable<bool> BeastSession::Write(std::string bytes) {
   while (writing_) co_await write_ended_.async_wait(asio::as_tuple(asio::use_awaitable));
   if (gone_) co_return false;
   writing_ = true;
-  deadline_.In(context_.options.write_timeout_ms);
-  const auto [error, count] = co_await asio::async_write(socket_, asio::buffer(bytes), asio::as_tuple(asio::use_awaitable));
+  GiveUpAfter(std::max(context_.options.write_timeout_ms, kUntakenMs));
+  // In pieces, each with its time: whoever reads much slowly is no client that does not read.
+  for (std::size_t at = 0; at < bytes.size() && !gone_; at += kWriteBytesMax) {
+    deadline_.In(context_.options.write_timeout_ms);
+    const asio::const_buffer piece(bytes.data() + at, std::min(kWriteBytesMax, bytes.size() - at));
+    const auto [error, count] = co_await asio::async_write(socket_, piece, asio::as_tuple(asio::use_awaitable));
+    if (error || count != piece.size()) ClientGone();
+  }
   writing_ = false;
   write_ended_.cancel();
   deadline_.Never();
   if (comment_.set()) comment_.In(context_.options.comment_ms);
-  if (error || count != bytes.size()) ClientGone();
   co_return !gone_;
+}
+
+void BeastSession::GiveUpAfter(int untaken_ms) {
+  if (untaken_ms_ == untaken_ms || !socket_.is_open()) return;
+  untaken_ms_ = untaken_ms;
+  SetOption(socket_.native_handle(), IPPROTO_TCP, TCP_USER_TIMEOUT, untaken_ms);
 }
 
 async::Awaitable<void> BeastSession::WriteComment() {
@@ -305,7 +318,6 @@ async::Awaitable<void> BeastSession::Respond(int status, std::string_view conten
       {.status = status, .content_type = content_type, .content_length = body.size(), .http_1_0 = http_1_0_, .keep_alive = keep_alive_},
       headers, context_.clock.Wall());
   if (head_only) body.clear();
-  // In pieces, each with its time: whoever reads a large answer slowly is no client that does not read.
   bytes.append(body, 0, kWriteBytesMax);
   bool written = co_await Write(std::move(bytes));
   for (std::size_t at = kWriteBytesMax; written && at < body.size(); at += kWriteBytesMax) {
@@ -378,7 +390,7 @@ std::shared_ptr<Session> MakeSession(asio::io_context& io, net::Accepted connect
     return nullptr;
   }
   socket.non_blocking(true, error);
-  WatchForDeath(fd, context.options.write_timeout_ms);
+  WatchForDeath(fd);
   return std::make_shared<BeastSession>(std::move(socket), std::move(connection), context);
 }
 

@@ -16,10 +16,11 @@ namespace tollgate::pipeline {
 namespace {
 
 absl::Status NoRoom(std::string_view whose) {
-  return base::WithDetail(base::Unavailable(fmt::format("{} that clients have not read yet take all the memory that is set aside for them; "
-                                                        "read those, or try again in a second",
-                                                        whose)),
-                          {.reason = "OVERLOADED", .retry_after_ms = 1000});
+  return base::WithDetail(
+      base::Unavailable(fmt::format("{} that are being made, or that clients have not read yet, take all the memory that "
+                                    "is set aside for them; read those, ask for less, or try again in a second",
+                                    whose)),
+      {.reason = "OVERLOADED", .retry_after_ms = 1000});
 }
 
 }  // namespace

@@ -30,7 +30,7 @@ struct Caller {
   Surface surface = Surface::kGrpc;
   base::RequestId request_id;                                     // Made by the front end; also `x-request-id`.
   std::optional<std::chrono::steady_clock::time_point> deadline;  // The caller's; the pipeline caps it.
-  // How long its client waits anyhow: it may have so much time where that is more than callers have who name none.
+  // How long its client waits anyhow: it may have nearly so much time where that is more than callers have who name none.
   std::optional<std::chrono::steady_clock::time_point> waits_until;
   std::string client_request_id;                   // As it came; checked with the call.
   std::uint32_t retry_count = 0;                   // x-stainless-retry-count.
@@ -95,6 +95,10 @@ class StreamWriter {
   virtual std::chrono::milliseconds silence_max() const { return {}; }
 };
 
+// Memory that an answer holds of what is set aside for all (answer_room.h); front ends keep it until the client has the answer. May be
+// null.
+using Room = std::shared_ptr<const void>;
+
 struct Reply {
   ReplyHead head;
   std::string text;   // Unary: the whole output. Stream: text that travels with the end (may be empty).
@@ -104,6 +108,7 @@ struct Reply {
   std::string thought{};         // As `text`.
   std::vector<tollgate::v1::ToolCall> calls{};
   std::vector<OutputPiece> more{};  // Of several replies the others, from the second on.
+  Room room{};
 };
 
 // A refused or broken call: the status (base::DetailOf has the machine-readable part) and what headers need.

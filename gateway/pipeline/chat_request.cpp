@@ -80,6 +80,14 @@ absl::Status ChatRequest::CheckRoom() {
   return absl::OkStatus();
 }
 
+// Of a reply that is kept whole its log-probabilities, which are many times its text and cost no tokens.
+std::int64_t ChatRequest::AnswerBytes() const {
+  if (writer_ != nullptr || !call_.logprobs()) return 0;
+  const std::int64_t asked = call_.max_tokens() > 0 ? call_.max_tokens() : model_.context_tokens;
+  const std::int64_t each = (1 + call_.top_logprobs()) * static_cast<std::int64_t>(Choices());
+  return std::min(std::min(asked, model_.context_tokens) * each, with_.options.limits.logprobs_max) * kLogprobBytes;
+}
+
 void ChatRequest::FillRequest(v1::RequestBody& body, v1::SealedContent& content) const {
   *body.mutable_sampling() = ToProto(sampling_);
   FillOutput(call_, &body);

@@ -29,6 +29,7 @@ class ChatRequest final : public Request {
   absl::StatusOr<std::vector<std::int32_t>> TokensOf(const std::string& model, std::span<const policy::Message> prompt) const override;
   absl::Status LayOut(std::span<const policy::Message> prompt) override;
   absl::Status CheckRoom() override;
+  std::int64_t AnswerBytes() const override;
   void FillRequest(tollgate::v1::RequestBody& body, tollgate::v1::SealedContent& content) const override;
   async::Awaitable<Outcome<Reply>> Generate() override;
   std::vector<OutputPiece> TakeRest() override;

@@ -44,7 +44,7 @@ struct PipelineOptions {
   std::chrono::milliseconds segment{100};          // A stream's output goes on record and out this often.
   std::chrono::milliseconds authority_check{200};  // How often a running request asks whether it may go on.
   std::int64_t running_max = 1024;                 // Requests under way; UNAVAILABLE beyond.
-  std::int64_t answer_bytes_max = 512ll << 20;     // Vectors and documents, from routing until clients have them; UNAVAILABLE beyond.
+  std::int64_t answer_bytes_max = 512ll << 20;     // Large answers, from routing until clients have them; UNAVAILABLE beyond.
   std::int64_t extension_tokens = 64;              // Quota is taken in such steps while decoding.
   std::int64_t unasked_tokens = 4096;       // Of models that do not resume, in such steps for all replies, unless max_tokens says more.
   std::int64_t seal_here_bytes = 64 << 10;  // Contents from this size are sealed by `cpu`.

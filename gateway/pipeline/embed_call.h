@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <memory>
 #include <string>
 #include <vector>
 
@@ -14,10 +13,6 @@ namespace tollgate::pipeline {
 
 // Texts of a call: 1 to this.
 constexpr std::int64_t kEmbedTextsMax = inference::kEmbedJobInputsMax;
-
-// Memory that an answer holds of what is set aside for all (answer_room.h); front ends keep it until the client has the answer. May be
-// null.
-using Room = std::shared_ptr<const void>;
 
 // The vectors are one after the other, each `dimensions` long, and on record by their digest.
 struct EmbedAnswer {

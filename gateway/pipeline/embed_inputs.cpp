@@ -136,15 +136,13 @@ absl::Status EmbedRequest::MayGiveDocuments() const {
 }
 
 absl::Status EmbedRequest::CheckRoom() {
-  TG_RETURN_IF_ERROR(CheckInputTokens(principal_.snapshot->DefaultsOf(who_.place), static_cast<std::int64_t>(prompt_tokens_.size())));
-  TG_ASSIGN(room_, shared_.answers.Take(TenantOf(who_.place), AnswerBytes()));
-  return absl::OkStatus();
+  return CheckInputTokens(principal_.snapshot->DefaultsOf(who_.place), static_cast<std::int64_t>(prompt_tokens_.size()));
 }
 
 // A document that is given back is written twice, as it stands in the answer and as that leaves.
 std::int64_t EmbedRequest::AnswerBytes() const {
   if (ask_.rerank) return ask_.return_documents ? 2 * TextBytes() : 0;
-  return static_cast<std::int64_t>(inputs_.size()) * (ask_.dimensions > 0 ? ask_.dimensions : model_.dimensions) * kNumberBytes;
+  return static_cast<std::int64_t>(ask_.texts.size()) * (ask_.dimensions > 0 ? ask_.dimensions : model_.dimensions) * kNumberBytes;
 }
 
 }  // namespace tollgate::pipeline

@@ -307,11 +307,11 @@ v1::EmbedEnd EndOf(const Reply& reply) {
 }  // namespace
 
 EmbedAnswer EmbedRequest::TakeVectors(const Reply& reply) {
-  return {reply.head, std::move(numbers_), dimensions_, EndOf(reply), reply.overhead_us, std::move(room_)};
+  return {reply.head, std::move(numbers_), dimensions_, EndOf(reply), reply.overhead_us, room()};
 }
 
 RerankAnswer EmbedRequest::TakeResults(const Reply& reply) {
-  return {reply.head, std::move(results_), EndOf(reply), reply.overhead_us, std::move(room_)};
+  return {reply.head, std::move(results_), EndOf(reply), reply.overhead_us, room()};
 }
 
 }  // namespace tollgate::pipeline

@@ -53,6 +53,7 @@ class EmbedRequest final : public Request {
   absl::StatusOr<std::vector<std::int32_t>> TokensOf(const std::string& model, std::span<const policy::Message> prompt) const override;
   absl::Status LayOut(std::span<const policy::Message> prompt) override;
   absl::Status CheckRoom() override;
+  std::int64_t AnswerBytes() const override;
   void FillRequest(tollgate::v1::RequestBody& body, tollgate::v1::SealedContent& content) const override;
   async::Awaitable<Outcome<Reply>> Generate() override;
   std::vector<OutputPiece> TakeRest() override { return {}; }  // Numbers go by TakeVectors and TakeResults.
@@ -71,7 +72,6 @@ class EmbedRequest final : public Request {
   async::Awaitable<Ending> GiveRanks(Ending ending);
   absl::Status MayGiveDocuments() const;
   absl::Status GiveDocuments();                // Into results_, as policy lets them leave.
-  std::int64_t AnswerBytes() const;            // What the answer takes, at most about.
   std::string NameOf(std::size_t text) const;  // "input[3]", "query", "documents[2]".
 
   const EmbedAsk& ask_;
@@ -82,7 +82,6 @@ class EmbedRequest final : public Request {
   std::vector<float> numbers_;                         // What leaves: vectors,
   std::vector<tollgate::v1::RankedDocument> results_;  // or these.
   base::Digest digest_{};
-  Room room_;
   tollgate::v1::Verdict given_;  // On the documents that are returned; a span's message is the document's index.
 };
 

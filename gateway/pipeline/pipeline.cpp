@@ -147,7 +147,10 @@ async::Awaitable<Outcome<Reply>> Pipeline::Chat(const Caller& caller, const v1::
   auto make = [&](identity::Principal principal, async::Event& event) {
     return std::make_unique<ChatRequest>(impl_->shared, caller, std::move(principal), request, writer, *cancellation, event);
   };
-  auto take = [](ChatRequest&, Reply& reply) { return std::move(reply); };
+  auto take = [](ChatRequest& work, Reply& reply) {
+    reply.room = work.room();
+    return std::move(reply);
+  };
   co_return co_await impl_->Run<Reply>(caller, *cancellation, make, take);
 }
 

@@ -56,7 +56,7 @@ async::Awaitable<Outcome<Reply>> Request::Run() {
   status = co_await MakeKey();
   if (!status.ok()) co_return Refuse(std::move(status));
   status = co_await Inspect();
-  if (!status.ok() || denial_) {
+  if (denial_ || !(status.ok() || absl::IsUnavailable(status))) {
     // It was work: nobody probes a policy without end.
     absl::Status counted = co_await CountRequest(with_, admission_);
     if (!counted.ok()) co_return Refuse(std::move(counted));
@@ -142,15 +142,27 @@ absl::Status Request::Judge(std::span<const policy::Message> prompt) {
   return absl::OkStatus();
 }
 
+// Before there is work for it, or policy says anything. Of a model that a rule chose anew, where that makes a difference.
+absl::Status Request::TakeRoom() {
+  if (AnswerBytes() == room_bytes_) return absl::OkStatus();
+  room_.reset();
+  room_bytes_ = AnswerBytes();
+  TG_ASSIGN(room_, shared_.answers.Take(TenantOf(who_.place), room_bytes_));
+  return absl::OkStatus();
+}
+
 // Policy, then the exact tokens of the prompt as it will be used.
 async::Awaitable<absl::Status> Request::Inspect() {
   auto work = [this]() -> absl::Status {
     if (auto stop = MustStop()) return std::move(stop->status);  // It may have waited for long.
+    TG_RETURN_IF_ERROR(TakeRoom());
     TG_RETURN_IF_ERROR(ReadInputs());
     const std::vector<policy::Message> prompt = PolicyPrompt(call_);
     TG_RETURN_IF_ERROR(Judge(prompt));
     denial_ = DenialOf(inspection_.verdict, call_);
-    return denial_ ? absl::OkStatus() : LayOut(prompt);
+    if (denial_) return absl::OkStatus();
+    TG_RETURN_IF_ERROR(TakeRoom());
+    return LayOut(prompt);
   };
   absl::Status status = co_await async::RunOnIf(IsLarge(), with_.cpu, work);
   if (!status.ok() || denial_) co_return status;

@@ -40,7 +40,8 @@ class Request {
 
   void GoOnFor(Continued before);  // Before Run: it is the one that another request named.
   async::Awaitable<Outcome<Reply>> Run();
-  std::optional<Continued> TakeNext();  // After Run: what a fallback goes on with, if one shall.
+  const Room& room() const { return room_; }  // Of its answer.
+  std::optional<Continued> TakeNext();        // After Run: what a fallback goes on with, if one shall.
 
  protected:
   // What a kind of request has of its own (chat_request.h, embed_request.h), in the order in which it is asked for it.
@@ -51,6 +52,7 @@ class Request {
   virtual absl::StatusOr<std::vector<std::int32_t>> TokensOf(const std::string& model, std::span<const policy::Message> prompt) const = 0;
   virtual absl::Status LayOut(std::span<const policy::Message> prompt) = 0;  // The tokens of inspection_.prompt; `prompt`: before policy.
   virtual absl::Status CheckRoom() = 0;                                      // In the model's context.
+  virtual std::int64_t AnswerBytes() const = 0;  // What a large answer takes until its client has it, at most about.
   // What the REQUEST record says of it.
   virtual void FillRequest(tollgate::v1::RequestBody& body, tollgate::v1::SealedContent& content) const = 0;
   virtual async::Awaitable<Outcome<Reply>> Generate() = 0;  // With End, its last step.
@@ -62,6 +64,7 @@ class Request {
   virtual std::chrono::steady_clock::duration EngineTime() const = 0;
 
   absl::Status Admit();
+  absl::Status TakeRoom();  // For its answer, by model_.
   absl::Status FindModel();
   std::optional<Route> NextFallback(const Fallbacks& left, std::string& why) const;
   bool MayGoOn() const;
@@ -138,6 +141,8 @@ class Request {
   std::shared_ptr<const audit::RequestKey> key_;
   tollgate::v1::Record request_record_;
   ReplyHead head_;
+  std::int64_t room_bytes_ = 0;
+  Room room_;
 };
 
 }  // namespace tollgate::pipeline

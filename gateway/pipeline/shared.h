@@ -16,6 +16,8 @@ namespace tollgate::pipeline {
 // Of the numbers of an embedding, as floats and as the digits that leave; of a job of the largest kind.
 constexpr std::int64_t kNumberBytes = 16;
 constexpr std::int64_t kAnswerBytesMax = kNumberBytes * inference::kEmbedJobNumbersMax;
+// Of a token with its log-probability, or of an alternative, as it leaves.
+constexpr std::int64_t kLogprobBytes = 100;
 
 struct Shared {
   const Collaborators& with;

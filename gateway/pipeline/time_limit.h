@@ -15,7 +15,8 @@ struct TimeLimit {
   std::string remedy;  // For whoever met it: "allow more time, or ask for less".
 };
 
-// Of a request that begins `now`: what its caller asks for, else deadline_default; deadline_max at most.
+// Of a request that begins `now`: what its caller asks for, else deadline_default, or a little less than its client waits where that is
+// more; deadline_max at most.
 TimeLimit TimeLimitOf(const Caller& caller, const PipelineOptions& options, std::chrono::steady_clock::time_point now);
 
 }  // namespace tollgate::pipeline

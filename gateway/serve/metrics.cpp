@@ -211,7 +211,7 @@ std::string MetricsText(const Measurements& now) {
                 static_cast<double>(its.refused), {{"surface", its.surface}});
   }
   out.Gauge("tollgate_http_body_bytes", "Bodies that are being read, of http.memory_bytes_max.", static_cast<double>(now.http_body_bytes));
-  out.Gauge("tollgate_answer_bytes", "Vectors and documents that clients have not read yet, of requests.answer_bytes_max.",
+  out.Gauge("tollgate_answer_bytes", "Large answers to come, and that clients have not read yet, of requests.answer_bytes_max.",
             static_cast<double>(now.answer_bytes));
   AddShadow(out, "input", now.requests.shadow_input);
   AddShadow(out, "output", now.requests.shadow_output);

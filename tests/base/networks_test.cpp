@@ -44,6 +44,9 @@ TEST_CASE("What is no network, or everybody, is refused by name") {
                                                       {"10.0.0.0/-1", "is no network"},
                                                       {"0.0.0.0/0", "is everybody"},
                                                       {"::/0", "is everybody"},
+                                                      {"::ffff:0:0/96", "is everybody"},
+                                                      {"::ffff:0.0.0.0/96", "is everybody"},
+                                                      {"::/64", "is everybody"},
                                                       {"10.1.0.0/8", "write 10.0.0.0/8"},
                                                       {"fd00::1/8", "write fd00::/8"}};
   for (const auto& [text, refusal] : rows) {

@@ -99,3 +99,26 @@ TEST_CASE("An answer keeps its room until gRPC has sent it, or its client is gon
   }
   while (!held.expired()) std::this_thread::yield();
 }
+
+TEST_CASE("A chat's answer keeps its room likewise") {
+  Fixture f;
+  auto room = std::make_shared<int>();
+  const std::weak_ptr<int> held = room;
+  f.chat.Answer([room](Asked) -> async::Awaitable<pipeline::Outcome<pipeline::Reply>> {
+    pipeline::Reply reply = SampleReply("Hello");
+    reply.room = room;
+    co_return reply;
+  });
+  room.reset();
+  {
+    StalledClient client(f.front->port());
+    client.Call("/tollgate.v1.Inference/Chat", "tg_test", "\x0a\x01m");
+    while (f.chat.last().request.model().empty()) std::this_thread::yield();
+    f.chat.Fail(base::NotFound("gone"));
+    grpc::ClientContext context;
+    v1::EmbedReply reply;
+    CHECK_FALSE(f.stub->Embed(&context, {}, &reply).ok());  // The first one's answer is made and out of our hands.
+    CHECK_FALSE(held.expired());
+  }
+  while (!held.expired()) std::this_thread::yield();
+}

@@ -1,4 +1,5 @@
-// A gRPC client, byte for byte, that grants no window: it calls, answers pings, and can be sent no message. Waits end after 30 s.
+// A gRPC client, byte for byte, that grants no window but what it is told to: it calls, answers pings, and can else be sent no message.
+// Waits end after 30 s.
 #pragma once
 
 #include <sys/socket.h>
@@ -6,6 +7,7 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <set>
 #include <string>
 #include <string_view>
@@ -47,16 +49,34 @@ class StalledClient {
     }
     return true;
   }
+  // It may be sent so many bytes more of this stream's messages.
+  void Grant(std::uint32_t stream, std::uint32_t bytes) {
+    client_.Send(Frame(kWindow, 0, 0, Number(bytes)) + Frame(kWindow, 0, stream, Number(bytes)));
+  }
+  // So many have come in all. False: the connection or the stream ended before, or 30 s passed.
+  bool AwaitBytes(std::uint32_t stream, std::size_t bytes) {
+    while (message_bytes_[stream] < bytes) {
+      if (reset_.contains(stream) || ended_streams_.contains(stream) || !ReadFrame()) return false;
+    }
+    return true;
+  }
+  // The call's end, with its status. False: it was reset, or the connection ended, or 30 s passed.
+  bool AwaitStatus(std::uint32_t stream) {
+    while (!ended_streams_.contains(stream)) {
+      if (reset_.contains(stream) || !ReadFrame()) return false;
+    }
+    return true;
+  }
   // False: 30 s passed, and the server has not closed the connection.
   bool AwaitEnd() {
     while (ReadFrame()) {
     }
     return ended_;
   }
-  bool got_message() const { return got_message_; }
+  bool got_message() const { return !message_bytes_.empty(); }
 
  private:
-  static constexpr char kData = 0, kHeaders = 1, kReset = 3, kSettings = 4, kPing = 6;
+  static constexpr char kData = 0, kHeaders = 1, kReset = 3, kSettings = 4, kPing = 6, kWindow = 8;
   static constexpr char kEndStream = 1, kAck = 1, kEndHeaders = 4;
 
   static std::string Number(std::uint32_t n) {
@@ -95,13 +115,14 @@ class StalledClient {
     if (!Fill(kHead)) return false;
     const std::size_t size = NumberAt(buffer_, 0, 3);
     const char type = buffer_[3];
-    const bool ack = (buffer_[4] & kAck) != 0;
+    const bool ack = (buffer_[4] & kAck) != 0, end = (buffer_[4] & kEndStream) != 0;
     const std::uint32_t stream = NumberAt(buffer_, 5, 4);
     if (!Fill(kHead + size)) return false;
     const std::string payload = buffer_.substr(kHead, size);
     buffer_.erase(0, kHead + size);
     if (type == kReset) reset_.insert(stream);
-    if (type == kData && size > 0) got_message_ = true;
+    if (type == kData && size > 0) message_bytes_[stream] += size;
+    if (type == kHeaders && end) ended_streams_.insert(stream);
     if (type == kPing && !ack) client_.Send(Frame(kPing, kAck, 0, payload));
     if (type == kSettings && !ack) client_.Send(Frame(kSettings, kAck, 0, ""));
     return true;
@@ -110,8 +131,8 @@ class StalledClient {
   RawClient client_;
   std::uint32_t next_ = 1;
   std::string buffer_;
-  std::set<std::uint32_t> reset_;
-  bool got_message_ = false;
+  std::set<std::uint32_t> reset_, ended_streams_;
+  std::map<std::uint32_t, std::size_t> message_bytes_;
   bool ended_ = false;
 };
 

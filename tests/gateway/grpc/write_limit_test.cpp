@@ -33,3 +33,32 @@ TEST_CASE("A client that answers pings but grants no window has each of its call
   CHECK(client.AwaitEnd());
   shutdown.join();
 }
+
+TEST_CASE("A client that takes a large message slowly gets all of it, and one that stops in its middle is cut") {
+  net::IoThreads io{2};
+  boost::asio::thread_pool cpu{1};
+  FakeChat chat;
+  constexpr std::uint32_t kStep = 64 * 1024, kSteps = 32;
+  chat.Answer(
+      [](Asked) -> async::Awaitable<pipeline::Outcome<pipeline::Reply>> { co_return SampleReply(std::string((kSteps - 1) * kStep, 'x')); });
+  grpc_front::GrpcServerOptions options;
+  options.write_timeout_ms = 500;
+  auto front = grpc_front::GrpcFront::Start(options, io, cpu.get_executor(), chat);
+  REQUIRE(front.ok());
+  for (const char* method : {"/tollgate.v1.Inference/Chat", "/tollgate.v1.Inference/ChatStream"}) {
+    INFO(method);
+    StalledClient client((*front)->port());
+    const std::uint32_t slow = client.Call(method, "tg_test", "\x0a\x01m");
+    for (std::uint32_t step = 1; step < kSteps; ++step) {
+      client.Grant(slow, kStep);
+      REQUIRE(client.AwaitBytes(slow, step * kStep));
+      std::this_thread::sleep_for(std::chrono::milliseconds(25));  // A good half more than one message's time, of eight that it has.
+    }
+    client.Grant(slow, kStep);
+    CHECK(client.AwaitStatus(slow));
+    const std::uint32_t stops = client.Call(method, "tg_test", "\x0a\x01m");
+    client.Grant(stops, kStep);
+    REQUIRE(client.AwaitBytes(stops, kStep));
+    CHECK(client.AwaitReset(stops));
+  }
+}

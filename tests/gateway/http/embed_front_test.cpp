@@ -1,9 +1,7 @@
 // The routes for vectors and relevance, on a socket.
 #include <boost/asio/io_context.hpp>
 #include <catch2/catch_test_macros.hpp>
-#include <chrono>
 #include <memory>
-#include <thread>
 
 #include "gateway/http/http_front.h"
 #include "gateway/net/io_threads.h"
@@ -15,27 +13,12 @@ using namespace tollgate::testing;
 
 namespace {
 
-constexpr std::int64_t kMany = 8 << 20;  // Numbers in a vector whose answer is 32 MiB: more than the kernel keeps for both sides.
-
 struct Fixture {
-  explicit Fixture(const http_front::HttpOptions& options = {})
-      : front(*http_front::HttpFront::Start(options, io, io.context().get_executor(), chat, {})) {}
+  Fixture() : front(*http_front::HttpFront::Start({}, io, io.context().get_executor(), chat, {})) {}
   RawResponse Ask(std::string_view path, std::string_view body, std::string_view headers = "", std::string_view method = "POST") {
     RawClient client(front->port());
     client.Send(Request(std::string(method), std::string(path), std::string(body), std::string(headers)));
     return client.Read();
-  }
-  // Asks for one such vector, and reads no more than the head.
-  RawClient AskForMany() {
-    RawClient client;
-    const int bytes = 64 * 1024;
-    setsockopt(client.fd(), SOL_SOCKET, SO_RCVBUF, &bytes, sizeof bytes);
-    REQUIRE(client.Connect(front->port()));
-    client.Send(Request("POST", "/v1/embeddings", R"({"model":"smollm2","input":"a"})"));
-    std::string head;
-    REQUIRE(client.ReadUntil("\r\n\r\n", head));
-    CHECK(head.starts_with("HTTP/1.1 200"));
-    return client;
   }
   net::IoThreads io{2};
   FakeChat chat;
@@ -96,43 +79,4 @@ TEST_CASE("What is not so asked is refused as everywhere; the key comes before t
   }
   f.chat.RefuseAll(base::Unauthenticated("no such key"));
   for (const char* path : {"/v1/embeddings", "/v1/rerank", "/v2/rerank", "/rerank"}) CHECK(f.Ask(path, "not JSON").status == 401);
-}
-
-TEST_CASE("An answer keeps its room until its client has read it, or is gone") {
-  for (const bool reads : {true, false}) {
-    Fixture f;
-    auto room = std::make_shared<int>();
-    const std::weak_ptr<int> held = room;
-    f.chat.EmbedAs(kMany, std::move(room));
-    RawClient client = f.AskForMany();
-    f.chat.EmbedAs(2, nullptr);
-    CHECK_FALSE(held.expired());
-    std::string rest;
-    if (reads) {
-      CHECK(client.ReadUntil(R"("total_tokens":12}})", rest));
-    } else {
-      client.Close();
-    }
-    while (!held.expired()) std::this_thread::yield();
-  }
-}
-
-TEST_CASE("A client that reads a large answer slowly gets all of it, however long that takes") {
-  http_front::HttpOptions options;
-  options.write_timeout_ms = 2000;
-  Fixture f(options);
-  f.chat.EmbedAs(kMany, nullptr);
-  RawClient client = f.AskForMany();
-  const auto begun = std::chrono::steady_clock::now();
-  std::size_t taken = 0;
-  std::string bytes(256 * 1024, '\0');
-  while (std::chrono::steady_clock::now() < begun + std::chrono::milliseconds(2 * options.write_timeout_ms)) {
-    const ssize_t count = recv(client.fd(), bytes.data(), bytes.size(), 0);
-    REQUIRE(count > 0);
-    taken += static_cast<std::size_t>(count);
-    std::this_thread::sleep_for(std::chrono::milliseconds(40));  // A megabyte or two a second, some sixth of the answer.
-  }
-  CHECK(taken < static_cast<std::size_t>(4 * kMany));
-  std::string rest;
-  CHECK(client.ReadUntil(R"("total_tokens":12}})", rest));
 }

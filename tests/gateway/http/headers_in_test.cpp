@@ -16,7 +16,7 @@ using namespace std::chrono_literals;
 
 namespace {
 
-constexpr char kChat[] = "/v1/chat/completions";
+constexpr char kChat[] = "/v1/chat/completions", kTokenize[] = "/v1/tokenize";
 
 struct Fixture {
   Fixture() {
@@ -25,9 +25,9 @@ struct Fixture {
     front = *std::move(started);
   }
   RawResponse Ask(std::string_view path, std::string_view headers, const std::string& more = "") {
-    const std::string input = path == kChat              ? R"("messages":[{"role":"user","content":"hi"}])"
-                              : path == "/v1/embeddings" ? R"("input":"hi")"
-                                                         : R"("query":"q","documents":["a","b"])";
+    const std::string input = path == kChat || path == kTokenize ? R"("messages":[{"role":"user","content":"hi"}])"
+                              : path == "/v1/embeddings"         ? R"("input":"hi")"
+                                                                 : R"("query":"q","documents":["a","b"])";
     RawClient client(front->port());
     client.Send(Request("POST", path, R"({"model":"m",)" + input + more + "}", headers));
     return client.Read();
@@ -67,7 +67,7 @@ TEST_CASE("A request's time is what our header says; how long an SDK says that i
     CHECK(since(caller.waits_until) == row.waits);
   }
   for (const char* none : {"0", "-1", "soon", "5s"}) {
-    for (const char* path : {kChat, "/v1/embeddings", "/v1/rerank"}) {
+    for (const char* path : {kChat, "/v1/embeddings", "/v1/rerank", kTokenize}) {
       INFO(none << " " << path);
       const RawResponse refused = f.Ask(path, "x-tollgate-timeout-ms: " + std::string(none) + "\r\n");
       CHECK(refused.status == 400);
@@ -100,6 +100,19 @@ TEST_CASE("A justification comes in a header, whatever its letters, or in the bo
   CHECK(f.chat.last().request.justification() == "mine");
   CHECK(f.chat.last().request.accept_terms() == "ai@3");
   CHECK(f.Ask(kChat, "x-tollgate-accept-terms: ai@2\r\n", R"(,"accept_terms":"ai@3")").status == 400);
+}
+
+TEST_CASE("A header of ours that comes twice is refused by its name, whatever it says") {
+  Fixture f;
+  for (const std::string name : {"x-tollgate-timeout-ms", "x-tollgate-justification", "x-tollgate-accept-terms"}) {
+    for (const char* second : {": 5000\r\n", ": 6000\r\n", ":\r\n"}) {
+      INFO(name << second);
+      const RawResponse refused = f.Ask(kChat, name + ": 5000\r\n" + name + second);
+      CHECK(refused.status == 400);
+      CHECK(refused.body.find("Invalid header " + name + ": it came more than once; send it once.") != std::string::npos);
+      CHECK(refused.body.find("\"param\":\"" + name + "\",\"code\":\"invalid_value\"") != std::string::npos);
+    }
+  }
 }
 
 TEST_CASE("A body that is compressed is refused by what it is, not by what it looks like") {

@@ -71,6 +71,13 @@ int AcceptedFrom(const RawClient& client) {
   return -1;
 }
 
+int OptionOf(int fd, int level, int name) {
+  int value = 0;
+  socklen_t size = sizeof value;
+  REQUIRE(getsockopt(fd, level, name, &value, &size) == 0);
+  return value;
+}
+
 }  // namespace
 
 TEST_CASE("A client that goes away cancels its request: before the first token, in mid-stream, and with another request in the pipe") {
@@ -129,44 +136,6 @@ TEST_CASE("A write that waits for its client ends when the pipeline breaks it of
   CHECK(f.Alive());
 }
 
-TEST_CASE("A quiet stream carries keep-alive comments") {
-  http_front::HttpOptions options;
-  options.comment_ms = 40;
-  Fixture f(options);
-  Signal started, cancelled;
-  f.RunUntilCancelled("piece", started, cancelled);
-  RawClient client(f.front->port());
-  client.Send(Request("POST", kChat, kStream));
-  std::string text;
-  CHECK(client.ReadUntil("e\r\n: keep-alive\n\n\r\n", text));
-  CHECK(client.ReadUntil("e\r\n: keep-alive\n\n\r\n", text));
-  client.Close();
-  CHECK(cancelled.Wait());
-}
-
-TEST_CASE("A stream that began with nothing to send carries them too, and says how long its client may hear nothing") {
-  http_front::HttpOptions options;
-  options.comment_ms = 40;
-  Fixture f(options);
-  Signal cancelled;
-  f.chat.Answer([&](Asked asked) -> async::Awaitable<pipeline::Outcome<pipeline::Reply>> {
-    CHECK(asked.writer->silence_max() == std::chrono::milliseconds(40));
-    const absl::Status begun = co_await asked.writer->Begin(SampleHead());
-    CHECK(begun.ok());
-    co_await UntilCancelled(asked.cancellation);
-    cancelled.Set();
-    co_return SampleFailure(base::Cancelled("the client went away"));
-  });
-  RawClient client(f.front->port());
-  client.Send(Request("POST", kChat, kStream));
-  std::string text;
-  CHECK(client.ReadUntil("e\r\n: keep-alive\n\n\r\n", text));
-  CHECK(text.starts_with("HTTP/1.1 200 OK\r\n"));
-  CHECK(text.find(R"("delta":{"role":"assistant")") != std::string::npos);
-  client.Close();
-  CHECK(cancelled.Wait());
-}
-
 TEST_CASE("A connection whose peer has vanished is found out by the kernel, quiet or with bytes on their way") {
   for (const auto& [write_timeout_ms, untaken_ms] : {std::pair{300, 30'000}, std::pair{45'000, 45'000}}) {
     http_front::HttpOptions options;
@@ -182,12 +151,16 @@ TEST_CASE("A connection whose peer has vanished is found out by the kernel, quie
     };
     for (const Row& row : {Row{SOL_SOCKET, SO_KEEPALIVE, 1}, Row{IPPROTO_TCP, TCP_KEEPIDLE, 15}, Row{IPPROTO_TCP, TCP_KEEPINTVL, 5},
                            Row{IPPROTO_TCP, TCP_KEEPCNT, 3}, Row{IPPROTO_TCP, TCP_USER_TIMEOUT, untaken_ms}}) {
-      int value = 0;
-      socklen_t size = sizeof value;
-      REQUIRE(getsockopt(fd, row.level, row.name, &value, &size) == 0);
       CAPTURE(row.level, row.name);
-      CHECK(value == row.value);
+      CHECK(OptionOf(fd, row.level, row.name) == row.value);
     }
+    Signal started, cancelled;  // A request that has had no byte yet: it is for the questions to find out.
+    f.RunUntilCancelled("", started, cancelled);
+    client.Send(Request("POST", kChat, kUnary));
+    REQUIRE(started.Wait());
+    CHECK(OptionOf(fd, IPPROTO_TCP, TCP_USER_TIMEOUT) == 30'000);
+    client.Close();
+    CHECK(cancelled.Wait());
   }
 }
 

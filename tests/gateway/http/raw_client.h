@@ -61,12 +61,13 @@ class RawClient {
 
   // Reads until the text has come; false at the connection's end.
   bool ReadUntil(std::string_view text, std::string& all) {
-    while (buffer_.find(text) == std::string::npos) {
+    std::size_t at = 0;
+    for (std::size_t from = 0; (at = buffer_.find(text, from)) == std::string::npos;) {
+      from = buffer_.size() < text.size() ? 0 : buffer_.size() - text.size() + 1;  // Of megabytes each is looked at once.
       if (!More()) return false;
     }
-    const std::size_t end = buffer_.find(text) + text.size();
-    all = buffer_.substr(0, end);
-    buffer_.erase(0, end);
+    all = buffer_.substr(0, at + text.size());
+    buffer_.erase(0, all.size());
     return true;
   }
 

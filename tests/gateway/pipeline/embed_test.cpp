@@ -318,6 +318,7 @@ rules:
 TEST_CASE("Large answers have one bound until their clients have them; what is beyond it is refused before it is routed") {
   World world(kEmbedPolicy);
   world.options.answer_bytes_max = 300 * 1024;
+  world.SetQuota("requests", "minute", 5);
   const std::vector<std::string> many(2048, "a");  // 256 KiB of 8 numbers each, 192 of which count.
   EmbedAnswer first = world.Vectors(Texts(many));
   REQUIRE(first.room != nullptr);
@@ -337,5 +338,6 @@ TEST_CASE("Large answers have one bound until their clients have them; what is b
   auto given = world.Rerank(back);
   REQUIRE(std::holds_alternative<RerankAnswer>(given));
   CHECK(std::get<RerankAnswer>(given).room != nullptr);
+  CHECK(ReasonOf(world.Refused(Texts({"a"}))) == "RATE_LIMITED");  // The fifth was the last: those that found no room were none.
   world.CheckBooks();
 }

@@ -10,6 +10,7 @@ using namespace tollgate;
 namespace v1 = tollgate::v1;
 using pipeline::Failure;
 using pipeline::Reply;
+using test::ReasonOf;
 using test::ReplyOf;
 
 namespace {
@@ -107,6 +108,45 @@ TEST_CASE("A reply of more log-probabilities than it may hold ends there, or is 
   CHECK(writer.text + ReplyOf(streamed).text == "one two three four");
   request.set_max_tokens(3);
   CHECK(base::DetailOf(std::get<Failure>(world.Chat(request)).status)->param == "max_tokens");
+  world.CheckBooks();
+}
+
+TEST_CASE("Log-probabilities that are kept whole are of the large answers: what finds no room is refused before policy says a word") {
+  test::World world(R"(version: 1
+name: house
+rules:
+  - id: word
+    detect: { keywords: [ZQ] }
+    do: block
+    because: Codes stay inside.
+  - id: wide
+    detect: { keywords: [elsewhere] }
+    do: { route: wide }
+)");
+  world.LoadModel("wide", 2, 8, true, 8192);
+  world.options.answer_bytes_max = 9 << 20;  // A context of 4,096 tokens, each with 20 others, is 8.6 MB; at most 100,000 are 10 MB.
+  world.SetQuota("requests", "minute", 6);
+  CHECK(ReasonOf(world.Chat(AskLogprobs(world, "!say elsewhere", 20))) == "OVERLOADED");
+  CHECK(world.pipe().answer_bytes() == 0);
+  auto first = world.Chat(AskLogprobs(world, "!say one", 20));
+  REQUIRE(ReplyOf(first).room != nullptr);
+  for (const char* ask : {"!say one", "!say ZQ"}) {
+    const auto refused = world.Chat(AskLogprobs(world, ask, 20));
+    REQUIRE(std::holds_alternative<Failure>(refused));
+    CHECK(base::DetailOf(std::get<Failure>(refused).status)->reason == "OVERLOADED");
+  }
+  CHECK(world.Kinds() == "REQUEST FINAL");
+  test::RecordingWriter writer;
+  CHECK(ReplyOf(world.Chat(AskLogprobs(world, "!say one", 20), &writer)).room == nullptr);
+  v1::ChatRequest few = AskLogprobs(world, "!say one", 20);
+  few.set_max_tokens(20);
+  CHECK(ReplyOf(world.Chat(few)).room == nullptr);
+  CHECK(ReplyOf(world.Chat(world.Ask("!say one"))).room == nullptr);
+  std::get<pipeline::Reply>(first).room = nullptr;
+  CHECK(ReplyOf(world.Chat(AskLogprobs(world, "!say one", 20))).room != nullptr);
+  CHECK(world.pipe().answer_bytes() == 0);
+  CHECK(ReasonOf(world.Chat(AskLogprobs(world, "!say ZQ", 20))) == "POLICY_BLOCKED");
+  CHECK(ReasonOf(world.Chat(world.Ask("!say one"))) == "RATE_LIMITED");  // Six had work done for them.
   world.CheckBooks();
 }
 

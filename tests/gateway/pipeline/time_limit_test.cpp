@@ -14,7 +14,8 @@ using namespace std::chrono_literals;
 namespace v1 = tollgate::v1;
 using pipeline::Surface;
 
-TEST_CASE("A caller's deadline holds as it is, how long a client waits can only give more time, and none has more than the most") {
+TEST_CASE(
+    "A caller's deadline holds as it is, a client that waits for longer is told before it gives up, and none has more than the most") {
   const pipeline::PipelineOptions options;  // 120 s, 600 s at most.
   const auto now = std::chrono::steady_clock::now();
   struct Row {
@@ -25,21 +26,28 @@ TEST_CASE("A caller's deadline holds as it is, how long a client waits can only 
     std::string remedy;
   };
   const std::string more = "allow more time, or ask for less";
+  const std::string none = "it had 120 s, for no time was asked for; ask for more with the header x-tollgate-timeout-ms, or for less";
   const std::string most = "it had 600 s, the most that a request may have here; ask for less";
   const Row rows[] = {
-      {std::nullopt, std::nullopt, 120s, false, Surface::kHttp,
-       "it had 120 s, for no time was asked for; ask for more with the header x-tollgate-timeout-ms, or for less"},
+      {std::nullopt, std::nullopt, 120s, false, Surface::kHttp, none},
       {std::nullopt, std::nullopt, 120s, false, Surface::kGrpc,
        "it had 120 s, for no time was asked for; ask for more with the call's deadline, or for less"},
       {10s, std::nullopt, 10s, true, Surface::kGrpc, more},
       {300s, 500s, 300s, true, Surface::kHttp, more},
       {10s, 500s, 10s, true, Surface::kHttp, more},
       {900s, std::nullopt, 600s, true, Surface::kHttp, most},
-      {std::nullopt, 300s, 300s, true, Surface::kHttp, more},
-      {std::nullopt, 600s, 600s, true, Surface::kHttp, most},
+      {std::nullopt, 300s, 285s, true, Surface::kHttp, more},
+      {std::nullopt, 600s, 570s, true, Surface::kHttp, more},
+      {std::nullopt, 640s, 600s, true, Surface::kHttp, most},
       {std::nullopt, 86400s, 600s, true, Surface::kHttp, most},
-      {std::nullopt, 10s, 120s, false, Surface::kHttp,
-       "it had 120 s, for no time was asked for; ask for more with the header x-tollgate-timeout-ms, or for less"},
+      {std::nullopt, 10s, 120s, false, Surface::kHttp, none},
+      {std::nullopt, 118s, 120s, false, Surface::kHttp, none},
+      {std::nullopt, 119s, 117s, true, Surface::kHttp, more},
+      {std::nullopt, 120s, 118s, true, Surface::kHttp, more},
+      {std::nullopt, 123s, 120s, false, Surface::kHttp, none},
+      {std::nullopt, 140s, 133s, true, Surface::kHttp, more},
+      {std::nullopt, 0s, 120s, false, Surface::kHttp, none},
+      {std::nullopt, -5s, 120s, false, Surface::kHttp, none},
   };
   for (const Row& row : rows) {
     pipeline::Caller caller;
@@ -72,4 +80,19 @@ TEST_CASE("Who asks for no time is told how to, and who waits longer than others
   REQUIRE(requests.size() == 2);
   CHECK(requests[0].record.request().deadline_us() == 0);
   CHECK(requests[1].record.request().deadline_us() > requests[1].record.wall_us());
+}
+
+TEST_CASE("Who waits longer than others is told of the deadline while it waits, and not to ask again") {
+  test::World world;
+  world.options.deadline_default = 100ms;
+  pipeline::Caller caller = world.NewCaller();
+  caller.surface = Surface::kHttp;
+  const auto gives_up = std::chrono::steady_clock::now() + 2s;
+  caller.waits_until = gives_up;
+  const auto late = world.ChatAs(caller, world.Ask("!hang"));
+  CHECK(std::chrono::steady_clock::now() < gives_up);
+  const auto detail = base::DetailOf(std::get<pipeline::Failure>(late).status);
+  CHECK(detail->reason == "DEADLINE_EXCEEDED");
+  CHECK_FALSE(detail->may_retry);
+  world.CheckBooks();
 }
