@@ -5,6 +5,7 @@
 // Tested by tests/audit/recovery_test.cpp.
 #include "audit/adopter.h"
 
+#include "audit/losses.h"
 #include "audit/teller.h"
 #include "base/diagnostics.h"
 
@@ -52,8 +53,18 @@ void Adopter::Run() {
   }
 }
 
+// Before any of them is adopted, for then it grows again.
+absl::Status Adopter::LookForLosses() {
+  TG_ASSIGN(const auto heads, ReadHeads(*session_, options_.own_log));
+  for (std::string& what : heads_.Look(heads)) {
+    base::Error("audit", "the database was rolled back: {}", what);
+    missed_.push_back(std::move(what));
+  }
+  while (!missed_.empty() && options_.missed(missed_.front()).ok()) missed_.pop_front();
+  return absl::OkStatus();
+}
+
 absl::Status Adopter::Look() {
-  TG_RETURN_IF_ERROR(CheckClock(options_.takeover.clock_check));  // Others, whose clocks are right, adopt meanwhile.
   const auto now = std::chrono::steady_clock::now();
   if (now - last_look_ > 3 * options_.poll + std::chrono::seconds(1)) seen_.clear();
   if (session_ == nullptr || session_->broken()) {
@@ -61,6 +72,8 @@ absl::Status Adopter::Look() {
     seen_.clear();
     TG_ASSIGN(session_, base::Session::Connect(options_.takeover.postgres));
   }
+  TG_RETURN_IF_ERROR(LookForLosses());
+  TG_RETURN_IF_ERROR(CheckClock(options_.takeover.clock_check));  // Others, whose clocks are right, adopt meanwhile.
   TG_ASSIGN(const auto lapsed, FindLapsed(*session_, options_.own_log));
   last_look_ = std::chrono::steady_clock::now();
   std::map<Lapsed, std::chrono::steady_clock::time_point> seen;
@@ -116,7 +129,7 @@ absl::Status Adopter::CloseAndRelease(const Lapsed& lapsed, const Claim& claim) 
   takeover.stopping = [this] { return stopping(); };
   const RecoveryCallbacks callbacks{options_.takeover.callbacks->settle, InTurn(options_.takeover.callbacks->taken)};
   takeover.callbacks = &callbacks;
-  LogWriter writer(takeover.postgres, takeover.claim, claim.head, takeover.clock_check);
+  LogWriter writer(takeover.postgres, takeover.claim, claim.head, takeover.clock_check, takeover.instance);
   const auto taken_over = TakeOver(writer, claim, takeover);
   --closing_;
   TG_ASSIGN(const std::int64_t closed, taken_over);

@@ -1,16 +1,20 @@
-// Adopter: looks after logs whose owners have died: takes them over, closes what is open, lets them go. Internal to audit/. A thread of its
-// own, and one for each log that is being taken over.
+// Adopter: looks after logs whose owners have died: takes them over, closes what is open, lets them go. And after what any log but the own
+// one has lost. Internal to audit/. A thread of its own, and one for each log that is being taken over.
 #pragma once
 
 #include <atomic>
 #include <condition_variable>
+#include <deque>
+#include <functional>
 #include <future>
 #include <map>
 #include <memory>
 #include <semaphore>
+#include <string>
 #include <thread>
 #include <vector>
 
+#include "audit/head_watch.h"
 #include "audit/open_requests.h"
 #include "base/mutex.h"
 
@@ -21,6 +25,7 @@ class Adopter {
   struct Options {
     TakeoverOptions takeover;  // Its deadline is set for each takeover.
     std::int32_t own_log = 0;
+    std::function<absl::Status(const std::string&)> missed;  // Puts on record what another log was seen to lose.
     std::chrono::milliseconds poll{1000};
     std::chrono::milliseconds patience{3000};
   };
@@ -35,6 +40,7 @@ class Adopter {
  private:
   void Run();
   absl::Status Look();
+  absl::Status LookForLosses();
   absl::Status AdoptOne(const Lapsed& lapsed);
   absl::Status CloseAndRelease(const Lapsed& lapsed, const Claim& claim);
   LogTaken InTurn(const LogTaken& taken);
@@ -46,6 +52,8 @@ class Adopter {
   std::atomic<std::int64_t> recovered_requests_{0};
   std::unique_ptr<base::Session> session_;  // The thread's.
   std::map<Lapsed, std::chrono::steady_clock::time_point> seen_;
+  HeadWatch heads_;
+  std::deque<std::string> missed_;  // Not on record yet.
   std::chrono::steady_clock::time_point last_look_{};
   std::vector<std::future<absl::Status>> adoptions_;
   std::atomic<int> closing_{0};           // Adoptions whose open requests are not closed yet.

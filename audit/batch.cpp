@@ -107,7 +107,8 @@ std::string TextFor(const std::vector<const base::CompanionTable*>& tables) {
   return sql + " SELECT count(*) FROM head";
 }
 
-void PushRecordArrays(const Head& head, std::span<const EncodedRow* const> rows, base::Params& params) {
+// Gives the last record's leaf.
+base::Digest PushRecordArrays(const Head& head, std::span<const EncodedRow* const> rows, base::Params& params) {
   std::size_t message_bytes = 0, content_bytes = 0;
   for (const EncodedRow* row : rows) {
     message_bytes += row->message.size() + 4;
@@ -119,6 +120,7 @@ void PushRecordArrays(const Head& head, std::span<const EncodedRow* const> rows,
     arrays.emplace_back(column.type, name == "message" ? message_bytes : name == "content" ? content_bytes : 40 * rows.size());
   }
   std::int64_t index = head.next_index;
+  base::Digest leaf{};
   for (const EncodedRow* row : rows) {
     std::size_t c = 0;
     for (const std::int64_t number : {index, row->wall_us, DayOf(base::FromMicros(row->wall_us)) - kPostgresEpochDay,
@@ -126,12 +128,14 @@ void PushRecordArrays(const Head& head, std::span<const EncodedRow* const> rows,
       arrays[c++].Int(number);
     }
     for (const base::Uuid* id : {&row->request, &row->org, &row->team, &row->project, &row->key}) arrays[c++].Id(*id);
-    arrays[c++].Bytes(base::View(RecordLeaf(head.log_id, index, *row, row->content_digest, row->message)));
+    leaf = RecordLeaf(head.log_id, index, *row, row->content_digest, row->message);
+    arrays[c++].Bytes(base::View(leaf));
     arrays[c++].Bytes(row->message);
     row->content ? arrays[c].Bytes(*row->content) : arrays[c].Null();
     ++index;
   }
   for (BinaryArray& array : arrays) params.push_back(array.Take());
+  return leaf;
 }
 
 void PushTextArrays(std::span<const EncodedRow* const> rows, const base::CompanionTable& table, base::Params& params) {
@@ -259,7 +263,7 @@ BatchStatements::Statement BatchStatements::Build(const Head& head, std::int64_t
   auto found = texts_.find(tables);
   if (found == texts_.end()) found = texts_.emplace(tables, TextFor(tables)).first;
 
-  Statement out{&found->second, {}};
+  Statement out{&found->second, {}, {}};
   out.params = {std::int64_t{head.log_id},
                 head.epoch,
                 head.fence,
@@ -268,7 +272,7 @@ BatchStatements::Statement BatchStatements::Build(const Head& head, std::int64_t
                 open_from,
                 head.next_index};
   for (const base::CompanionTable* table : tables) PushTextArrays(rows, *table, out.params);
-  PushRecordArrays(head, rows, out.params);
+  out.last_leaf = PushRecordArrays(head, rows, out.params);
   for (const base::CompanionTable* table : tables) PushBinaryArrays(head, rows, *table, out.params);
   return out;
 }

@@ -50,6 +50,7 @@ class BatchStatements {
   struct Statement {
     const std::string* sql;  // Lives as long as this.
     base::Params params;
+    base::Digest last_leaf{};  // Of the last record.
   };
 
   // The statement gives one row: 1 if the head was as believed and everything is stored, else 0 and nothing is.

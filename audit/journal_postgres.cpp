@@ -1,7 +1,7 @@
-// Six threads share the work: whoever appends serialises; the writer (record_writer.h) commits; the key writer (key_writer.h) stores
+// Seven threads share the work: whoever appends serialises; the writer (record_writer.h) commits; the key writer (key_writer.h) stores
 // wrapped keys at the same time; a watch answers what is overdue, because the writer may be waiting on a server that does not answer; the
-// adopter (adopter.h) looks after logs of the dead; the teller (teller.h) tells, after the start, what this log's earlier owners held. They
-// meet in the queue (journal_queue.h), which holds the only lock.
+// adopter (adopter.h) looks after logs of the dead, and whether any log went back; the teller (teller.h) tells, after the start, what this
+// log's earlier owners held; the state directory (state_dir.h) flushes what was acknowledged. They meet in the queue (journal_queue.h).
 // Tested by tests/audit/journal_postgres_test.cpp and tests/audit/journal_faults_test.cpp.
 #include "audit/journal_postgres.h"
 
@@ -9,8 +9,10 @@
 
 #include "audit/adopter.h"
 #include "audit/journal_queue.h"
+#include "audit/key_chain.h"
 #include "audit/key_writer.h"
 #include "audit/keys_binding.h"
+#include "audit/losses.h"
 #include "audit/ownership.h"
 #include "audit/record_writer.h"
 #include "audit/state_dir.h"
@@ -23,6 +25,10 @@ namespace {
 constexpr std::chrono::milliseconds kWatchTick{10};
 constexpr std::chrono::milliseconds kSilenceMax{1000};
 constexpr std::chrono::seconds kTakeoverTime{60};
+constexpr std::chrono::seconds kMissedTime{1};
+constexpr const char* kNoLeafKept =
+    "journal.state is of a version from before, which kept no hash of the record that was acknowledged last: that the database has as many "
+    "records is seen, not that they are these; from now on it is kept";
 constexpr std::chrono::seconds kPartitionsPatience{2};  // Where one is missing that will be wanted at once.
 
 base::PostgresOptions SessionOptions(const JournalOptions& options, const std::string& url, const std::string& role, const char* name) {
@@ -58,7 +64,8 @@ class Opened final : public PostgresJournal {
   absl::Status StartPartitions(base::Session& session);
   absl::StatusOr<Claim> ClaimLog(base::Session& session);
   TakeoverOptions Takeover(const base::PostgresOptions& postgres);
-  v1::Record LossRecord() const;
+  v1::Record LossRecord(const char* action, const std::string& summary) const;
+  absl::Status RecordMissed(const std::string& what);
   void StartTeller(const Claim& claim, const base::PostgresOptions& postgres);
   void StartThreads(LogWriter log, const base::PostgresOptions& postgres);
 
@@ -101,12 +108,14 @@ absl::Status Opened::StartPartitions(base::Session& session) {
 
 absl::StatusOr<Claim> Opened::ClaimLog(base::Session& session) {
   if (const auto log = state_->log_id()) {
-    const std::int64_t acknowledged = state_->acknowledged();
-    TG_ASSIGN(const std::int64_t kept, RecordsKept(session, *log, state_->epoch(), acknowledged, state_->written_day() - 1));
-    if (kept < acknowledged) {
-      TG_ASSIGN(const AcceptedLoss accepted, ReadAcceptedLoss(session, *log, state_->accepted_us()));
-      if (!accepted.covers && !options_.accept_lost_records) return RecordsLost(*log, kept, acknowledged);
-      lost_ = fmt::format("log {}: records {} to {}, which were acknowledged, are lost", *log, kept, acknowledged - 1);
+    const Told told{
+        *log, state_->acknowledged(), state_->leaf(), state_->instance(), state_->epoch(), state_->since(), state_->written_day()};
+    if (told.size > 0 && !told.leaf) base::Warn("audit", "{}", kNoLeafKept);
+    TG_ASSIGN(const Kept kept, RecordsKept(session, told));
+    if (kept.records < told.size) {
+      TG_ASSIGN(const AcceptedLoss accepted, ReadAcceptedLoss(session, told.owner, *log, state_->accepted_us()));
+      if (!accepted.covers && !options_.accept_lost_records) return RecordsLost(told, kept);
+      lost_ = LostRecordsOf(told, kept);
       base::Warn("audit", "{}, as was accepted", *lost_);
     }
     TG_ASSIGN(const auto claim, TakeBack(session, *log, state_->instance(), options_.claim));
@@ -114,6 +123,13 @@ absl::StatusOr<Claim> Opened::ClaimLog(base::Session& session) {
     base::Warn("audit", "log {} has another owner by now: taking another one", *log);
   }
   return TakeFree(session, state_->instance(), options_.claim, options_.adopt);
+}
+
+// Without it the state knows the log by its size alone, until START is there.
+std::optional<base::Digest> LastLeaf(base::Session& session, const Head& head, std::int64_t now_us) {
+  if (head.next_index == 0) return std::nullopt;
+  const auto leaf = LeafAt(session, head.log_id, head.next_index - 1, DayOf(base::FromMicros(now_us)));
+  return leaf.ok() ? *leaf : std::nullopt;
 }
 
 TakeoverOptions Opened::Takeover(const base::PostgresOptions& postgres) {
@@ -129,13 +145,20 @@ TakeoverOptions Opened::Takeover(const base::PostgresOptions& postgres) {
   return takeover;
 }
 
-v1::Record Opened::LossRecord() const {
+v1::Record Opened::LossRecord(const char* action, const std::string& summary) const {
   v1::Record record;
   record.set_kind(v1::RECORD_KIND_ADMIN);
   record.mutable_admin()->set_actor("instance:" + state_->instance().ToString());
-  record.mutable_admin()->set_action("records.lost");
-  record.mutable_admin()->set_summary(*lost_);
+  record.mutable_admin()->set_action(action);
+  record.mutable_admin()->set_summary(summary);
   return record;
+}
+
+// What another log was seen to lose.
+absl::Status Opened::RecordMissed(const std::string& what) {
+  Entry entry;
+  entry.record = LossRecord("records.missed", what);
+  return AppendAndWait(*this, std::move(entry), std::chrono::steady_clock::now() + kMissedTime).status();
 }
 
 absl::Status Opened::Start() {
@@ -144,6 +167,7 @@ absl::Status Opened::Start() {
   std::string cluster;
   std::optional<Claim> claim;
   std::int64_t accepted_us = 0;
+  std::optional<base::Digest> leaf;
   {
     TG_ASSIGN(const auto session, base::Session::Connect(postgres));
     TG_RETURN_IF_ERROR(CheckDatabase(*session));
@@ -165,20 +189,22 @@ absl::Status Opened::Start() {
                    "production");
       }
     }
-    TG_ASSIGN(const AcceptedLoss known, ReadAcceptedLoss(*session, 0, 0));
+    TG_ASSIGN(const AcceptedLoss known, ReadAcceptedLoss(*session, state_->instance(), 0, 0));
     accepted_us = known.last_us;
     TG_ASSIGN(claim, ClaimLog(*session));
+    leaf = LastLeaf(*session, claim->head, now);
   }
   log_id_ = claim->head.log_id;
   epoch_ = claim->head.epoch;
   // What is lost is put on record first: until then the state says that it is missing.
-  if (!lost_) TG_RETURN_IF_ERROR(state_->SetLog(log_id_, claim->head.next_index, epoch_, accepted_us));
-  LogWriter log(postgres, options_.claim, claim->head, &clock_check_);
+  if (!lost_) TG_RETURN_IF_ERROR(state_->SetLog(log_id_, claim->head.next_index, epoch_, accepted_us, leaf));
+  LogWriter log(postgres, options_.claim, claim->head, &clock_check_, state_->instance());
   TakeoverOptions takeover = Takeover(postgres);
-  if (lost_) takeover.also = LossRecord();
+  if (lost_) takeover.also = LossRecord("records.lost", *lost_);
   TG_ASSIGN(recovered_, TakeOver(log, *claim, takeover));
-  if (lost_) TG_RETURN_IF_ERROR(state_->SetLog(log_id_, claim->head.next_index, epoch_, accepted_us));
-  state_->Acknowledged(log.head().next_index);
+  if (lost_) TG_RETURN_IF_ERROR(state_->SetLog(log_id_, claim->head.next_index, epoch_, accepted_us, leaf));
+  state_->Acknowledged(log.head().next_index, log.leaf());
+  state_->KeepDurable();
   if (recovered_ > 0) base::Info("audit", "log {}: {} requests that were left open are closed", log_id_, recovered_);
   StartThreads(std::move(log), postgres);
   StartTeller(*claim, postgres);
@@ -218,6 +244,7 @@ void Opened::StartThreads(LogWriter log, const base::PostgresOptions& postgres) 
   Adopter::Options adopter;
   adopter.takeover = Takeover(postgres);
   adopter.own_log = log_id_;
+  adopter.missed = [this](const std::string& what) { return RecordMissed(what); };
   adopter.poll = options_.adopt_poll;
   adopter.patience = options_.adopt_patience;
   adopter_ = std::make_unique<Adopter>(std::move(adopter));

@@ -10,6 +10,7 @@
 #include <fmt/format.h>
 
 #include "audit/key_chain.h"
+#include "audit/losses.h"
 #include "audit/ownership.h"
 #include "base/clock.h"
 
@@ -34,19 +35,20 @@ bool MayBeRowsFault(const absl::Status& status) {
 
 }  // namespace
 
-LogWriter::LogWriter(base::PostgresOptions postgres, std::chrono::milliseconds claim, const Head& head, ClockCheck* clock)
-    : postgres_(std::move(postgres)), claim_(claim), head_(head), clock_(clock) {}
+LogWriter::LogWriter(base::PostgresOptions postgres, std::chrono::milliseconds claim, const Head& head, ClockCheck* clock,
+                     base::InstanceId owner)
+    : postgres_(std::move(postgres)), claim_(claim), head_(head), clock_(clock), owner_(owner), since_(head.next_index) {}
 
-// What is there of our records tells whose doing it was: a log only grows, so where it is shorter it was put back.
+// What is there of our records tells whose doing it was: a log only grows, so where the last of them is not there it was put back.
 LogWriter::Result LogWriter::Lost() {
   static const std::string kEpoch = "SELECT epoch FROM audit.log_head WHERE log_id = $1::int2";
-  const std::int64_t yesterday = DayOf(base::SystemClock().Wall()) - 1;
-  absl::StatusOr<std::int64_t> kept = base::Unavailable("not attached");
+  const Told told{head_.log_id, head_.next_index, leaf_, owner_, head_.epoch, since_, DayOf(base::SystemClock().Wall())};
+  absl::StatusOr<Kept> kept = base::Unavailable("not attached");
   absl::StatusOr<base::Rows> epoch = kept.status();
-  if (attached()) kept = RecordsKept(*session_, head_.log_id, head_.epoch, head_.next_index, yesterday);
+  if (attached()) kept = RecordsKept(*session_, told);
   if (kept.ok()) epoch = session_->Run("read the log's epoch", kEpoch, {std::int64_t{head_.log_id}});
   session_.reset();
-  if (kept.ok() && *kept < head_.next_index) return {Fate::kLost, RecordsLost(head_.log_id, *kept, head_.next_index)};
+  if (kept.ok() && kept->records < told.size) return {Fate::kLost, RecordsLost(told, *kept)};
   if (epoch.ok() && !epoch->empty() && epoch->Int(0, 0) < head_.epoch) {
     return {Fate::kLost,
             base::DataLoss(fmt::format("the database was rolled back to before this instance took log {}, of which no record is "
@@ -81,15 +83,18 @@ LogWriter::Result LogWriter::Attached(const base::Rows& rows) {
   if (next == head_.next_index) return {Fate::kNothing, absl::OkStatus()};
   if (doubt == 0 || next != head_.next_index + doubt) return Lost();  // Somebody wrote under our epoch: it is not ours any more.
   head_.next_index = next;
+  leaf_ = sent_leaf_;
   return {Fate::kDone, absl::OkStatus()};
 }
 
 LogWriter::Result LogWriter::Commit(std::span<const EncodedRow* const> rows, std::int64_t open_from) {
   const auto statement = statements_.Build(head_, open_from, claim_, rows);
+  sent_leaf_ = statement.last_leaf;
   const auto stored = session_->Run("store records", *statement.sql, statement.params);
   if (stored.ok()) {
     if (stored->Int(0, 0) != 1) return Lost();
     head_.next_index += static_cast<std::int64_t>(rows.size());
+    leaf_ = sent_leaf_;
     return {Fate::kDone, absl::OkStatus()};
   }
   if (absl::IsUnknown(stored.status()) || (session_->broken() && base::SqlStateOf(stored.status()) != kReadOnly)) {

@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <span>
 
 #include "audit/batch.h"
@@ -29,13 +30,15 @@ class LogWriter {
   };
 
   // `head` as claimed: epoch and next_index count, the fence is raised at each Attach. `clock`, which may be null, is told Postgres's time
-  // with each Attach and Renew.
-  LogWriter(base::PostgresOptions postgres, std::chrono::milliseconds claim, const Head& head, ClockCheck* clock = nullptr);
+  // with each Attach and Renew. `owner`: whose START begins what is written here.
+  LogWriter(base::PostgresOptions postgres, std::chrono::milliseconds claim, const Head& head, ClockCheck* clock = nullptr,
+            base::InstanceId owner = {});
 
   bool attached() const { return session_ != nullptr && !session_->broken(); }
   bool in_doubt() const { return doubt_ != 0; }
-  const Head& head() const { return head_; }      // next_index: where the next batch starts.
-  base::Session& session() { return *session_; }  // While attached.
+  const Head& head() const { return head_; }                         // next_index: where the next batch starts.
+  const std::optional<base::Digest>& leaf() const { return leaf_; }  // Of the record before that, once one was written here.
+  base::Session& session() { return *session_; }                     // While attached.
 
   // Connects and raises the fence, which waits for a commit still in flight and shuts out any later one. kDone: attached, and the
   // batch in doubt, if there was one, was committed. kNothing with OK: attached, and it was not. kNothing with an error: not attached, as
@@ -57,7 +60,11 @@ class LogWriter {
   const std::chrono::milliseconds claim_;
   Head head_;
   ClockCheck* clock_;
-  std::int64_t doubt_ = 0;  // Rows of the batch in doubt.
+  base::InstanceId owner_;
+  std::int64_t since_ = 0;
+  std::optional<base::Digest> leaf_;
+  base::Digest sent_leaf_{};  // Of the last record of the batch that was sent last.
+  std::int64_t doubt_ = 0;    // Rows of the batch in doubt.
   std::unique_ptr<base::Session> session_;
   BatchStatements statements_;
 };

@@ -106,9 +106,10 @@ absl::StatusOr<std::vector<Lapsed>> FindLapsed(base::Session& session, std::int3
 
 absl::StatusOr<std::optional<Claim>> Adopt(base::Session& session, const Lapsed& lapsed, std::chrono::milliseconds claim) {
   static const std::string kSql = fmt::format(
-      "UPDATE audit.log_head SET epoch = nextval('audit.epoch'), fence = fence + 1, released = false, "
+      "WITH new AS MATERIALIZED (SELECT nextval('audit.epoch') AS epoch_to_be) "
+      "UPDATE audit.log_head SET epoch = epoch_to_be, adopted = epoch_to_be, fence = fence + 1, released = false, "
       "expires_at = now() + $3::int8 * interval '1 millisecond' "
-      "WHERE log_id = $1::int2 AND epoch = $2::int8 AND {} RETURNING {}",
+      "FROM new WHERE log_id = $1::int2 AND epoch = $2::int8 AND {} RETURNING {}",
       kLeft, kGives);
   return MaybeClaimOf(session.Run("adopt a log", kSql, {std::int64_t{lapsed.log_id}, lapsed.epoch, std::int64_t{claim.count()}}));
 }
@@ -116,67 +117,6 @@ absl::StatusOr<std::optional<Claim>> Adopt(base::Session& session, const Lapsed&
 absl::Status ForgetOwed(base::Session& session, const Head& head) {
   static const std::string kSql = "UPDATE audit.log_head SET owes = NULL, owes_below = NULL WHERE log_id = $1::int2 AND epoch = $2::int8";
   return session.Run("forget whom the log was taken from", kSql, {std::int64_t{head.log_id}, head.epoch}).status();
-}
-
-absl::StatusOr<std::int64_t> RecordsKept(base::Session& session, std::int32_t log_id, std::int64_t epoch, std::int64_t size,
-                                         std::int64_t day) {
-  constexpr std::int64_t kEnd = 20'000;  // More than a failover loses of one log.
-  static const std::string kHead = "SELECT epoch, next_index FROM audit.log_head WHERE log_id = $1::int2";
-  static const std::string kStarts = fmt::format(
-      "SELECT leaf_index, message FROM audit.record WHERE log_id = $1::int2 AND kind = {} AND leaf_index >= $2::int8 AND "
-      "leaf_index < $3::int8 AND day >= $4::date ORDER BY leaf_index",
-      static_cast<int>(v1::RECORD_KIND_START));
-  TG_ASSIGN(const auto head, session.Run("read the log's head", kHead, {std::int64_t{log_id}}));
-  if (head.empty()) return 0;
-  const std::int64_t kept = std::min(size, head.Int(0, 1));
-  if (epoch == 0 || head.Int(0, 0) <= epoch) return kept;
-  base::Rows starts;
-  TG_RETURN_IF_ERROR(session.InTransaction("look for later owners", [&](base::Session& in) -> absl::Status {
-    TG_RETURN_IF_ERROR(PlanForValues(in));
-    TG_ASSIGN(starts, in.Run("look for later owners", kStarts, {std::int64_t{log_id}, kept - kEnd, kept, DayText(day)}));
-    return absl::OkStatus();
-  }));
-  for (std::size_t i = 0; i < starts.size(); ++i) {
-    v1::Record start;
-    if (start.ParseFromString(std::string(starts.Bytes(i, 1))) && start.instance().epoch() > epoch) return starts.Int(i, 0);
-  }
-  return kept;
-}
-
-absl::Status RecordsLost(std::int32_t log_id, std::int64_t held, std::int64_t acknowledged) {
-  return base::DataLoss(fmt::format(
-      "the database was rolled back: it holds {} records of log {}, and had acknowledged {}. A failover to a standby that was "
-      "behind does that, an older backup, or another database under the same URL. Bring back the one that has them; or, if they "
-      "are lost, go on without by `tollgate migrate --lost-records REASON`, which is on record",
-      held, log_id, acknowledged));
-}
-
-absl::StatusOr<AcceptedLoss> ReadAcceptedLoss(base::Session& session, std::int32_t log_id, std::int64_t since_us) {
-  static const std::string kSql =
-      "SELECT coalesce(max(at), 0), coalesce(bool_or(at > $2::int8 AND log_id = "
-      "CASE WHEN EXISTS (SELECT FROM audit.log_head WHERE log_id = $1::int2) THEN $1::int2 ELSE 0 END), false) "
-      "FROM (SELECT log_id, (extract(epoch FROM accepted_at) * 1000000)::int8 AS at FROM audit.loss) accepted";
-  TG_ASSIGN(const auto rows, session.Run("read accepted losses", kSql, {std::int64_t{log_id}, since_us}));
-  return AcceptedLoss{rows.Int(0, 0), rows.Bool(0, 1)};
-}
-
-// Whoever may not see what others do in a server sees that they follow it all the same. A standby that is away has its slot, mostly.
-absl::StatusOr<bool> LosesByFailover(base::Session& session) {
-  static const std::string kSql =
-      "SELECT current_setting('synchronous_standby_names') = '' AND "
-      "(EXISTS (SELECT FROM pg_stat_replication) OR EXISTS (SELECT FROM pg_replication_slots WHERE slot_type = 'physical'))";
-  TG_ASSIGN(const auto rows, session.Run("look for standbys", kSql));
-  return rows.Bool(0, 0);
-}
-
-void WarnOfFailover(base::Session& session, std::string_view what) {
-  const auto loses = LosesByFailover(session);
-  if (!loses.ok() || !*loses) return;
-  base::Warn("audit",
-             "the Postgres server of the {} is followed by others, as by standbys, and waits for none: a failover to one of them would "
-             "lose {} that "
-             "were acknowledged; set synchronous_standby_names (docs/high-availability.md)",
-             what, what);
 }
 
 absl::Status CheckDurable(base::Session& session) {

@@ -47,7 +47,8 @@ absl::StatusOr<std::optional<Claim>> TakeBack(base::Session& session, std::int32
 absl::StatusOr<Claim> TakeFree(base::Session& session, base::InstanceId instance, std::chrono::milliseconds claim, bool others = true);
 // Also those that were released while they owed, as instances do that know nothing of it.
 absl::StatusOr<std::vector<Lapsed>> FindLapsed(base::Session& session, std::int32_t own_log);
-// Nothing if its owner came back or another was quicker. The row goes on naming the dead instance until the log is taken by a new owner.
+// Nothing if its owner came back or another was quicker. The row goes on naming the dead instance, and says in `adopted` that another holds
+// the log, until a new owner takes it.
 absl::StatusOr<std::optional<Claim>> Adopt(base::Session& session, const Lapsed& lapsed, std::chrono::milliseconds claim);
 
 // They were told of: the head no longer keeps in mind whom its log was taken from.
@@ -55,27 +56,6 @@ absl::Status ForgetOwed(base::Session& session, const Head& head);
 
 // What Postgres's clock says, in microseconds (clock_check.h).
 absl::StatusOr<std::int64_t> PostgresTime(base::Session& session);
-
-// Of the first `size` records of a log, which an owner of that `epoch` was told are durable, so many are there: what later owners wrote
-// begins behind them. Looks at later owners' STARTs since `day` (days since 1970), where there are any.
-absl::StatusOr<std::int64_t> RecordsKept(base::Session& session, std::int32_t log_id, std::int64_t epoch, std::int64_t size,
-                                         std::int64_t day);
-
-// DATA_LOSS, with the remedy: the database holds fewer records of a log than it acknowledged.
-absl::Status RecordsLost(std::int32_t log_id, std::int64_t held, std::int64_t acknowledged);
-
-// Losses of records that were accepted, on record (`tollgate migrate --lost-records`).
-struct AcceptedLoss {
-  std::int64_t last_us = 0;  // The newest one, by Postgres's clock; 0: there was none.
-  bool covers = false;       // What `log_id` has lost is accepted: the log was served by nobody then, or the database had lost all of it.
-};
-// Of those after `since_us`.
-absl::StatusOr<AcceptedLoss> ReadAcceptedLoss(base::Session& session, std::int32_t log_id, std::int64_t since_us);
-
-// Whether others follow this server's log of changes, standbys for one, and none of them is waited for: a failover to one of them would
-// lose what was acknowledged last.
-absl::StatusOr<bool> LosesByFailover(base::Session& session);
-void WarnOfFailover(base::Session& session, std::string_view what);  // If it does; `what` it would lose.
 
 // FAILED_PRECONDITION, naming the setting: what this server acknowledges it could lose in a crash.
 absl::Status CheckDurable(base::Session& session);

@@ -241,7 +241,7 @@ void RecordWriter::Stored(const Group& group, std::int64_t first_index) {
   }
   counters_.rows += static_cast<std::int64_t>(group.size());
   counters_.open_requests = static_cast<std::int64_t>(open_.size());
-  state_.Acknowledged(log_.head().next_index);
+  state_.Acknowledged(log_.head().next_index, log_.leaf());
   queue_.Durable(group, log_.head().log_id, first_index);
   if (const PendingPtr original = std::exchange(original_, nullptr)) Condemn(original, original_why_);
 }
@@ -331,7 +331,7 @@ void RecordWriter::Stop() {
   }
   absl::Status status = CommitSurely(log_, last, log_.head().next_index + 1, deadline).status;
   if (status.ok()) {
-    state_.Acknowledged(log_.head().next_index);
+    state_.Acknowledged(log_.head().next_index, log_.leaf());
     status = log_.Release(home);
   }
   if (!status.ok()) base::Warn("audit", "log {} was left without a STOP record: {}", log_.head().log_id, base::Message(status));

@@ -237,8 +237,7 @@ absl::Status MigrateAll(const v1::Config& config, const cli::MigrateCommand& com
                                                                 .actor = "cli:" + cli::UserName(),
                                                                 .reason = *command.lost_records,
                                                                 .build = TOLLGATE_VERSION}));
-    std::cerr << fmt::format("it is on record that records are lost: {} logs may go on without{}\n", accepted.accepted,
-                             accepted.served == 0 ? "" : fmt::format("; {} are being served, and are not among them", accepted.served));
+    std::cerr << migrate::Words(accepted) << "\n";
   }
   if (command.lost_keys) {
     TG_ASSIGN(const serve::InstallationSecrets secrets, serve::ReadSecrets(config.secrets(), false));

@@ -98,7 +98,9 @@ absl::Status StoreSlow() {
 absl::Status TooManyWaiting() { return Away("too many requests wait for quota; try again in 1 s"); }
 absl::Status LeasesLost() {
   return Away(
-      "this instance has lost its place to another one; nothing was routed; try another instance, or ask the operator to restart this one");
+      "the quota database does not know this instance any more, which ends to be started again; nothing was routed; try another instance, "
+      "or "
+      "again in a moment");
 }
 absl::Status Stopping() { return Away("this instance is stopping; try again in 1 s"); }
 

@@ -253,6 +253,11 @@ bool Quotas::Ready() {
   return core_->clock_known && !core_->fenced && !core_->stopping && core_->clock.Mono() >= core_->down_until;
 }
 
+bool Quotas::Fenced() {
+  base::Lock lock(core_->mu);
+  return core_->fenced;
+}
+
 bool Quotas::Close(std::chrono::milliseconds wait) {
   After after;
   {

@@ -107,7 +107,6 @@ class Quotas {
  public:
   template <typename T>
   using Done = std::function<void(absl::StatusOr<T>)>;  // Called once: before the call returns, or later on the store's thread.
-
   // No limits until SetRules. Both outlive it.
   Quotas(const base::Clock& clock, Leases& leases, QuotaOptions options = QuotaOptions());
   ~Quotas();  // Answers what waits with CANCELLED. Leases stay debited unless Close ran.
@@ -136,6 +135,7 @@ class Quotas {
   void StartTicking();  // Runs Tick on a thread of its own every options.tick, until destruction.
   void Tick();          // Renews and gives back leases, ends waits. For tests and for owners with a timer of their own.
   bool Ready();         // The store has been reached lately: this instance may spend.
+  bool Fenced();        // The store does not know its leases any more: it never spends again, and has to be started anew.
   // For an orderly stop: refuses from now on and gives unspent leases back, in at most `wait`. False: some still count as spent.
   bool Close(std::chrono::milliseconds wait);
 

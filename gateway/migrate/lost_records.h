@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "base/status.h"
 
@@ -17,9 +18,12 @@ struct LostRecordsOptions {
 };
 
 struct LostRecords {
-  std::int64_t accepted = 0;  // Logs that nobody serves: their instances go on, and say which of their records are missing.
-  std::int64_t served = 0;    // Logs that somebody serves, and for which nothing was accepted.
+  // Logs of instances that run, or ended within their claim's 10 seconds, and for which nothing was accepted. All other instances go on,
+  // and say which of their records are missing.
+  std::vector<std::int32_t> served;
 };
+
+std::string Words(const LostRecords& accepted);  // For whoever accepted it: what goes on now, and what not.
 
 // Adds an ADMIN record ("records.lost") and notes in the database that instances may start whose state says that their logs had more
 // records, each once. INVALID_ARGUMENT: no reason, or one that is too long.

@@ -148,7 +148,11 @@ std::vector<std::string> NotReady(const Parts& parts) {
   if (auto snapshot = parts.directory->InForce(); !snapshot.ok()) reasons.push_back("directory: " + base::Message(snapshot.status()));
   if (const std::size_t orgs = parts.directory->AwaitedFirst(); orgs > 0)
     reasons.push_back(fmt::format("directory: policies of {} orgs are being compiled for the first time", orgs));
-  if (!parts.quotas->Ready()) reasons.push_back("quotas: leases cannot be had from Postgres");
+  if (parts.quotas->Fenced()) {
+    reasons.push_back(fmt::format("quotas: {}", kLeasesLost));
+  } else if (!parts.quotas->Ready()) {
+    reasons.push_back("quotas: leases cannot be had from Postgres");
+  }
   if (!parts.listening) {
     AddStarting(parts, reasons);
     return reasons;

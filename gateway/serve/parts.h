@@ -68,6 +68,12 @@ struct Parts {
 // For reports and verification, which may read much.
 inline constexpr std::chrono::milliseconds kReportTimeout{60'000};
 
+// Why an instance ends whose quotas can spend nothing any more.
+inline constexpr const char* kLeasesLost =
+    "the database does not know this instance's leases any more, as after a failover that lost some: it ends, and takes new ones when it "
+    "is "
+    "started again";
+
 // The database session settings for one role.
 base::PostgresOptions PostgresFor(const tollgate::v1::Config& config, const std::string& role);
 

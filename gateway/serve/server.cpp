@@ -183,6 +183,7 @@ absl::Status Server::RunUntilSignal() {
     if (IsLost(parts)) {
       return base::Aborted(fmt::format("this instance can record nothing any more, and ends: {}", parts.journal->health().reason));
     }
+    if (parts.quotas->Fenced()) return base::Aborted(std::string(kLeasesLost));
   }
 }
 

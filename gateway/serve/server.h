@@ -48,8 +48,8 @@ class Server {
   void Drain();
 
   // Meanwhile gRPC's health on the API's port says what /readyz does, at most half a second later.
-  // Returns when Drain was asked for by a stop signal (stop_signals.h) or the server cannot go on (its log was taken by
-  // another owner): then the status says so.
+  // Returns when Drain was asked for by a stop signal (stop_signals.h) or the server cannot go on (its log was taken by another owner, a
+  // failover lost its leases): then the status says so, and another start may do.
   absl::Status RunUntilSignal();
 
  private:

@@ -3,7 +3,9 @@
 
 #include <thread>
 
+#include "audit/key_chain.h"
 #include "audit/log_writer.h"
+#include "audit/losses.h"
 #include "audit/ownership.h"
 #include "tests/audit/fixture.h"
 
@@ -19,7 +21,8 @@ struct Bed : AuditFixture {
     options.statement_timeout = std::chrono::milliseconds(500);
     return options;
   }();
-  Claim claim = *TakeFree(*As("tollgate_writer"), base::InstanceId::New(), std::chrono::seconds(10));
+  base::InstanceId instance = base::InstanceId::New();
+  Claim claim = *TakeFree(*As("tollgate_writer"), instance, std::chrono::seconds(10));
   EncodedRow row = *Encode(Make(v1::RECORD_KIND_ADMIN, {}), base::SystemClock());
   const EncodedRow* rows[2] = {&row, &row};
 
@@ -29,7 +32,7 @@ struct Bed : AuditFixture {
     REQUIRE(sql().Run("reload", "SELECT pg_reload_conf()").ok());
     while (cluster.Connect(url)->Run("ask", "SHOW full_page_writes")->Text(0, 0) != value) std::this_thread::yield();
   }
-  LogWriter Writer() { return LogWriter(postgres, std::chrono::seconds(10), claim.head); }
+  LogWriter Writer() { return LogWriter(postgres, std::chrono::seconds(10), claim.head, nullptr, instance); }
 };
 
 TEST_CASE_METHOD(Bed, "Batches move the head, and only from where it stands") {
@@ -40,6 +43,7 @@ TEST_CASE_METHOD(Bed, "Batches move the head, and only from where it stands") {
   CHECK(writer.Commit(rows, 0).fate == Fate::kDone);
   CHECK(writer.head().next_index == 4);
   CHECK(Int("SELECT count(*) FROM audit.record") == 4);
+  CHECK(writer.leaf() == *LeafAt(sql(), claim.head.log_id, 3, DayOf(base::SystemClock().Wall())));
   Do("UPDATE audit.log_head SET next_index = 5");
   CHECK(writer.Commit(rows, 0).fate == Fate::kLost);
   CHECK(Int("SELECT count(*) FROM audit.record") == 4);
@@ -99,6 +103,7 @@ TEST_CASE_METHOD(Bed, "A batch in doubt is found committed, or found not to be, 
   const std::int64_t stored = Int("SELECT count(*) FROM audit.record");
   CHECK(stored == (told.fate == Fate::kDone ? 2 : 0));
   CHECK(writer.head().next_index == stored);
+  CHECK(writer.leaf().has_value() == (stored > 0));
   CHECK(writer.Commit(rows, 0).fate == Fate::kDone);
   CHECK(Int("SELECT count(*) FROM audit.record") == stored + 2);
 }

@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "audit/log_writer.h"
+#include "audit/losses.h"
 #include "audit/ownership.h"
 #include "audit/verify.h"
 #include "tests/audit/fixture.h"
@@ -80,6 +81,7 @@ TEST_CASE_METHOD(AuditFixture, "A log goes only to who may have it, and each tak
     REQUIRE(adopted.has_value());
     CHECK(adopted->previous == mine);
     CHECK(adopted->head.epoch == first.head.epoch + 2);
+    CHECK(Int("SELECT adopted FROM audit.log_head") == adopted->head.epoch);
     CHECK_FALSE(Adopt(*session, lapsed[0], kClaim)->has_value());
   }
   SECTION("a released log is free for anybody and lapses for nobody") {

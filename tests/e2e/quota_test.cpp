@@ -343,3 +343,30 @@ TEST_CASE("A model without a price is refused, never free") {
   }
   CHECK(Books(installation).Requests() == 0);
 }
+
+TEST_CASE("An instance whose leases a failover has lost, and no record, ends, and serves again once it is started again") {
+  Installation installation;
+  const InstanceOptions options{.extra = {{"drain_wait_ms", "0"}}};
+  auto gateway = std::make_unique<Gateway>(installation, options);
+  std::string key;
+  {
+    Admin admin(*gateway, installation.owner_key());
+    key = MakeCompany(admin).key;
+    admin.SetQuota(ScopeOf("red"), v1::QUOTA_METER_TOKENS, v1::QUOTA_WINDOW_MONTH, 5000);
+  }
+  const auto limited = [&] {
+    const Answer answer = Ask(PortsOf(*gateway), Surface::kHttpPlain, {.key = key, .prompt = "hello"});
+    return answer.done && answer.headers.contains("x-ratelimit-limit-tokens");
+  };
+  REQUIRE(Eventually(limited));
+  // One exchange that was answered is not there any more.
+  const auto sql = installation.Sql();
+  REQUIRE(sql->Run("lose", "UPDATE metering.holder SET seq = seq - 1").ok());
+  CHECK(gateway->process().Wait(milliseconds(20'000)) == 1);
+  INFO(gateway->process().Err());
+  CHECK(gateway->process().Err().find("the database does not know this instance's leases any more") != std::string::npos);
+  gateway = std::make_unique<Gateway>(installation, options);
+  CHECK(Eventually(limited));
+  Books books(installation);
+  CHECK(books.Check() == "");
+}

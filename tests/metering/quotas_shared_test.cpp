@@ -197,5 +197,24 @@ TEST_CASE("What a stop's last exchange brings goes back too, and the stop says w
   }
 }
 
+TEST_CASE("Only the store's word that its leases are another's fences an instance, for good, and it says so") {
+  Fixture f({Rule(kTeam, Meter::kTokens, Window::kMonth, 1000)});
+  REQUIRE(f.Serve(1, 1).ok());
+  f.leases.SetAway(true);
+  f.Advance(10s);
+  CHECK_FALSE(f.quotas.Ready());
+  CHECK_FALSE(f.quotas.Fenced());
+  f.leases.SetAway(false);
+  f.Advance(10s);
+  REQUIRE(f.quotas.Ready());
+  f.store.ReturnLeases(f.holder, {});
+  f.Advance(10s);
+  CHECK(f.quotas.Fenced());
+  CHECK_FALSE(f.quotas.Ready());
+  const absl::Status refused = f.Serve(1, 1);
+  CHECK(base::DetailOf(refused)->reason == "QUOTA_UNAVAILABLE");
+  CHECK(base::Message(refused).find("ends to be started again") != std::string::npos);
+}
+
 }  // namespace
 }  // namespace tollgate::metering

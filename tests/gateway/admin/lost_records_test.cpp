@@ -3,6 +3,7 @@
 #include <catch2/catch_test_macros.hpp>
 
 #include "audit/journal_postgres.h"
+#include "audit/ownership.h"
 #include "tests/support/postgres_cluster.h"
 #include "tests/support/temp_dir.h"
 
@@ -18,12 +19,13 @@ struct LossBed {
   std::unique_ptr<base::Session> session = cluster.Connect(url);
   migrate::LostRecordsOptions options{url, dir.File("migrate"), "cli:root", "the standby was behind", "test"};
 
-  absl::StatusOr<std::unique_ptr<audit::PostgresJournal>> Open(const std::string& state) {
+  absl::StatusOr<std::unique_ptr<audit::PostgresJournal>> Open(const std::string& state, bool adopt = false) {
     audit::JournalOptions journal;
     journal.postgres_url = url;
     journal.state_dir = dir.File(state);
     journal.build = "test";
-    journal.adopt = false;
+    journal.adopt = adopt;
+    journal.recovery.settle = [](const audit::OpenRequest&, v1::EndBody&) { return std::vector<base::Companion>(); };
     return audit::PostgresJournal::Open(journal);
   }
   void Append(audit::PostgresJournal& journal, int records) {
@@ -63,7 +65,7 @@ TEST_CASE_METHOD(LossBed, "Who goes on without lost records is on record, with t
   const auto accepted = migrate::GoOnWithoutRecords(options);
   INFO(base::Message(accepted.status()));
   REQUIRE(accepted.ok());
-  CHECK(accepted->served == 0);
+  CHECK(accepted->served.empty());
   CHECK(Int("SELECT count(*) FROM audit.record WHERE position('the standby was behind'::bytea IN message) > 0") == 1);
 
   for (int i = 0; i < 2; ++i) {
@@ -90,12 +92,56 @@ TEST_CASE_METHOD(LossBed, "What a log loses later that was served when a loss wa
     Append(**serves, 3);
     const auto accepted = migrate::GoOnWithoutRecords(options);
     REQUIRE(accepted.ok());
-    CHECK(accepted->served == 1);
+    CHECK(accepted->served == std::vector<std::int32_t>{log});
     CHECK(Int("SELECT count(*) FROM audit.loss WHERE log_id = " + std::to_string(log)) == 0);
     CHECK(Int("SELECT count(*) FROM audit.loss WHERE log_id = 0") == 1);
   }
   Lose(log, 2);
   CHECK(absl::IsDataLoss(Open("a").status()));
+}
+
+TEST_CASE_METHOD(LossBed, "What an instance that does not run has lost is accepted also where its log is held by another by now") {
+  std::int32_t log = 0;
+  {
+    const auto journal = Open("a");
+    REQUIRE(journal.ok());
+    log = (*journal)->log_id();
+    Append(**journal, 5);
+  }
+  Lose(log, 3);
+  const std::string mine = " WHERE log_id = " + std::to_string(log);
+  std::unique_ptr<audit::PostgresJournal> other;
+  SECTION("by an adopter, for as long as it takes to bring home what it held") {
+    REQUIRE(session->Run("let it go unasked", "UPDATE audit.log_head SET released = false, expires_at = now() - interval '1 minute'" + mine)
+                .ok());
+    const auto adopted = audit::Adopt(*session, {log, Int("SELECT epoch FROM audit.log_head" + mine)}, std::chrono::hours(1));
+    REQUIRE(adopted.ok());
+    REQUIRE(adopted->has_value());
+  }
+  SECTION("by an instance that goes on with it") {
+    other = *Open("b", true);
+    REQUIRE(other->log_id() == log);
+    Append(*other, 9);
+  }
+  SECTION("by an instance that was given its number, for the log itself was lost") {
+    for (const char* table : {"record", "log_head"}) {
+      REQUIRE(session->RunScript("lose", std::string("SET LOCAL session_replication_role = replica; DELETE FROM audit.") + table).ok());
+    }
+    other = *Open("b");
+    REQUIRE(other->log_id() == log);
+    Append(*other, 9);
+  }
+  REQUIRE(absl::IsDataLoss(Open("a").status()));
+  const auto accepted = migrate::GoOnWithoutRecords(options);
+  INFO(base::Message(accepted.status()));
+  REQUIRE(accepted.ok());
+  CHECK(accepted->served.size() == (other ? 1 : 0));
+  CHECK((Words(*accepted).find("; it does not count for those that run, with log 1:") == std::string::npos) == !other);
+  const auto again = Open("a");
+  INFO(base::Message(again.status()));
+  REQUIRE(again.ok());
+  CHECK(((*again)->log_id() == log) == !other);
+  CHECK(Int("SELECT count(*) FROM audit.record WHERE position('which were acknowledged, are lost'::bytea IN message) > 0") == 1);
 }
 
 TEST_CASE_METHOD(LossBed, "A log that the database knows nothing of any more is accepted with the others, also for the tool itself") {
