@@ -55,7 +55,7 @@ class Keys {
   // (all but a team's first request of a day) `done` is called before this returns; otherwise on a thread of Keys, with UNAVAILABLE if
   // `deadline` has passed by then; it may come late by a few statement time limits, so a caller that must be exact waits with a timer.
   // UNAVAILABLE: the keys database cannot be reached. FAILED_PRECONDITION: the team's keys were destroyed, a minute
-  // ago at least.
+  // ago at least. That the database still has the key of the day, whoever stores the row() finds (StoredDay::gone): then another is made.
   virtual void NewRequestKey(base::TeamId team, base::RequestId request, std::chrono::steady_clock::time_point deadline, Done done) = 0;
 
   // The stored key of an earlier request, for reading. Blocks: not from I/O threads.
