@@ -115,13 +115,14 @@ struct PostgresKeysOptions {
 absl::StatusOr<std::unique_ptr<Keys>> OpenPostgresKeys(const RootKey& root, PostgresKeysOptions options);
 
 struct LostKeys {
-  base::PostgresOptions main, keys;  // With the roles tollgate_writer and tollgate_keys.
+  base::PostgresOptions main, keys;  // With the role tollgate_writer; the keys' as the owner of its tables.
   std::string reason;
   std::function<absl::Status()> record;  // Puts it on record; nothing was changed if that fails.
 };
 
 // Goes on without keys that are lost for good: OpenPostgresKeys then takes the empty keys database, and Journal::Open one that lacks keys
-// of records from before. FAILED_PRECONDITION, with nothing on record: another root key or installation. Blocks.
+// of records from before. With nothing on record FAILED_PRECONDITION: another root key or installation; PERMISSION_DENIED: keys does not
+// log in as the owner, and who serves accepts nothing. Blocks.
 absl::Status AcceptLostKeys(const RootKey& root, const LostKeys& lost);
 
 }  // namespace tollgate::audit

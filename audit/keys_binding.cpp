@@ -165,6 +165,9 @@ absl::Status CheckStoredKeys(base::Session& keys, std::span<const StoredKey> sto
 absl::Status AcceptLostKeys(const RootKey& root, const LostKeys& lost) {
   TG_ASSIGN(const auto main, base::Session::Connect(lost.main));
   TG_ASSIGN(const auto keys, base::Session::Connect(lost.keys));
+  TG_ASSIGN(const base::Rows may, keys->Run("look for the right to accept", "SELECT has_table_privilege('keys.loss', 'INSERT')"));
+  if (!may.Bool(0, 0))
+    return base::PermissionDenied("only the owner of its tables accepts that keys are lost: give --database-url and --keys-url");
   TG_ASSIGN(const std::string id, InstallationOf(*main));
   TG_RETURN_IF_ERROR(CheckInstallation(*keys, id));
   TG_RETURN_IF_ERROR(CheckRoot(*keys, root, nullptr));

@@ -28,7 +28,6 @@ struct BindingBed : AuditFixture {
     lost.main = cluster.Options(url);
     lost.main.role = "tollgate_writer";
     lost.keys = cluster.Options(keys_url);
-    lost.keys.role = "tollgate_keys";
     lost.reason = "the disk is gone";
     return AcceptLostKeys(root, lost);
   }
@@ -258,6 +257,32 @@ TEST_CASE_METHOD(BindingBed, "A key whose commit is in doubt is told as stored o
   CHECK_FALSE(ready());
   standby("");
   CHECK(result.get().ok());
+}
+
+TEST_CASE_METHOD(BindingBed, "Who serves accepts no lost keys, in advance or later, and nothing that was accepted is changed") {
+  LostKeys lost;
+  lost.main = cluster.Options(url);
+  lost.main.role = "tollgate_writer";
+  lost.keys = cluster.Options(keys_url);
+  lost.keys.role = "tollgate_keys";
+  lost.reason = "x";
+  int recorded = 0;
+  lost.record = [&] {
+    ++recorded;
+    return absl::OkStatus();
+  };
+  const absl::Status refused = AcceptLostKeys(root, lost);
+  CHECK(absl::IsPermissionDenied(refused));
+  CHECK(base::Message(refused).find("--keys-url") != std::string::npos);
+  CHECK(recorded == 0);
+  REQUIRE(Accept().ok());
+  const auto session = cluster.Connect(keys_url);
+  for (const char* sql : {"SET LOCAL ROLE tollgate_keys; INSERT INTO keys.loss VALUES ('2099-01-01', 'x')", "DELETE FROM keys.loss",
+                          "UPDATE keys.loss SET accepted_at = '2099-01-01'", "TRUNCATE keys.loss"}) {
+    INFO(sql);
+    CHECK(absl::IsPermissionDenied(session->RunScript("try", sql)));
+  }
+  CHECK(Count("keys.loss") == 1);
 }
 
 TEST_CASE_METHOD(BindingBed, "An acceptance of lost keys that is dated in the future counts for nothing until then") {
