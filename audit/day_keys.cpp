@@ -7,7 +7,7 @@ namespace tollgate::audit {
 
 DayKeys::Found DayKeys::Find(base::TeamId team, std::int64_t day, base::MonoTime now) const {
   const auto it = held_.find(team);
-  if (it == held_.end() || it->second.key->day != day || now - it->second.asked >= kKnownFor) return {};
+  if (it == held_.end() || it->second.key->day != day || now - it->second.asked >= kKnownFor || it->second.key->stored->gone) return {};
   return {it->second.key, now - it->second.asked >= kLookAgain};
 }
 

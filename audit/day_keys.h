@@ -1,6 +1,7 @@
 // DayKeys: the teams' keys of the day that this instance holds in the clear. What another instance or an operator destroys is noticed
 // within `kKnownFor`, and a key that was not looked at again for so long, or is of another day, is forgotten as soon as another one comes.
-// Internal to audit/. Memory only, bounded; one thread at a time.
+// One that the database is found to lack (StoredDay::gone) is not given any more. Internal to audit/. Memory only, bounded; one thread at a
+// time.
 #pragma once
 
 #include <chrono>

@@ -1,4 +1,5 @@
-// Where it is full all goes: a value that is kept once more costs a row that is there already.
+// Where it is full all goes: a value that is kept once more costs a row that is there already. All goes too with each new session of the
+// keys', for a failover loses what was kept last.
 // Tested by tests/audit/keys_postgres_test.cpp.
 #include "audit/kept_values.h"
 
@@ -27,6 +28,11 @@ void KeptValues::Forget(base::TeamId team) {
   auto last = first;
   while (last != until_.end() && std::get<0>(last->first) == team) ++last;
   until_.erase(first, last);
+}
+
+void KeptValues::Clear() {
+  base::Lock lock(mu_);
+  until_.clear();
 }
 
 }  // namespace tollgate::audit

@@ -21,6 +21,7 @@ class KeptValues {
   void Note(base::TeamId team, const std::string& subject, const std::string& pseudonym, Time now);
   bool Has(base::TeamId team, const std::string& subject, const std::string& pseudonym, Time now);
   void Forget(base::TeamId team);
+  void Clear();
 
  private:
   using Key = std::tuple<base::TeamId, std::string, std::string>;

@@ -12,10 +12,10 @@ namespace tollgate::audit {
 
 // A team's key of one day, in clear. Immutable; wiped when it goes.
 struct DayKey {
-  DayKey(base::TeamId team, std::int64_t day, std::int32_t number, std::string key, std::string subject_key)
+  DayKey(base::TeamId team, std::int64_t day, std::shared_ptr<const StoredDay> stored, std::string key, std::string subject_key)
       : team(team),
         day(day),
-        number(number),
+        stored(std::move(stored)),
         key(std::move(key)),
         subject_key(std::move(subject_key)),
         pseudonym_key(PseudonymKey(this->subject_key)) {}
@@ -28,8 +28,8 @@ struct DayKey {
   DayKey& operator=(const DayKey&) = delete;
 
   const base::TeamId team;
-  const std::int64_t day;     // Days since 1970-01-01, UTC.
-  const std::int32_t number;  // Its row.
+  const std::int64_t day;  // Days since 1970-01-01, UTC.
+  const std::shared_ptr<const StoredDay> stored;
   std::string key;
   std::string subject_key;
   std::string pseudonym_key;

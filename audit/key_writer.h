@@ -5,6 +5,7 @@
 #pragma once
 
 #include <condition_variable>
+#include <cstdint>
 #include <deque>
 #include <memory>
 #include <span>
@@ -35,7 +36,10 @@ class KeyWriter {
   void Troubled(const absl::Status& status);
   void Answered();
   void Store(std::vector<PendingPtr>& group);
-  absl::Status Insert(const std::vector<PendingPtr>& group);
+  // Stores the keys; those whose day's key is not there go from `group` to `left_out`.
+  absl::Status Insert(std::vector<PendingPtr>& group, std::vector<PendingPtr>& left_out);
+  absl::Status SortOut(std::vector<PendingPtr>& group, std::vector<PendingPtr>& left_out);
+  void Refuse(const std::vector<PendingPtr>& left_out);
   absl::Status Attach();
   void Remember(const std::vector<PendingPtr>& group);
   bool Pause(std::chrono::milliseconds time);  // False when stopping.
@@ -44,8 +48,10 @@ class KeyWriter {
   const std::chrono::milliseconds look_every_;
   JournalQueue& queue_;
   std::string system_identifier_;
+  std::uint64_t session_number_ = 0;        // Another one for each session.
   std::unique_ptr<base::Session> session_;  // The thread's, as is
   bool troubled_ = false;                   // that the database did not take the last keys, or answer when it was last looked at.
+  TimePoint quiet_until_{};                 // Of the warning of keys of the day that are not there.
   std::vector<StoredKey> last_;             // The last keys that were told as stored.
   base::Mutex mu_;
   std::condition_variable changed_;

@@ -91,7 +91,7 @@ absl::Status NoValue() {
 }
 
 std::shared_ptr<const RequestKey> NewKeyUnder(const DayKey& day, base::RequestId request) {
-  return KeyUnder(day, {request, day.number, base::RandomBytes(kKeyBytes), {}});
+  return KeyUnder(day, {request, day.stored->number, base::RandomBytes(kKeyBytes), {}, day.stored});
 }
 
 std::shared_ptr<const RequestKey> KeyUnder(const DayKey& day, KeyRow row) {

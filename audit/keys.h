@@ -55,7 +55,7 @@ class Keys {
   // (all but a team's first request of a day) `done` is called before this returns; otherwise on a thread of Keys, with UNAVAILABLE if
   // `deadline` has passed by then; it may come late by a few statement time limits, so a caller that must be exact waits with a timer.
   // UNAVAILABLE: the keys database cannot be reached. FAILED_PRECONDITION: the team's keys were destroyed, a minute
-  // ago at least.
+  // ago at least. That the database still has the key of the day, whoever stores the row() finds (StoredDay::gone): then another is made.
   virtual void NewRequestKey(base::TeamId team, base::RequestId request, std::chrono::steady_clock::time_point deadline, Done done) = 0;
 
   // The stored key of an earlier request, for reading. Blocks: not from I/O threads.
@@ -115,13 +115,14 @@ struct PostgresKeysOptions {
 absl::StatusOr<std::unique_ptr<Keys>> OpenPostgresKeys(const RootKey& root, PostgresKeysOptions options);
 
 struct LostKeys {
-  base::PostgresOptions main, keys;  // With the roles tollgate_writer and tollgate_keys.
+  base::PostgresOptions main, keys;  // With the role tollgate_writer; the keys' as the owner of its tables.
   std::string reason;
   std::function<absl::Status()> record;  // Puts it on record; nothing was changed if that fails.
 };
 
 // Goes on without keys that are lost for good: OpenPostgresKeys then takes the empty keys database, and Journal::Open one that lacks keys
-// of records from before. FAILED_PRECONDITION, with nothing on record: another root key or installation. Blocks.
+// of records from before. With nothing on record FAILED_PRECONDITION: another root key or installation; PERMISSION_DENIED: keys does not
+// log in as the owner, and who serves accepts nothing. Blocks.
 absl::Status AcceptLostKeys(const RootKey& root, const LostKeys& lost);
 
 }  // namespace tollgate::audit

@@ -1,7 +1,8 @@
 // The installation's id stands in both databases. A keys database that was put back to an older state still has it, so keys are asked for
 // that must be there: a request whose SEGMENT or FINAL is on record went on because its REQUEST and its key were both stored. (A REQUEST
 // alone may be durable without: its instance died between the two commits.) Some are asked for, not the newest alone: after a failover that
-// lost keys, service went on, and the newest ones are there. What erases a key empties its row and leaves it.
+// lost keys, service went on, and the newest ones are there. A key is there with its own row and its day's; what erases it empties one of
+// them and leaves both.
 // Tested by tests/audit/keys_binding_test.cpp.
 #include "audit/keys_binding.h"
 
@@ -15,8 +16,7 @@
 namespace tollgate::audit {
 namespace {
 
-constexpr std::int64_t kEnd = 20'000;            // Records at a log's end that are looked at.
-constexpr std::int64_t kClocksUs = 300'000'000;  // An instance's clock may be so far ahead of Postgres's (clock_check.h).
+constexpr std::int64_t kEnd = 20'000;  // Records at a log's end that are looked at.
 
 constexpr std::int64_t kLogsMax = 8;
 constexpr std::int64_t kContents = 1000;  // Of each log.
@@ -24,10 +24,12 @@ constexpr std::int64_t kContents = 1000;  // Of each log.
 const std::string kNewest =
     "SELECT request_id::text, wall_us FROM audit.record WHERE log_id = $1::int2 AND leaf_index >= $2::int8 AND day >= $3::date "
     "AND kind IN (3, 4) AND content IS NOT NULL ORDER BY leaf_index DESC LIMIT $4::int8";
+// An instance's clock may be five minutes ahead of Postgres's (clock_check.h).
 const std::string kMissing =
     "SELECT count(*), (array_agg(stored.id ORDER BY stored.us DESC))[1]::text FROM unnest($1::uuid[], $2::int8[]) stored (id, us) "
-    "WHERE NOT EXISTS (SELECT FROM keys.request r WHERE r.request_id = stored.id) AND NOT EXISTS (SELECT FROM keys.loss "
-    "WHERE (extract(epoch FROM accepted_at) * 1000000)::int8 + $3::int8 >= stored.us)";
+    "WHERE NOT EXISTS (SELECT FROM keys.request r JOIN keys.tenant_day d ON d.number = r.tenant_day WHERE r.request_id = stored.id) "
+    "AND NOT EXISTS (SELECT FROM keys.loss WHERE accepted_at <= now() + interval '5 minutes' "
+    "AND accepted_at + interval '5 minutes' >= to_timestamp(stored.us / 1000000.0))";
 
 constexpr const char* kLost =
     "restore it from its newest backup; or, if those keys are lost, so that what was recorded under them can never be read again and "
@@ -152,8 +154,7 @@ absl::Status CheckStoredKeys(base::Session& keys, std::span<const StoredKey> sto
     ids.emplace_back(key.request);
     times.emplace_back(std::to_string(key.wall_us));
   }
-  TG_ASSIGN(const auto missing,
-            keys.Run("look for keys that were stored", kMissing, {base::ArrayOf(ids), base::ArrayOf(times), kClocksUs}));
+  TG_ASSIGN(const auto missing, keys.Run("look for keys that were stored", kMissing, {base::ArrayOf(ids), base::ArrayOf(times)}));
   if (missing.Int(0, 0) == 0) return absl::OkStatus();
   return base::DataLoss(fmt::format(
       "it lacks keys of requests on record, {} of the newest {}, the last one that of request {}, and had acknowledged them: it was "
@@ -164,6 +165,9 @@ absl::Status CheckStoredKeys(base::Session& keys, std::span<const StoredKey> sto
 absl::Status AcceptLostKeys(const RootKey& root, const LostKeys& lost) {
   TG_ASSIGN(const auto main, base::Session::Connect(lost.main));
   TG_ASSIGN(const auto keys, base::Session::Connect(lost.keys));
+  TG_ASSIGN(const base::Rows may, keys->Run("look for the right to accept", "SELECT has_table_privilege('keys.loss', 'INSERT')"));
+  if (!may.Bool(0, 0))
+    return base::PermissionDenied("only the owner of its tables accepts that keys are lost: give --database-url and --keys-url");
   TG_ASSIGN(const std::string id, InstallationOf(*main));
   TG_RETURN_IF_ERROR(CheckInstallation(*keys, id));
   TG_RETURN_IF_ERROR(CheckRoot(*keys, root, nullptr));

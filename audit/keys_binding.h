@@ -26,7 +26,7 @@ struct StoredKey {
   std::string request;
   std::int64_t wall_us = 0;  // Of its record.
 };
-// DATA_LOSS: the database lacks one of these keys, which it had acknowledged, and nobody has accepted that since.
+// DATA_LOSS: the database lacks one of these keys, or the key of its day, which it had acknowledged, and nobody has accepted that since.
 absl::Status CheckStoredKeys(base::Session& keys, std::span<const StoredKey> stored);
 
 }  // namespace tollgate::audit

@@ -1,7 +1,8 @@
 // A team's key of the day is made or loaded by one job on a session of its own, and held (day_keys.h); all that ask meanwhile wait for that
-// job. After that a request key is pure computation. Rows are made with ON CONFLICT DO NOTHING and then read back, so that instances
-// which race agree on the row that won. What pseudonyms stand for is kept in their order, so that two requests with the same values wait
-// for each other and do not lock each other out, and on a session of its own, lest a flood of values delay the keys of others' requests.
+// job. After that a request key is pure computation, until whoever stores one finds that the database lacks the day's (key_writer.h). Rows
+// are made with ON CONFLICT DO NOTHING and then read back, so that instances which race agree on the row that won. What pseudonyms stand
+// for is kept in their order, so that two requests with the same values wait for each other and do not lock each other out, and on a
+// session of its own, lest a flood of values delay the keys of others' requests.
 // Tested by tests/audit/keys_postgres_test.cpp.
 #include <algorithm>
 #include <map>
@@ -33,10 +34,11 @@ base::PostgresOptions SessionOptions(const PostgresKeysOptions& options, const s
   return postgres;
 }
 
-base::SessionPool::Options PoolOptions(const PostgresKeysOptions& options, int sessions) {
+base::SessionPool::Options PoolOptions(const PostgresKeysOptions& options, int sessions, std::function<void()> connected) {
   base::SessionPool::Options pool;
   pool.postgres = SessionOptions(options, options.url, options.role);
   pool.sessions = sessions;
+  pool.connected = std::move(connected);
   return pool;
 }
 
@@ -44,6 +46,10 @@ base::SessionPool::Options PoolOptions(const PostgresKeysOptions& options, int s
 constexpr const char* kFindKeys =
     "SELECT r.request_id, r.salt, r.subject, d.number, d.wrapped, d.tenant_version, d.day - date '1970-01-01' FROM keys.request r "
     "JOIN keys.tenant_day d ON d.number = r.tenant_day WHERE r.request_id = {} AND d.team_id = $2::uuid";
+
+std::shared_ptr<const RequestKey> StoredUnder(const DayKey& day, base::RequestId request, const base::Rows& rows, std::size_t i) {
+  return KeyUnder(day, {request, day.stored->number, rows.Bytes(i, 1), rows.IsNull(i, 2) ? "" : rows.Bytes(i, 2), day.stored});
+}
 
 struct TenantKey {
   std::int64_t version = 0;
@@ -62,8 +68,8 @@ class PostgresKeys final : public Keys {
         options_(std::move(options)),
         clock_(options_.clock != nullptr ? *options_.clock : base::SystemClock()),
         days_(options_.cached_teams_max),
-        value_sessions_(PoolOptions(options_, 1)),
-        sessions_(PoolOptions(options_, 2)) {}
+        value_sessions_(PoolOptions(options_, 1, [this] { kept_.Clear(); })),
+        sessions_(PoolOptions(options_, 2, [this] { kept_.Clear(); })) {}
 
   absl::Status Check(base::Session* main) {
     return sessions_.RunAndWait([&](base::Session& session) { return CheckKeys(session, root_, main); });
@@ -218,14 +224,14 @@ absl::StatusOr<DayKeyPtr> PostgresKeys::Load(base::Session& session, base::TeamI
     TG_ASSIGN(rows, session.Run("find the day's key", kFind, {team.ToString(), date}));
   }
   if (rows.empty() || rows.IsNull(0, 2)) return Destroyed();
-  const auto number = static_cast<std::int32_t>(rows.Int(0, 0));
+  auto stored = std::make_shared<const StoredDay>(static_cast<std::int32_t>(rows.Int(0, 0)), rows.Bytes(0, 2));
   TG_ASSIGN(TenantKey tenant, TenantOfVersion(session, team, rows.Int(0, 1)));
-  auto key = Unwrap(tenant.key, DayAad(team, day), rows.Bytes(0, 2));
+  auto key = Unwrap(tenant.key, DayAad(team, day), stored->wrapped);
   auto subject_key = SubjectKeyOf(session, team, tenant);
   base::Wipe(tenant.key);
   TG_RETURN_IF_ERROR(subject_key.status());
   if (!key.ok()) return base::Annotate(key.status(), "the day's key does not open under its tenant key");
-  return std::make_shared<const DayKey>(team, day, number, *std::move(key), *std::move(subject_key));
+  return std::make_shared<const DayKey>(team, day, std::move(stored), *std::move(key), *std::move(subject_key));
 }
 
 absl::StatusOr<DayKeyPtr> PostgresKeys::Unwrapped(base::Session& session, base::TeamId team, const base::Rows& rows, std::size_t row) {
@@ -235,13 +241,13 @@ absl::StatusOr<DayKeyPtr> PostgresKeys::Unwrapped(base::Session& session, base::
     return base::NotFound("the team's keys were destroyed: nobody can read this content any more");
   TG_RETURN_IF_ERROR(tenant.status());
   const std::int64_t date = rows.Int(row, 6);
-  auto day_key = Unwrap(tenant->key, DayAad(team, date), rows.Bytes(row, 4));
+  auto stored = std::make_shared<const StoredDay>(static_cast<std::int32_t>(rows.Int(row, 3)), rows.Bytes(row, 4));
+  auto day_key = Unwrap(tenant->key, DayAad(team, date), stored->wrapped);
   auto subject_key = SubjectKeyOf(session, team, *tenant);
   base::Wipe(tenant->key);
   TG_RETURN_IF_ERROR(subject_key.status());
   if (!day_key.ok()) return base::Annotate(day_key.status(), "the day's key does not open under its tenant key");
-  return std::make_shared<const DayKey>(team, date, static_cast<std::int32_t>(rows.Int(row, 3)), *std::move(day_key),
-                                        *std::move(subject_key));
+  return std::make_shared<const DayKey>(team, date, std::move(stored), *std::move(day_key), *std::move(subject_key));
 }
 
 absl::StatusOr<std::vector<std::shared_ptr<const RequestKey>>> PostgresKeys::FindAll(base::TeamId team,
@@ -266,8 +272,7 @@ absl::StatusOr<std::vector<std::shared_ptr<const RequestKey>>> PostgresKeys::Fin
       }
       if (day->second == nullptr) continue;
       TG_ASSIGN(const base::Uuid request, base::Uuid::Parse(rows.Text(i, 0)));
-      const KeyRow row{base::RequestId(request), day->second->number, rows.Bytes(i, 1), rows.IsNull(i, 2) ? "" : rows.Bytes(i, 2)};
-      found[row.request] = KeyUnder(*day->second, row);
+      found[base::RequestId(request)] = StoredUnder(*day->second, base::RequestId(request), rows, i);
     }
     return absl::OkStatus();
   }));
@@ -284,9 +289,9 @@ absl::StatusOr<std::shared_ptr<const RequestKey>> PostgresKeys::Find(base::TeamI
   std::shared_ptr<const RequestKey> found;
   TG_RETURN_IF_ERROR(sessions_.RunAndWait([&](base::Session& session) -> absl::Status {
     TG_ASSIGN(const auto rows, session.Run("find a request's key", kFind, {request.ToString(), team.ToString()}));
-    if (rows.empty()) return base::NotFound("there is no key for this request: its content was never sealed, or was erased");
+    if (rows.empty()) return base::NotFound("there is no key for this request: its content was never sealed, or its key is lost");
     TG_ASSIGN(const DayKeyPtr day, Unwrapped(session, team, rows, 0));
-    found = KeyUnder(*day, {request, day->number, rows.Bytes(0, 1), rows.IsNull(0, 2) ? "" : rows.Bytes(0, 2)});
+    found = StoredUnder(*day, request, rows, 0);
     return absl::OkStatus();
   }));
   return found;

@@ -2,10 +2,13 @@
 // Bytes on disk: audit/FORMAT.md. Value types; one thread at a time.
 #pragma once
 
+#include <atomic>
 #include <compare>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/companion.h"
@@ -28,13 +31,27 @@ struct Sealed {
   std::string key_commitment;
 };
 
+// A tenant-day key as the keys database holds it: a request's key is stored beside this very row, or not at all. One for all requests under
+// it; thread-safe.
+struct StoredDay {
+  StoredDay(std::int32_t number, std::string wrapped) : number(number), wrapped(std::move(wrapped)) {}
+
+  const std::int32_t number;  // Its row.
+  const std::string wrapped;  // Opens nothing without the tenant key.
+  // Both are for who stores requests' keys: the session that last found this row, and that one found it no more: then no further key is
+  // made under it.
+  mutable std::atomic<std::uint64_t> seen_by{0};
+  mutable std::atomic<bool> gone{false};
+};
+
 // What a request's data key is derived from, beside its tenant-day key: for the keys database. Useless without the root key, as the root
 // key is without it. RequestKey::row() makes it.
 struct KeyRow {
   base::RequestId request;
-  std::int32_t tenant_day = 0;  // The day key's number.
-  std::string salt;             // 32 random bytes.
-  std::string subject;          // The end user's HMAC, by which erasure finds the key. Empty: the journal copies the record's.
+  std::int32_t tenant_day = 0;           // The day key's number.
+  std::string salt;                      // 32 random bytes.
+  std::string subject;                   // The end user's HMAC, by which erasure finds the key. Empty: the journal copies the record's.
+  std::shared_ptr<const StoredDay> day;  // Null: it cannot be stored.
 };
 
 // One record to append.

@@ -112,6 +112,7 @@ struct SessionPool::Impl {
   // False when the pool stops.
   bool Reconnect(std::shared_ptr<Session>& session, std::chrono::milliseconds& backoff) {
     auto made = Session::Connect(options.postgres);
+    if (made.ok() && options.connected) options.connected();
     Lock lock(mu);
     if (stopping) return false;
     if (made.ok()) {

@@ -18,6 +18,7 @@ class SessionPool {
     int sessions = 2;
     int queue_max = 1000;                           // RESOURCE_EXHAUSTED beyond.
     std::chrono::milliseconds queue_timeout{2000};  // UNAVAILABLE for a job that waited longer.
+    std::function<void()> connected;                // May be null. Called with each new session, before its first job, on its thread.
   };
   using Job = std::function<void(absl::StatusOr<Session*>)>;  // Called once on a pool thread; an error means there is no session.
 

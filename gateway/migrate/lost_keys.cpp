@@ -1,4 +1,5 @@
-// The record comes first, in a journal of its own that needs no keys, for one with keys is refused for those that are lost.
+// The record comes first, in a journal of its own that needs no keys, for one with keys is refused for those that are lost. The keys
+// database is met as its owner, without a role: who serves accepts nothing.
 // Tested by tests/gateway/admin/lost_keys_test.cpp.
 #include "gateway/migrate/lost_keys.h"
 
@@ -12,7 +13,6 @@ absl::Status GoOnWithoutKeys(const audit::RootKey& root, const LostKeysOptions& 
   lost.main.url = options.postgres_url;
   lost.main.role = "tollgate_writer";
   lost.keys.url = options.keys_url;
-  lost.keys.role = "tollgate_keys";
   lost.reason = options.reason;
   lost.record = [&options] {
     return PutOnRecord({.postgres_url = options.postgres_url,

@@ -10,7 +10,7 @@ namespace tollgate::migrate {
 
 struct LostKeysOptions {
   std::string postgres_url;
-  std::string keys_url;
+  std::string keys_url;   // As the owner of its tables.
   std::string state_dir;  // As FirstOwnerOptions::state_dir.
   std::string actor;      // "cli:USER"
   std::string reason;
@@ -18,7 +18,7 @@ struct LostKeysOptions {
 };
 
 // Adds an ADMIN record ("keys.lost") and notes in the keys database that keys of records from before are not missed
-// (audit::AcceptLostKeys). INVALID_ARGUMENT: no reason, or one that is too long.
+// (audit::AcceptLostKeys). INVALID_ARGUMENT: no reason, or one that is too long. PERMISSION_DENIED: not the owner.
 absl::Status GoOnWithoutKeys(const audit::RootKey& root, const LostKeysOptions& options);
 
 }  // namespace tollgate::migrate

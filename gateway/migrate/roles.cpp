@@ -1,5 +1,6 @@
 // Roles belong to a cluster, and the first migration makes them; a database that comes from elsewhere has that one behind it. Rights are
 // looked for by some of them that no other statement would give: each room's, and the policies, without which row security hides all.
+// Row security binds the tables' owner too, who sees what the roles see that it inherits from.
 // Tested by tests/gateway/directory/backup_test.cpp and tests/gateway/directory/logins_test.cpp.
 #include "gateway/migrate/roles.h"
 
@@ -17,6 +18,24 @@ base::PostgresOptions AsOwner(base::PostgresOptions options) {
   options.application_name = "tollgate migrate";
   options.role.clear();
   return options;
+}
+
+// `me`: the owner, as SQL writes it.
+absl::Status LetOwnerSee(base::Session& session, const std::string& me) {
+  static const std::string kLook =
+      "SELECT pg_has_role(current_user, 'tollgate_writer', 'USAGE'), current_setting('server_version_num')::int4 >= 160000";
+  TG_ASSIGN(base::Rows look, session.Run("look what the owner sees", kLook));
+  if (look.Bool(0, 0)) return absl::OkStatus();
+  // Since Postgres 16 it is each membership that inherits, before that the role.
+  const std::string take = fmt::format("GRANT tollgate_writer TO {}{}", me, look.Bool(0, 1) ? " WITH INHERIT TRUE" : "");
+  session.Run("take a role", take).IgnoreError();
+  const std::string sql = look.Bool(0, 1) ? take : fmt::format("ALTER ROLE {} INHERIT; {}", me, take);
+  TG_ASSIGN(look, session.Run("look what the owner sees", kLook));
+  if (look.Bool(0, 0)) return absl::OkStatus();
+  return base::FailedPrecondition(fmt::format(
+      "{} owns the tables and does not inherit from tollgate_writer: row security shows it no usage and no ledger, and its dumps "
+      "lack them without an error. As a superuser of Postgres run {}, and this again",
+      me, sql));
 }
 
 }  // namespace
@@ -44,7 +63,7 @@ absl::Status MakeRoles(const base::PostgresOptions& owner, Database database) {
     const absl::Status given = session->Run("take a role", fmt::format("GRANT {} TO {}", name, roles.Text(i, 2))).status();
     if (!given.ok()) return given;
   }
-  if (!empty.Bool(0, 0) || others.empty()) return absl::OkStatus();
+  if (!empty.Bool(0, 0) || others.empty()) return database == Database::kMain ? LetOwnerSee(*session, roles.Text(0, 2)) : absl::OkStatus();
   const std::string sql = fmt::format("GRANT {} TO {} WITH ADMIN OPTION", fmt::join(others, ", "), roles.Text(0, 2));
   return base::PermissionDenied(
       fmt::format("the roles that this database needs are there, and {} may not give them: as a superuser of Postgres "

@@ -12,7 +12,8 @@ namespace tollgate::migrate {
 
 // Before anything is applied: makes the rooms' roles where they are missing, as in a cluster into which a dump was restored. `owner` logs
 // in as the schema's owner. PERMISSION_DENIED, with the SQL for a superuser: an empty database, and the roles are there already and not
-// this owner's to give, as those of another installation's are since Postgres 16.
+// this owner's to give, as those of another installation's are since Postgres 16. FAILED_PRECONDITION, likewise: row security would show
+// this owner no usage and no ledger.
 absl::Status MakeRoles(const base::PostgresOptions& owner, Database database);
 
 // Of a migrated database. FAILED_PRECONDITION: the roles lack their rights, as where a dump was restored before they were made.

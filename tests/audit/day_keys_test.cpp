@@ -8,7 +8,7 @@ namespace {
 using std::chrono::seconds;
 
 DayKeyPtr KeyOf(base::TeamId team, std::int64_t day) {
-  return std::make_shared<const DayKey>(team, day, 1, std::string(32, 'k'), std::string(32, 's'));
+  return std::make_shared<const DayKey>(team, day, std::make_shared<const StoredDay>(1, "w"), std::string(32, 'k'), std::string(32, 's'));
 }
 
 TEST_CASE("A day's key is known for a minute, read again beside its use after twenty seconds, and good for its day alone") {
@@ -25,6 +25,18 @@ TEST_CASE("A day's key is known for a minute, read again beside its use after tw
   CHECK(keys.Find(team, 8, start).key == nullptr);
   keys.Forget(team);
   CHECK(keys.Find(team, 7, start).key == nullptr);
+}
+
+TEST_CASE("A day's key that the database is found to lack is not given any more, until one was read again") {
+  DayKeys keys(10);
+  const base::TeamId team = base::TeamId::New();
+  const base::MonoTime start{seconds(1000)};
+  const DayKeyPtr lost = KeyOf(team, 7);
+  keys.Put(team, lost, start);
+  lost->stored->gone = true;
+  CHECK(keys.Find(team, 7, start).key == nullptr);
+  keys.Put(team, KeyOf(team, 7), start);
+  CHECK(keys.Find(team, 7, start).key != nullptr);
 }
 
 TEST_CASE("Keys of another day, and those that nobody asked for in a minute, are held no longer, nor more than there may be") {

@@ -204,7 +204,7 @@ TEST_CASE_METHOD(AuditFixture, "While the keys database does not answer, request
                               [&](base::Session& session) -> absl::Status {
                                 TG_RETURN_IF_ERROR(session.Run("lock", "LOCK TABLE keys.request IN EXCLUSIVE MODE").status());
                                 Entry entry = Make(v1::RECORD_KIND_REQUEST, request);
-                                entry.key = KeyRow{request, 1, std::string(32, 's'), ""};
+                                entry.key = KeyRow{request, 1, std::string(32, 's'), "", nullptr};
                                 const Result refused = Append(*journal, std::move(entry), std::chrono::milliseconds(200));
                                 CHECK(absl::IsUnavailable(refused.status()));
                                 CHECK(base::Message(refused.status()).find("keys database") != std::string::npos);
@@ -237,9 +237,14 @@ TEST_CASE_METHOD(AuditFixture, "A keys database that was read-only for a while t
   auto journal = Open();
   auto keys_sql = cluster.Connect(keys_url);
   const std::string name = keys_sql->Run("name", "SELECT current_database()")->Text(0, 0);
+  REQUIRE(keys_sql
+              ->RunScript("make a key of the day",
+                          "INSERT INTO keys.tenant_day (team_id, day, tenant_version, wrapped) VALUES (gen_random_uuid(), now(), 1, 'w')")
+              .ok());
+  const auto day = std::make_shared<const StoredDay>(1, "w");
   const auto request = [&] {
     Entry entry = Make(v1::RECORD_KIND_REQUEST, base::RequestId::New());
-    entry.key = KeyRow{base::RequestId(*base::Uuid::FromBytes(entry.record.request_id())), 1, std::string(32, 's'), ""};
+    entry.key = KeyRow{base::RequestId(*base::Uuid::FromBytes(entry.record.request_id())), 1, std::string(32, 's'), "", day};
     return entry;
   };
   REQUIRE(keys_sql->Run("set", "ALTER DATABASE " + name + " SET default_transaction_read_only = on").ok());

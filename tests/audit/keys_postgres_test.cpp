@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <future>
+#include <thread>
 
 #include "audit/key_chain.h"
 #include "audit/wrap.h"
@@ -245,6 +246,25 @@ TEST_CASE_METHOD(Bed, "A value that is kept is known for a while, until it is er
   CHECK(keys_sql->Run("look", "SELECT count(*) FROM keys.pseudonym WHERE last_seen >= current_date - 1")->Int(0, 0) == 1);
   REQUIRE(keys->EraseValues(team, Keys::ValuesOf::kMark, key->ValueMark("one")).ok());
   CHECK_FALSE(keys->KnowsKept(team, "anna", "[N_one]"));
+}
+
+TEST_CASE_METHOD(Bed, "Values count as kept no longer once the keys database was away: a failover may have lost them") {
+  auto keys = OpenKeys();
+  const auto key = *New(*keys);
+  std::promise<absl::Status> kept;
+  keys->KeepValues(team, "anna", {{"[N_one]", key->Sealer().Seal("[N_one]", "one"), key->ValueMark("one")}}, Journal::kNoDeadline,
+                   [&](absl::Status status) { kept.set_value(std::move(status)); });
+  REQUIRE(kept.get_future().get().ok());
+  CHECK(keys->KnowsKept(team, "anna", "[N_one]"));
+  REQUIRE(keys_sql
+              ->Run("end sessions",
+                    "SELECT pg_terminate_backend(pid, 30000) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND "
+                    "datname = current_database()")
+              .ok());
+  // What every request does some seconds later: its team's key of the day is looked at.
+  team = base::TeamId::New();
+  while (!New(*keys).ok()) std::this_thread::yield();
+  CHECK_FALSE(keys->KnowsKept(key->team(), "anna", "[N_one]"));
 }
 
 TEST_CASE_METHOD(Bed, "Another root key is refused at the start") {

@@ -69,13 +69,14 @@ TEST_CASE("A wrapped key opens only under its own key and name") {
 
 TEST_CASE("A request's key is made again from its row; another day, row or request makes another key") {
   const base::TeamId team = base::TeamId::New();
-  const DayKey day(team, 20'000, 1, base::RandomBytes(32), base::RandomBytes(32));
+  const auto stored = std::make_shared<const StoredDay>(1, "w");
+  const DayKey day(team, 20'000, stored, base::RandomBytes(32), base::RandomBytes(32));
   const auto key = NewKeyUnder(day, base::RequestId::New());
   CHECK(key->row().salt.size() == 32);
   CHECK(KeyUnder(day, key->row())->secret() == key->secret());
-  const DayKey stolen(base::TeamId::New(), day.day, day.number, day.key, day.subject_key);
+  const DayKey stolen(base::TeamId::New(), day.day, stored, day.key, day.subject_key);
   CHECK(KeyUnder(stolen, key->row())->secret() != key->secret());
-  const DayKey other(team, day.day, day.number, base::RandomBytes(32), day.subject_key);
+  const DayKey other(team, day.day, stored, base::RandomBytes(32), day.subject_key);
   CHECK(KeyUnder(other, key->row())->secret() != key->secret());
   KeyRow moved = key->row();
   moved.request = base::RequestId::New();

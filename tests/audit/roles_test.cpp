@@ -27,7 +27,7 @@ constexpr Grant kAudit[] = {
 constexpr Grant kKeys[] = {
     {"tollgate_keys", "keys.root", "SI"},    {"tollgate_keys", "keys.tenant", "SI"},     {"tollgate_keys", "keys.tenant_day", "SI"},
     {"tollgate_keys", "keys.request", "SI"}, {"tollgate_keys", "keys.pseudonym", "SID"}, {"tollgate_keys", "keys.installation", "SI"},
-    {"tollgate_keys", "keys.loss", "SI"},
+    {"tollgate_keys", "keys.loss", "S"},
 };
 
 std::string Granted(std::span<const Grant> grants, std::string_view role, std::string_view table) {

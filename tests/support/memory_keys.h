@@ -30,8 +30,9 @@ class MemoryKeys final : public audit::Keys {
       if (!makes_.ok()) return done(makes_);
       auto& day = days_[team];
       if (day == nullptr) {
-        day = std::make_shared<audit::DayKey>(team, audit::DayOf(clock_.Wall()), static_cast<std::int32_t>(days_.size()),
-                                              base::RandomBytes(audit::kKeyBytes), base::RandomBytes(audit::kKeyBytes));
+        auto stored = std::make_shared<const audit::StoredDay>(static_cast<std::int32_t>(days_.size()), "");
+        day = std::make_shared<audit::DayKey>(team, audit::DayOf(clock_.Wall()), std::move(stored), base::RandomBytes(audit::kKeyBytes),
+                                              base::RandomBytes(audit::kKeyBytes));
       }
       key = audit::NewKeyUnder(*day, request);
       keys_[request] = key;

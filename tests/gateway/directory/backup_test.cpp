@@ -1,11 +1,15 @@
 // What docs/backup.md tells a database administrator to do, done with pg_dump and pg_restore.
+#include <algorithm>
 #include <cstdlib>
+#include <filesystem>
+#include <sstream>
 
 #include <fmt/format.h>
 #include <catch2/catch_test_macros.hpp>
 
 #include "audit/journal_postgres.h"
 #include "audit/verify.h"
+#include "base/encoding.h"
 #include "gateway/migrate/logins.h"
 #include "gateway/migrate/migrator.h"
 #include "gateway/migrate/roles.h"
@@ -25,8 +29,10 @@ constexpr const char* kRooms =
     "GRANT tollgate_writer, tollgate_reader, tollgate_keys, tollgate_directory, tollgate_retention, tollgate_verifier TO tollgate WITH "
     "ADMIN OPTION";
 
-// A program of Postgres's: whether it ended well. What it says goes to the test's output.
-bool Run(const std::string& command) { return std::system(("/usr/lib/postgresql/15/bin/" + command).c_str()) == 0; }
+// A program of Postgres's: whether it ended well. What it says goes to the test's output. `services`: PGSERVICEFILE.
+bool Run(const std::string& command, const std::string& services = "") {
+  return std::system(fmt::format("PGSERVICEFILE='{}' /usr/lib/postgresql/15/bin/{}", services, command).c_str()) == 0;
+}
 
 struct Site {
   PostgresCluster cluster;  // Of its own: roles are a cluster's.
@@ -39,6 +45,17 @@ struct Site {
   }
   std::string Name(const std::string& database) { return cluster.Connect(database)->Run("ask", "SELECT current_database()")->Text(0, 0); }
   std::string AsOwner(const std::string& database) { return cluster.UrlAs(database, "tollgate"); }
+  // A file with how the owner reaches both databases, so that no password stands in a command.
+  void WriteServices(const std::string& file) {
+    const std::string socket = cluster.Connect(url)->Run("ask", "SHOW unix_socket_directories")->Text(0, 0);
+    const std::string port = cluster.Connect(url)->Run("ask", "SHOW port")->Text(0, 0);
+    constexpr const char* kService = "[{}]\nhost={}\nport={}\ndbname={}\nuser=tollgate\n";
+    REQUIRE(base::WriteFileAtomically(file,
+                                      fmt::format(kService, "tollgate", socket, port, Name(url)) +
+                                          fmt::format(kService, "tollgate_keys", socket, port, Name(keys_url)),
+                                      0600)
+                .ok());
+  }
   void Do(const std::string& database, const std::string& sql) {
     const absl::Status status = cluster.Connect(database)->RunScript("test", sql);
     INFO(base::Message(status));
@@ -88,13 +105,16 @@ TEST_CASE("A dump by the owner's login holds what row security guards, and is re
   here.Do(here.keys_url, "INSERT INTO keys.request VALUES (gen_random_uuid(), 1)");
 
   const std::string dump = dir.File("main.dump"), keys_dump = dir.File("keys.dump");
-  CHECK_FALSE(Run(fmt::format("pg_dump -Fc -f {} '{}'", dump, here.AsOwner(here.url))));  // Refused, not cut short.
-  REQUIRE(Run(fmt::format("pg_dump -Fc --enable-row-security -f {} '{}'", dump, here.AsOwner(here.url))));
-  REQUIRE(Run(fmt::format("pg_dump -Fc -f {} '{}'", keys_dump, here.AsOwner(here.keys_url))));
+  const std::string services = dir.File("services"), services_there = dir.File("services_there");
+  here.WriteServices(services);
+  CHECK_FALSE(Run(fmt::format("pg_dump -Fc -f {} service=tollgate", dump), services));  // Refused, not cut short.
+  REQUIRE(Run(fmt::format("pg_dump -Fc --enable-row-security -f {} service=tollgate", dump), services));
+  REQUIRE(Run(fmt::format("pg_dump -Fc -f {} service=tollgate_keys", keys_dump), services));
 
   Site there(true);
-  REQUIRE(Run(fmt::format("pg_restore --exit-on-error -d '{}' {}", there.AsOwner(there.url), dump)));
-  REQUIRE(Run(fmt::format("pg_restore --exit-on-error -d '{}' {}", there.AsOwner(there.keys_url), keys_dump)));
+  there.WriteServices(services_there);
+  REQUIRE(Run(fmt::format("pg_restore --exit-on-error -d service=tollgate {}", dump), services_there));
+  REQUIRE(Run(fmt::format("pg_restore --exit-on-error -d service=tollgate_keys {}", keys_dump), services_there));
   for (const Database which : {Database::kMain, Database::kKeys}) {
     const std::string& database = which == Database::kMain ? there.url : there.keys_url;
     const auto applied = there.Migrate(database, which);
@@ -126,5 +146,58 @@ TEST_CASE("A dump by the owner's login holds what row security guards, and is re
     INFO(base::Message(refused.status()));
     CHECK(absl::IsFailedPrecondition(refused.status()));
     CHECK(base::Message(refused.status()).find("restore it again") != std::string::npos);
+  }
+}
+
+TEST_CASE("An owner whom row security would show nothing is told so by `migrate`, for its dumps would lack usage and ledger") {
+  Site site(true);
+  REQUIRE(site.Migrate(site.url, Database::kMain).ok());
+  site.Do(site.url, kUsage);
+  const auto sees = [&] {
+    return site.cluster.Connect(site.AsOwner(site.url))->Run("look", "SELECT count(*) FROM metering.usage")->Int(0, 0);
+  };
+  CHECK(sees() == 1);
+  SECTION("it does not inherit") {
+    site.Do(site.url, "ALTER ROLE tollgate NOINHERIT");
+    CHECK(sees() == 0);
+    const auto refused = site.Migrate(site.url, Database::kMain);
+    CHECK(absl::IsFailedPrecondition(refused.status()));
+    const std::string says = base::Message(refused.status());
+    INFO(says);
+    const auto begin = says.find("ALTER ROLE tollgate INHERIT");
+    REQUIRE(begin != std::string::npos);
+    site.Do(site.url, says.substr(begin, says.find(", and this again") - begin));
+  }
+  SECTION("it is no member any more, and may make itself one") {
+    site.Do(site.url, "REVOKE tollgate_writer, tollgate_verifier FROM tollgate");
+    CHECK(sees() == 0);
+  }
+  SECTION("it is no member any more, and may not make itself one") {
+    site.Do(site.url, "REVOKE tollgate_writer, tollgate_verifier FROM tollgate");
+    site.Do(site.url, "ALTER ROLE tollgate NOCREATEROLE");
+    const auto refused = site.Migrate(site.url, Database::kMain);
+    INFO(base::Message(refused.status()));
+    CHECK(base::Message(refused.status()).find("GRANT tollgate_writer TO tollgate") != std::string::npos);
+    site.Do(site.url, "ALTER ROLE tollgate CREATEROLE");
+  }
+  const auto taken = site.Migrate(site.url, Database::kMain);
+  INFO(base::Message(taken.status()));
+  CHECK(taken.ok());
+  CHECK(sees() == 1);
+}
+
+TEST_CASE("No command of the docs gives a program of Postgres's a password as an argument, which every user of the machine can read") {
+  const std::filesystem::path root(TOLLGATE_SOURCE_DIR);
+  std::vector<std::filesystem::path> pages = {root / "README.md"};
+  for (const auto& page : std::filesystem::recursive_directory_iterator(root / "docs")) pages.push_back(page.path());
+  for (const auto& page : pages) {
+    const auto text = base::ReadFile(page);
+    if (!text.ok() || page.extension() != ".md") continue;
+    std::istringstream lines(*text);
+    for (std::string line; std::getline(lines, line);) {
+      const auto program = std::min({line.find("pg_dump"), line.find("pg_restore"), line.find("psql ")});
+      INFO(page.string() << ": " << line);
+      CHECK((program == std::string::npos || line.find("$(cat", program) == std::string::npos));
+    }
   }
 }
