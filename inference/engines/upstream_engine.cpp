@@ -37,7 +37,8 @@ constexpr std::int64_t kTurnSteps = GrammarFollower::kWorkEach;
 
 // A grammar, read on the thread of who asks. Of one sequence.
 struct ReadForm final : CheckedGrammar {
-  explicit ReadForm(GrammarRules rules) : follower(std::make_unique<GrammarFollower>(std::move(rules))) {}
+  explicit ReadForm(std::unique_ptr<GrammarFollower> its) : follower(std::move(its)) {}
+  std::shared_ptr<CheckedGrammar> Again() const override { return std::make_shared<ReadForm>(follower->Again()); }
   std::unique_ptr<GrammarFollower> follower;
 };
 
@@ -61,6 +62,9 @@ struct Slot {
   base::MonoTime progress_at;  // When its last token came, or it began.
   std::int64_t seen = 0;       // Tokens that had come by then, and the end, if it was told.
 };
+
+// Followers of so many slots remember all that they may; those of more share that out.
+constexpr int kSlotsInFull = 32;
 
 class UpstreamEngine final : public Engine {
  public:
@@ -90,7 +94,9 @@ class UpstreamEngine final : public Engine {
   absl::StatusOr<std::shared_ptr<CheckedGrammar>> CheckGrammar(std::string_view gbnf) const override {
     if (!info_.grammars) return Engine::CheckGrammar(gbnf);
     TG_ASSIGN(GrammarRules rules, ReadGrammar(gbnf));
-    return std::make_shared<ReadForm>(std::move(rules));
+    auto shared = std::make_shared<const GrammarRules>(std::move(rules));
+    const int share = (info_.slots + kSlotsInFull - 1) / kSlotsInFull;
+    return std::make_shared<ReadForm>(std::make_unique<GrammarFollower>(std::move(shared), share));
   }
 
   absl::StatusOr<EngineOpened> Open(int index, const EngineSequence& sequence) override {
