@@ -26,7 +26,8 @@ constexpr std::string_view kBegin = "{bos}";
 constexpr std::string_view kEnd = "{eos}";
 constexpr std::string_view kThought = "</think>";
 
-// Without white space outside of string literals, with ' for " and an escaped \n for a line break inside them; `-` trims dropped.
+// Without white space outside of string literals, with ' for ", an escaped ' for one that stands between ", and an escaped \n for a line
+// break inside of literals; `-` trims dropped.
 std::string Normalise(std::string_view jinja) {
   std::string out;
   char quote = 0;
@@ -42,6 +43,8 @@ std::string Normalise(std::string_view jinja) {
         out.push_back('\'');
       } else if (c == '\n') {
         out.append("\\n");
+      } else if (c == '\'') {
+        out.append("\\'");
       } else {
         out.push_back(c);
       }
@@ -66,6 +69,13 @@ std::string Normalise(std::string_view jinja) {
 std::optional<std::string> Between(std::string_view text, std::string_view before, std::string_view after) {
   if (text.size() < before.size() + after.size() || !text.starts_with(before) || !text.ends_with(after)) return std::nullopt;
   return std::string(text.substr(before.size(), text.size() - before.size() - after.size()));
+}
+
+// How much of it stands before the quote that ends a literal, or all.
+std::size_t LiteralEnd(std::string_view normal) {
+  std::size_t end = 0;
+  while (end < normal.size() && normal[end] != '\'') end += normal[end] == '\\' ? 2 : 1;
+  return std::min(end, normal.size());
 }
 
 // The forms, normalised.
@@ -183,7 +193,7 @@ std::string SystemIn(std::string_view normal) {
   for (std::size_t i = normal.find(kBefore); i != std::string_view::npos; i = normal.find(kBefore, i + 1)) {
     const std::string_view rest = normal.substr(i + kBefore.size());
     const std::string_view text = rest.substr(0, rest.find("<|im_end|>\\n'"));
-    if (!text.empty() && text.size() < rest.size() && text.find('\'') == std::string_view::npos) return Unescape(text);
+    if (!text.empty() && text.size() < rest.size() && LiteralEnd(text) == text.size()) return Unescape(text);
   }
   return {};
 }
@@ -194,9 +204,8 @@ std::string DefaultSystemIn(std::string_view normal) {
   const std::size_t at = normal.find(kBefore);
   if (at == std::string_view::npos) return {};
   const std::string_view rest = normal.substr(at + kBefore.size());
-  std::size_t end = 0;
-  while (end < rest.size() && rest[end] != '\'') end += rest[end] == '\\' ? 2 : 1;
-  return end < rest.size() && rest.substr(end).starts_with("'%}") ? Unescape(rest.substr(0, end)) : "";
+  const std::size_t end = LiteralEnd(rest);
+  return rest.substr(end).starts_with("'%}") ? Unescape(rest.substr(0, end)) : "";
 }
 
 // The system turns as one, before all others.
@@ -242,7 +251,7 @@ absl::StatusOr<ChatFormat> ChatFormat::FromTemplate(std::string_view jinja) {
     return base::FailedPrecondition(fmt::format("the model's chat template has {} bytes; at most 65536 are read", jinja.size()));
   const std::string normal = Normalise(jinja);
   const std::optional<std::string> system = ChatMlSystem(normal);
-  const bool chatml = system && system->find("'") == std::string::npos && system->find("<|") == std::string::npos;
+  const bool chatml = system && LiteralEnd(*system) == system->size() && system->find("<|") == std::string::npos;
   const ChatFamily* family = chatml ? FamilyByName("chatml") : FamilyOfTemplate(normal);
   if (family == nullptr) {
     return base::FailedPrecondition(fmt::format(

@@ -14,6 +14,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -163,6 +164,14 @@ class Parser {
     return {Element::kSet, at->second};
   }
 
+  // Of one character, as most of a grammar are. One that no text has: the empty set.
+  Element SetOf(std::uint32_t point) {
+    const auto [at, is_new] = point_ids_.try_emplace(point, static_cast<std::uint32_t>(sets_.size()));
+    const bool none = point == 0 || (point >= 0xD800 && point <= 0xDFFF) || point > 0x10FFFF;
+    if (is_new) sets_.push_back(none ? Ranges() : Ranges{{point, point}});
+    return {Element::kSet, at->second};
+  }
+
   absl::Status Alternatives(int depth, Places& places, Body& body) {
     if (depth > kDepthMax) return Bad(fmt::format("parentheses are nested deeper than {}", kDepthMax));
     do {
@@ -239,7 +248,7 @@ class Parser {
     if (Now() == '"') return Bad("a literal or a set is empty");
     while (!Take('"')) {
       TG_ASSIGN(const std::uint32_t point, Character());
-      items.push_back(SetOf(OtherCharacters(OtherCharacters({{point, point}}))));
+      items.push_back(SetOf(point));
     }
     return absl::OkStatus();
   }
@@ -358,6 +367,7 @@ class Parser {
   std::vector<Body> bodies_;
   std::vector<Ranges> sets_;
   std::map<Ranges, std::uint32_t> set_ids_;
+  std::unordered_map<std::uint32_t, std::uint32_t> point_ids_;
   std::size_t written_ = 0;  // Elements of rules without names.
 };
 

@@ -4,7 +4,8 @@
 // their product, and a pass over a vocabulary is mostly looking up.
 //
 // What is computed is counted, and ends by the count: the same for the same grammar and output, on any machine. What is remembered is
-// dropped between two tokens once it is much; the two states that are needed go along.
+// dropped behind a token once it is much, so that a sequence which waits for its reader holds little; the two states that are needed go
+// along.
 //
 // Tested by tests/inference/grammar_follower_test.cpp.
 #include "inference/grammar_follower.h"
@@ -16,8 +17,7 @@
 namespace tollgate::inference {
 namespace {
 
-constexpr std::size_t kFixed = 5;  // Of a key: remain, low, high, any, may_end; then its nodes.
-constexpr std::size_t kStatesKept = 2048;
+constexpr std::size_t kFixed = 5;         // Of a key: remain, low, high, any, may_end; then its nodes.
 constexpr std::int64_t kStateWork = 256;  // What a state costs beside its nodes: it has a kilobyte, and one call may make 8,000.
 
 // The first range that does not end before the point.
@@ -43,12 +43,21 @@ std::size_t GrammarFollower::KeyHash::operator()(const Key& key) const {
   return static_cast<std::size_t>(hash ^ (hash >> 32));
 }
 
-GrammarFollower::GrammarFollower(GrammarRules rules) : rules_(std::move(rules)) {
-  for (const std::uint32_t begin : rules_.rules[rules_.root]) {
-    const bool empty = rules_.elements[begin].kind == GrammarRules::Element::kEnd;
+GrammarFollower::GrammarFollower(GrammarRules rules) : GrammarFollower(std::make_shared<const GrammarRules>(std::move(rules)), 1) {}
+
+GrammarFollower::GrammarFollower(std::shared_ptr<const GrammarRules> rules, int share)
+    : rules_(std::move(rules)), share_(static_cast<std::size_t>(share)) {
+  for (const std::uint32_t begin : rules_->rules[rules_->root]) {
+    const bool empty = rules_->elements[begin].kind == GrammarRules::Element::kEnd;
     todo_.push_back(empty ? kNone : NodeOf(begin, kNone));
   }
   start_ = now_ = Close();
+  nodes_kept_ = kNodesKept / share_;
+  words_kept_ = kWordsKept / share_;
+}
+
+std::unique_ptr<GrammarFollower> GrammarFollower::Again() const {
+  return std::make_unique<GrammarFollower>(rules_, static_cast<int>(share_));
 }
 
 absl::Status GrammarFollower::Over() const {
@@ -67,12 +76,14 @@ absl::StatusOr<bool> GrammarFollower::Takes(std::string_view bytes) {
 
 absl::Status GrammarFollower::Accept(std::string_view bytes) {
   const std::int64_t before = left_;
-  if (tables_.states.size() > kStatesKept || tables_.nodes.size() > nodes_kept_ || tables_.words > words_kept_) Compact();
   const std::uint32_t next = Walk(now_, bytes);
+  if (left_ >= 0 && next != kDead) {
+    now_ = next;
+    if (tables_.states.size() > kStatesKept / share_ || tables_.nodes.size() > nodes_kept_ || tables_.words > words_kept_) Compact();
+  }
   spent_ += before - left_;
   TG_RETURN_IF_ERROR(Over());
   if (next == kDead) return base::Internal("the grammar was given what it does not take");
-  now_ = next;
   return absl::OkStatus();
 }
 
@@ -126,7 +137,7 @@ std::uint32_t GrammarFollower::Next(std::uint32_t state, std::uint8_t byte) {
   kept_.clear();
   bool any = true;
   for (std::size_t i = kFixed; i < key.size(); ++i) {
-    const GrammarRules::Ranges& set = rules_.sets[rules_.elements[tables_.nodes[key[i]].element].index];
+    const GrammarRules::Ranges& set = rules_->sets[rules_->elements[tables_.nodes[key[i]].element].index];
     left_ -= std::bit_width(set.size() / 8);  // Large ones take longer to search.
     if (!partial.any && !Overlaps(set, partial.low, partial.high)) continue;
     any = any && (partial.any || Covers(set, partial.low, partial.high));
@@ -185,7 +196,7 @@ std::uint32_t GrammarFollower::NodeOf(std::uint32_t element, std::uint32_t paren
 // The place behind the node's element. What ends a rule leaves nothing behind: so a repetition does not grow.
 std::uint32_t GrammarFollower::After(std::uint32_t node) {
   const Node at = tables_.nodes[node];
-  return rules_.elements[at.element + 1].kind == GrammarRules::Element::kEnd ? at.parent : NodeOf(at.element + 1, at.parent);
+  return rules_->elements[at.element + 1].kind == GrammarRules::Element::kEnd ? at.parent : NodeOf(at.element + 1, at.parent);
 }
 
 // The state of all that `todo_` leads to without a character.
@@ -200,14 +211,14 @@ std::uint32_t GrammarFollower::Close() {
     may_end = may_end || node == kNone;
     if (node == kNone || tables_.seen[node] == round_) continue;
     tables_.seen[node] = round_;
-    const GrammarRules::Element element = rules_.elements[tables_.nodes[node].element];
+    const GrammarRules::Element element = rules_->elements[tables_.nodes[node].element];
     if (element.kind == GrammarRules::Element::kSet) {
       kept_.push_back(node);
       continue;
     }
     const std::uint32_t after = After(node);
-    for (const std::uint32_t begin : rules_.rules[element.index]) {
-      const bool empty = rules_.elements[begin].kind == GrammarRules::Element::kEnd;
+    for (const std::uint32_t begin : rules_->rules[element.index]) {
+      const bool empty = rules_->elements[begin].kind == GrammarRules::Element::kEnd;
       todo_.push_back(empty ? after : NodeOf(begin, after));
     }
   }
@@ -236,8 +247,8 @@ void GrammarFollower::Compact() {
   round_ = 0;
   start_ = Carry(old, start_);
   now_ = Carry(old, now_);
-  nodes_kept_ = std::max(kNodesKept, 2 * tables_.nodes.size());
-  words_kept_ = std::max(kWordsKept, 2 * tables_.words);
+  nodes_kept_ = std::max(kNodesKept / share_, 2 * tables_.nodes.size());
+  words_kept_ = std::max(kWordsKept / share_, 2 * tables_.words);
 }
 
 // The state, and what its nodes stand for, from tables that are given up.

@@ -26,6 +26,9 @@ class GrammarFollower {
   static constexpr std::uint32_t kDepthMax = 10'000;
 
   explicit GrammarFollower(GrammarRules rules);
+  // Behind a token some 8 MB are remembered, where the grammar needs no more there; a `share`th of that.
+  GrammarFollower(std::shared_ptr<const GrammarRules> rules, int share);
+  std::unique_ptr<GrammarFollower> Again() const;  // For another output of the same rules, which are not copied.
   GrammarFollower(const GrammarFollower&) = delete;
   GrammarFollower& operator=(const GrammarFollower&) = delete;
 
@@ -33,7 +36,8 @@ class GrammarFollower {
   absl::Status Accept(std::string_view bytes);         // REQUIRES: Takes.
   bool MayEnd() const;                                 // Whether the output may end here.
 
-  std::int64_t spent() const { return spent_; }  // Steps that Takes and Accept have taken so far.
+  std::size_t states() const { return tables_.states.size(); }  // That are remembered.
+  std::int64_t spent() const { return spent_; }                 // Steps that Takes and Accept have taken so far.
 
   // may[token] = 1 for each that may come next. One pass over the vocabulary. REQUIRES: a place for each, all 0.
   absl::Status Mark(const TokenOrder& order, std::vector<std::uint8_t>& may);
@@ -43,6 +47,7 @@ class GrammarFollower {
  private:
   static constexpr std::uint32_t kNone = 0xFFFFFFFF;
   static constexpr std::uint32_t kDead = kNone - 1;
+  static constexpr std::size_t kStatesKept = 2048;
   static constexpr std::size_t kNodesKept = 1 << 16;
   static constexpr std::size_t kWordsKept = 1 << 19;
   using Key = std::vector<std::uint32_t>;
@@ -85,7 +90,8 @@ class GrammarFollower {
   void Compact();
   std::uint32_t Carry(const Tables& old, std::uint32_t state);
 
-  GrammarRules rules_;
+  const std::shared_ptr<const GrammarRules> rules_;
+  const std::size_t share_;
   Tables tables_;
   std::uint32_t start_ = 0;
   std::uint32_t now_ = 0;

@@ -19,6 +19,8 @@ namespace tollgate::inference {
 class CheckedGrammar {
  public:
   virtual ~CheckedGrammar() = default;
+  // The same for another sequence, without reading it again.
+  virtual std::shared_ptr<CheckedGrammar> Again() const = 0;
 };
 
 class PromptSide {

@@ -219,7 +219,9 @@ absl::StatusOr<std::vector<std::shared_ptr<TokenStream>>> Replica::SubmitGroup(c
   std::vector<std::shared_ptr<TokenStream>> streams;
   for (const std::uint64_t seed : seeds) {
     Sequence& made = *sequences.emplace_back(MakeSequence(request, adapters, seed));
-    if (!made.Grammar().empty()) {  // Read here, because that may take long: the replica's thread serves everyone.
+    const std::shared_ptr<CheckedGrammar>& read = sequences.front()->grammar_read;
+    if (sequences.size() > 1 && read != nullptr) made.grammar_read = read->Again();
+    if (sequences.size() == 1 && !made.Grammar().empty()) {  // Read here, because that may take long: the replica's thread serves everyone.
       TG_ASSIGN(made.grammar_read, engine_->CheckGrammar(made.Grammar()));
     }
     streams.push_back(std::make_shared<TokenStream>(sequences.back()->stream));

@@ -9,6 +9,7 @@
 
 #include "base/crypto.h"
 #include "base/error_detail.h"
+#include "gateway/async/run_on.h"
 #include "gateway/pipeline/admission.h"
 #include "gateway/pipeline/prompt.h"
 #include "gateway/pipeline/shadow.h"
@@ -50,7 +51,13 @@ absl::Status ChatRequest::Fits(const inference::ModelInfo& model) const {
   return CheckThoughtCap(principal_.snapshot->DefaultsOf(who_.place), call_, model);
 }
 
-std::int64_t ChatRequest::Bytes() const { return BytesOf(call_); }
+// Behind the gate of quotas, for it is work; what is refused here counts as a request.
+absl::Status ChatRequest::ReadInputs() {
+  TG_ASSIGN(output_grammar_, GrammarAsked(call_, model_));
+  return absl::OkStatus();
+}
+
+std::int64_t ChatRequest::Bytes() const { return BytesOf(call_) + static_cast<std::int64_t>(call_.output_form().grammar().size()); }
 
 absl::StatusOr<std::vector<std::int32_t>> ChatRequest::TokensOf(const std::string& model, std::span<const policy::Message> prompt) const {
   return with_.pool->Render(model, TurnsOf(call_, prompt));
@@ -58,7 +65,9 @@ absl::StatusOr<std::vector<std::int32_t>> ChatRequest::TokensOf(const std::strin
 
 absl::Status ChatRequest::LayOut(std::span<const policy::Message> prompt) {
   TG_ASSIGN(form_, FormUsed(call_, inspection_.prompt));
-  TG_ASSIGN(output_grammar_, OutputGrammar(call_, inspection_.prompt, form_, model_));
+  if (inspection_.changed || !routed_by_.empty()) {
+    TG_ASSIGN(output_grammar_, OutputGrammar(call_, inspection_.prompt, form_, model_));
+  }
   TG_ASSIGN(prompt_tokens_, TokensOf(model_.name, inspection_.prompt));
   // A system prompt that policy changed is no published one any more.
   if (inspection_.prompt.front().parts == prompt.front().parts)
@@ -109,7 +118,8 @@ async::Awaitable<Outcome<Reply>> ChatRequest::Generate() {
     co_return co_await End(std::move(ending));
   }
   Sequences sequences = MakeSequences();
-  absl::Status submitted = Submit(sequences);
+  auto submit = [this, &sequences] { return Submit(sequences); };
+  absl::Status submitted = co_await async::RunOnIf(IsLongForm(sequences.request, with_.options), with_.cpu, submit);
   if (!submitted.ok()) {
     co_await GiveGrantsBack();
     Ending ending = Broken("POOL_REFUSED", std::move(submitted));

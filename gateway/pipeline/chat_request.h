@@ -24,7 +24,7 @@ class ChatRequest final : public Request {
  private:
   absl::Status CheckCall() override;
   absl::Status Fits(const inference::ModelInfo& model) const override;
-  absl::Status ReadInputs() override { return absl::OkStatus(); }  // They are text already.
+  absl::Status ReadInputs() override;  // They are text already; a form is read.
   std::int64_t Bytes() const override;
   absl::StatusOr<std::vector<std::int32_t>> TokensOf(const std::string& model, std::span<const policy::Message> prompt) const override;
   absl::Status LayOut(std::span<const policy::Message> prompt) override;
@@ -52,10 +52,10 @@ class ChatRequest final : public Request {
   absl::Status Submit(Sequences& sequences);
 
   inference::SamplingParams sampling_;
-  std::string limited_by_;             // Whose limit left less for the output than was wanted, where one did.
-  std::int64_t published_tokens_ = 0;  // Of the prompt's.
-  tollgate::v1::OutputForm form_;      // As policy left it.
-  inference::SchemaGrammar output_grammar_;
+  std::string limited_by_;                   // Whose limit left less for the output than was wanted, where one did.
+  std::int64_t published_tokens_ = 0;        // Of the prompt's.
+  tollgate::v1::OutputForm form_;            // As policy left it.
+  inference::SchemaGrammar output_grammar_;  // Until LayOut: of the request as it came.
   OutputPlan plan_;
   std::optional<RelayContext> context_;
   std::unique_ptr<Relay> relay_;  // Once the pool has taken it.

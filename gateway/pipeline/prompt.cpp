@@ -160,17 +160,9 @@ absl::Status ValidateFor(const v1::ChatRequest& request, const inference::ModelI
   const v1::OutputForm& form = request.output_form();
   if (form.has_grammar() && !model.grammars)
     return BadField("grammar", fmt::format("{} cannot be held to a grammar: leave it out, or use another model", model.name));
-  if (form.has_grammar()) {
-    const absl::Status sound = inference::CheckGrammar(form.grammar());
-    if (!sound.ok()) return BadField("grammar", base::Message(sound));
-  }
   if ((form.json_object() || form.has_json_schema()) && !model.grammars)
     return BadField("response_format",
                     fmt::format("{} cannot be held to JSON: ask for it in the prompt, or use another model", model.name));
-  if (form.has_json_schema()) {
-    const absl::Status converted = inference::HoldToSchema(form.json_schema(), form.strict()).status();
-    if (!converted.ok()) return BadField("response_format", base::Message(converted));
-  }
   return absl::OkStatus();
 }
 

@@ -33,7 +33,8 @@ absl::Status Validate(const tollgate::v1::CountTokensRequest& request, const Pro
 // INVALID_ARGUMENT (MODEL_DOES_NOT_CHAT) of one that embeds or reranks.
 absl::Status MustChat(const inference::ModelInfo& model);
 
-// What depends on the model: INVALID_ARGUMENT as above, for tokens that it does not have and forms that it cannot be held to.
+// What depends on the model: INVALID_ARGUMENT as above, for tokens that it does not have and forms that it cannot be held to. Cheap: of
+// schemas and grammars themselves tool_prompt.h's GrammarAsked says whether they can be.
 absl::Status ValidateFor(const tollgate::v1::ChatRequest& request, const inference::ModelInfo& model);
 
 // The most tokens of output: those that the request asks for, or all of `room`. Where a reply is kept whole, as many as logprobs_max

@@ -185,6 +185,12 @@ async::Awaitable<std::optional<Ending>> Relay::Extend(Choice& choice) {
   co_return std::nullopt;
 }
 
+// The pool reads its form anew.
+async::Awaitable<absl::StatusOr<std::shared_ptr<inference::TokenStream>>> Relay::GoOn(inference::SequenceRequest rest) {
+  auto submit = [this, &rest] { return context_.with.pool->Submit(std::move(rest)); };
+  co_return co_await async::RunOnIf(IsLongForm(rest, context_.with.options), context_.with.cpu, submit);
+}
+
 // The thought has used up its tokens: the sequence ends here, and another goes on behind its end, from what was thought so far.
 async::Awaitable<std::optional<Ending>> Relay::CloseThought(Choice& choice) {
   if (const absl::Status taken = co_await EndAtAllowance(choice); !taken.ok()) co_return Broken("POLICY_FAILED", taken);
@@ -224,7 +230,7 @@ async::Awaitable<std::optional<Ending>> Relay::CloseThought(Choice& choice) {
   choice.allowed = choice.paid;
   rest.allowance = choice.paid - choice.decoded;
   rest.goes_on = true;
-  auto stream = context_.with.pool->Submit(std::move(rest));
+  auto stream = co_await GoOn(std::move(rest));
   if (!stream.ok()) co_return Broken("POOL_REFUSED", stream.status());
   AddServerUsage(choice.tokens->end().reported, replaced_);
   choice.tokens = *std::move(stream);

@@ -86,6 +86,7 @@ class Relay {
   async::Awaitable<absl::StatusOr<std::int64_t>> More();
   async::Awaitable<std::optional<Ending>> Extend(Choice& choice);
   async::Awaitable<std::optional<Ending>> CloseThought(Choice& choice);
+  async::Awaitable<absl::StatusOr<std::shared_ptr<inference::TokenStream>>> GoOn(inference::SequenceRequest rest);
   bool HoldsThought(const Choice& choice) const;
   void AllowNext(Choice& choice);
   bool CutDue() const;

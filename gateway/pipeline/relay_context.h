@@ -47,6 +47,11 @@ struct RelayContext {
 // How a thought is closed that has used up its tokens.
 inline constexpr std::string_view kThoughtEnd = "\n</think>\n\n";
 
+// Whether its grammar, which the pool reads on the thread that submits it, would hold up an I/O thread.
+inline bool IsLongForm(const inference::SequenceRequest& sequence, const PipelineOptions& options) {
+  return static_cast<std::int64_t>(sequence.grammar.size()) >= options.inspect_here_bytes;
+}
+
 // What every reply's sequence was submitted as, and where its thoughts end: for going on with a thought closed.
 struct Sequences {
   inference::SequenceRequest request;

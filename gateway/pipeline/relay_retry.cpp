@@ -90,7 +90,7 @@ async::Awaitable<absl::StatusOr<bool>> Relay::WriteAnew(Choice& choice, std::siz
   rest.allowance = choice.paid - choice.decoded;
   rest.banned_first = {banned};
   rest.goes_on = true;
-  auto stream = context_.with.pool->Submit(std::move(rest));
+  auto stream = co_await GoOn(std::move(rest));
   if (!stream.ok() && !stopped) co_return false;
   if (!stream.ok()) co_return stream.status();
   AddServerUsage(choice.tokens->end().reported, replaced_);

@@ -210,8 +210,20 @@ absl::Status ValidateToolsFor(const v1::ChatRequest& request, const inference::M
                                       model.name))
                : BadField("tool_choice",
                           fmt::format("{} cannot be held to a call: let the model decide, or use another model", model.name));
-  const absl::Status grammar = GrammarOf(request, held, request.output_form(), model).status();
-  return grammar.ok() ? grammar : BadField("tools", base::Message(grammar));
+  return absl::OkStatus();
+}
+
+absl::StatusOr<inference::SchemaGrammar> GrammarAsked(const v1::ChatRequest& request, const inference::ModelInfo& model) {
+  const v1::OutputForm& form = request.output_form();
+  if (const absl::Status sound = form.has_grammar() ? inference::CheckGrammar(form.grammar()) : absl::OkStatus(); !sound.ok())
+    return BadField("grammar", base::Message(sound));
+  absl::StatusOr<inference::SchemaGrammar> beside = FormGrammar(form);
+  if (!beside.ok()) return BadField("response_format", base::Message(beside.status()));
+  const std::vector<inference::ForcedTool> held = HeldTo(request, Definitions(request.tools()));
+  if (held.empty()) return beside;
+  absl::StatusOr<inference::SchemaGrammar> grammar = GrammarOf(request, held, form, model);
+  if (!grammar.ok()) return BadField("tools", base::Message(grammar.status()));
+  return grammar;
 }
 
 std::vector<policy::Message> PolicyPrompt(const v1::ChatRequest& request) {

@@ -25,6 +25,9 @@ absl::Status ValidateTools(const tollgate::v1::ChatRequest& request);
 absl::Status ValidateTools(const Tools& tools);
 // As prompt.h's ValidateFor: whether the model has a place for tools and thoughts, and can be held to calls where the request wants that.
 absl::Status ValidateToolsFor(const tollgate::v1::ChatRequest& request, const inference::ModelInfo& model);
+// OutputGrammar of the request as it came. INVALID_ARGUMENT, by the field's name: its schemas, or its grammar, are such that no output can
+// be held to them. Milliseconds for large ones. REQUIRES: validated.
+absl::StatusOr<inference::SchemaGrammar> GrammarAsked(const tollgate::v1::ChatRequest& request, const inference::ModelInfo& model);
 
 // Whether the output is a call, or calls, and nothing else: so asked for, or a function named.
 bool MustCall(const tollgate::v1::ChatRequest& request);

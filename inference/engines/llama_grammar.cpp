@@ -11,18 +11,22 @@ namespace tollgate::inference {
 
 absl::StatusOr<std::shared_ptr<LlamaGrammar>> LlamaGrammar::Make(const LlamaVocab& vocab, std::string_view gbnf) {
   TG_ASSIGN(GrammarRules rules, ReadGrammar(gbnf));
-  return std::shared_ptr<LlamaGrammar>(new LlamaGrammar(vocab, std::move(rules)));
+  return std::shared_ptr<LlamaGrammar>(new LlamaGrammar(vocab, std::make_unique<GrammarFollower>(std::move(rules))));
+}
+
+std::shared_ptr<CheckedGrammar> LlamaGrammar::Again() const {
+  return std::shared_ptr<LlamaGrammar>(new LlamaGrammar(vocab_, follower_->Again()));
 }
 
 absl::StatusOr<bool> LlamaGrammar::Allows(std::int32_t token) {
-  TG_ASSIGN(const bool takes, follower_.Takes(vocab_.EndsTurn(token) ? std::string_view() : vocab_.Bytes(token)));
-  return takes || (vocab_.EndsTurn(token) && follower_.MayEnd());
+  TG_ASSIGN(const bool takes, follower_->Takes(vocab_.EndsTurn(token) ? std::string_view() : vocab_.Bytes(token)));
+  return takes || (vocab_.EndsTurn(token) && follower_->MayEnd());
 }
 
 absl::Status LlamaGrammar::Mask(std::span<float> logits) {
   may_.assign(logits.size(), 0);
-  TG_RETURN_IF_ERROR(follower_.Mark(vocab_.order(), may_));
-  const bool may_end = follower_.MayEnd();
+  TG_RETURN_IF_ERROR(follower_->Mark(vocab_.order(), may_));
+  const bool may_end = follower_->MayEnd();
   for (std::size_t i = 0; i < logits.size(); ++i) {
     if (may_[i] != 0 || (may_end && vocab_.EndsTurn(static_cast<std::int32_t>(i)))) continue;
     logits[i] = -std::numeric_limits<float>::infinity();
@@ -31,11 +35,11 @@ absl::Status LlamaGrammar::Mask(std::span<float> logits) {
 }
 
 absl::Status LlamaGrammar::Accept(std::int32_t token) {
-  return vocab_.EndsTurn(token) ? absl::OkStatus() : follower_.Accept(vocab_.Bytes(token));
+  return vocab_.EndsTurn(token) ? absl::OkStatus() : follower_->Accept(vocab_.Bytes(token));
 }
 
 absl::Status LlamaGrammar::Restart(std::span<const std::int32_t> tokens) {
-  follower_.Restart();
+  follower_->Restart();
   for (const std::int32_t token : tokens) TG_RETURN_IF_ERROR(Accept(token));
   return absl::OkStatus();
 }

@@ -19,6 +19,8 @@ class LlamaGrammar final : public CheckedGrammar {
   // INVALID_ARGUMENT if it is none. The vocabulary outlives it. Some milliseconds at worst.
   static absl::StatusOr<std::shared_ptr<LlamaGrammar>> Make(const LlamaVocab& vocab, std::string_view gbnf);
 
+  std::shared_ptr<CheckedGrammar> Again() const override;
+
   // Whether the token may come next; asked once for each. RESOURCE_EXHAUSTED, as from what follows: the grammar has too many readings
   // (grammar_follower.h); its sequence must end.
   absl::StatusOr<bool> Allows(std::int32_t token);
@@ -32,10 +34,10 @@ class LlamaGrammar final : public CheckedGrammar {
   absl::Status Restart(std::span<const std::int32_t> tokens);
 
  private:
-  LlamaGrammar(const LlamaVocab& vocab, GrammarRules rules) : vocab_(vocab), follower_(std::move(rules)) {}
+  LlamaGrammar(const LlamaVocab& vocab, std::unique_ptr<GrammarFollower> follower) : vocab_(vocab), follower_(std::move(follower)) {}
 
   const LlamaVocab& vocab_;
-  GrammarFollower follower_;
+  std::unique_ptr<GrammarFollower> follower_;
   std::vector<std::uint8_t> may_;  // Scratch.
 };
 

@@ -64,6 +64,12 @@ void UpstreamAnswer::OnEnd(int http_status, const absl::Status& status) {
   }
 }
 
+void UpstreamAnswer::GiveUp(const absl::Status& status, bool others_got_on) {
+  Fail(status);
+  silent_ = true;
+  refusal_.endpoint_failed = !others_got_on;
+}
+
 void UpstreamAnswer::Fail(const absl::Status& status) {
   over_ = true;
   refusal_ = {.status = status, .may_retry = true, .endpoint_failed = true};

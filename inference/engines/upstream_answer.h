@@ -37,23 +37,27 @@ class UpstreamAnswer final : public base::HttpSink {
   bool OnBody(int http_status, std::string_view bytes) override;
   void OnRetryAfter(std::chrono::seconds wait) override { wait_ = std::min(wait, kRestMax); }
   void OnEnd(int http_status, const absl::Status& status) override;
-  void Fail(const absl::Status& status);  // The engine gave it up.
+  void GiveUp(const absl::Status& status, bool others_got_on);  // As UpstreamRequest's.
 
   bool over() const { return over_; }
   // REQUIRES: over. OK: body is whole.
   const absl::Status& status() const { return refusal_.status; }
   bool may_retry() const { return refusal_.may_retry; }
   bool endpoint_failed() const { return refusal_.endpoint_failed; }
+  bool silent() const { return silent_; }              // The engine gave it up.
   std::chrono::seconds wait() const { return wait_; }  // The server asks to be left alone for so long.
   const std::string& body() const { return body_; }
 
  private:
+  void Fail(const absl::Status& status);
+
   const std::size_t bytes_max_;
   std::string body_;
   std::size_t refusal_bytes_ = 0;
   std::chrono::seconds wait_{0};
   bool too_long_ = false;
   bool over_ = false;
+  bool silent_ = false;
   UpstreamRefusal refusal_;
 };
 

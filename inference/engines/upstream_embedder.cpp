@@ -147,7 +147,8 @@ class UpstreamEmbedder final : public Engine {
       if (slot.answer == nullptr) continue;
       if (!slot.answer->over() && clock_.Mono() - slot.began_at >= options_.first_token_timeout) {
         fleet_->Cancel(slot.call);
-        slot.answer->Fail(base::Unavailable("the upstream's answer was not whole in time"));
+        slot.answer->GiveUp(base::Unavailable("the upstream's answer was not whole in time"),
+                            fleet_->OthersGotOn(slot.call, slot.began_at));
       }
       if (slot.answer->over()) Conclude(item.slot, slot, outputs);
     }
@@ -201,7 +202,11 @@ class UpstreamEmbedder final : public Engine {
     auto numbers = Read(slot);
     const std::unique_ptr<UpstreamAnswer> answer = std::move(slot.answer);
     const bool lies = answer->status().ok() && !numbers.ok();
-    const std::size_t endpoint = fleet_->Ended(slot.call, numbers.status(), answer->endpoint_failed() || lies, answer->wait());
+    const bool failed = answer->endpoint_failed() || lies;
+    const auto failure = !failed            ? UpstreamFleet::Failure::kNone
+                         : answer->silent() ? UpstreamFleet::Failure::kSilence
+                                            : UpstreamFleet::Failure::kEndpoints;
+    const std::size_t endpoint = fleet_->Ended(slot.call, numbers.status(), failure, answer->wait());
     if (!numbers.ok()) {
       // Tried again: the next step begins anew, elsewhere.
       const bool may_retry = answer->may_retry() || lies;

@@ -22,17 +22,19 @@ std::uint64_t Score(std::uint64_t affinity, std::size_t endpoint) {
 
 }  // namespace
 
-bool UpstreamEndpoints::Usable(const Endpoint& endpoint, base::MonoTime now) {
+bool UpstreamEndpoints::Usable(const Endpoint& endpoint, base::MonoTime now, bool form) {
   if (!endpoint.healthy || now < endpoint.rests_until) return false;
-  return !endpoint.open_until || (now >= *endpoint.open_until && !endpoint.trying);
+  if (!endpoint.open_until) return true;
+  const Trial& trial = endpoint.TrialOf(form);
+  return now >= *endpoint.open_until && (trial.number == 0 || now >= trial.alone_until);
 }
 
-std::optional<std::size_t> UpstreamEndpoints::Choose(std::uint64_t affinity, base::MonoTime now,
-                                                     const std::vector<std::size_t>& tried) const {
+std::optional<std::size_t> UpstreamEndpoints::Choose(std::uint64_t affinity, base::MonoTime now, const std::vector<std::size_t>& tried,
+                                                     bool form) const {
   std::vector<std::size_t> order;
   int total = 0;
   for (std::size_t i = 0; i < endpoints_.size(); ++i) {
-    if (!Usable(endpoints_[i], now) || std::find(tried.begin(), tried.end(), i) != tried.end()) continue;
+    if (!Usable(endpoints_[i], now, form) || std::find(tried.begin(), tried.end(), i) != tried.end()) continue;
     order.push_back(i);
     total += endpoints_[i].load;
   }
@@ -46,16 +48,21 @@ std::optional<std::size_t> UpstreamEndpoints::Choose(std::uint64_t affinity, bas
                            [this](std::size_t a, std::size_t b) { return endpoints_[a].load < endpoints_[b].load; });
 }
 
-UpstreamEndpoints::Begun UpstreamEndpoints::Began(std::size_t index, base::MonoTime now) {
+UpstreamEndpoints::Begun UpstreamEndpoints::Began(std::size_t index, base::MonoTime now, bool form) {
   Endpoint& endpoint = endpoints_[index];
   ++endpoint.load;
-  const bool half_open = endpoint.open_until && now >= *endpoint.open_until;
-  return {half_open && !std::exchange(endpoint.trying, true), endpoint.round};
+  Begun begun{.round = endpoint.round, .form = form};
+  Trial& trial = endpoint.TrialOf(form);
+  if (!endpoint.open_until || now < *endpoint.open_until || (trial.number != 0 && now < trial.alone_until)) return begun;
+  begun.trying = true;
+  begun.trial = ++endpoint.trials;
+  trial = {begun.trial, now + rules_.trial};
+  return begun;
 }
 
 void UpstreamEndpoints::Answers(std::size_t index) {
   Endpoint& endpoint = endpoints_[index];
-  endpoint.trying = false;
+  endpoint.plain = endpoint.form = {};
   endpoint.open_until.reset();
   endpoint.failures = rules_.failures_max - 1;
 }
@@ -63,13 +70,18 @@ void UpstreamEndpoints::Answers(std::size_t index) {
 void UpstreamEndpoints::Ended(std::size_t index, Outcome outcome, base::MonoTime now, const Begun& begun) {
   Endpoint& endpoint = endpoints_[index];
   --endpoint.load;
-  if (begun.trying) endpoint.trying = false;
+  Trial& trial = endpoint.TrialOf(begun.form);
+  if (begun.trying && trial.number == begun.trial) trial = {};
   const bool known = begun.round != endpoint.round;  // It began before the circuit opened: what it fails at is known.
+  const bool tried = begun.trying && endpoint.open_until.has_value();
+  // Where one is tried with a form, that it is not begun may be the form's doing.
+  const bool failed = outcome == Outcome::kFailed || (outcome == Outcome::kSilent && !(tried && begun.form));
   if (outcome == Outcome::kGood) {
     endpoint.failures = endpoint.opened = 0;
     endpoint.open_until.reset();
-  } else if (outcome == Outcome::kFailed && !known && (++endpoint.failures >= rules_.failures_max || begun.trying)) {
+  } else if (failed && !known && (++endpoint.failures >= rules_.failures_max || tried)) {
     ++endpoint.round;
+    endpoint.plain = endpoint.form = {};
     const auto cooldown = rules_.cooldown * (1LL << std::min(endpoint.opened, 20));
     ++endpoint.opened;
     endpoint.open_until = now + std::min<std::chrono::milliseconds>(cooldown, rules_.cooldown_max);
@@ -83,7 +95,7 @@ void UpstreamEndpoints::Rest(std::size_t index, std::chrono::milliseconds wait, 
 void UpstreamEndpoints::Probed(std::size_t index, bool healthy) { endpoints_[index].healthy = healthy; }
 
 int UpstreamEndpoints::usable(base::MonoTime now) const {
-  return static_cast<int>(std::count_if(endpoints_.begin(), endpoints_.end(), [now](const Endpoint& e) { return Usable(e, now); }));
+  return static_cast<int>(std::count_if(endpoints_.begin(), endpoints_.end(), [now](const Endpoint& e) { return Usable(e, now, false); }));
 }
 
 std::chrono::milliseconds UpstreamEndpoints::RetryIn(base::MonoTime now) const {

@@ -19,10 +19,8 @@
 
 #include <fmt/format.h>
 
-#include "inference/engines/upstream_fleet.h"
-#include "inference/engines/upstream_request.h"
-#include "inference/grammar_follower.h"
-#include "inference/grammar_rules.h"
+#include "base/error_detail.h"
+#include "inference/engines/upstream_slot.h"
 
 namespace tollgate::inference {
 namespace {
@@ -35,32 +33,10 @@ constexpr milliseconds kTail{1000};  // For the end of an answer whose tokens ha
 // Of followers' steps, in one turn beside which everybody's tokens wait: some three milliseconds.
 constexpr std::int64_t kTurnSteps = GrammarFollower::kWorkEach;
 
-// A grammar, read on the thread of who asks. Of one sequence.
-struct ReadForm final : CheckedGrammar {
-  explicit ReadForm(GrammarRules rules) : follower(std::make_unique<GrammarFollower>(std::move(rules))) {}
-  std::unique_ptr<GrammarFollower> follower;
-};
+using Slot = UpstreamSlot;
 
-struct Slot {
-  std::vector<std::int32_t> prompt;
-  std::vector<std::int32_t> output;  // What was given out and stands.
-  SamplingParams sampling;
-  std::vector<LogitBias> logit_bias;
-  std::vector<std::int32_t> banned;           // For the next token.
-  std::string grammar;                        // Empty: none. Else
-  std::unique_ptr<GrammarFollower> follower;  // how far the output's text has followed it,
-  std::int64_t credit = 0;                    // and steps of it that it may still use before others do.
-  std::string salt;
-  std::uint64_t affinity = 0;
-  int band = 0;
-  std::int64_t prompt_left = 0;
-  ReportedUsage reported;
-
-  std::unique_ptr<UpstreamRequest> request;  // Under way, or over and not used up.
-  UpstreamCall call;
-  base::MonoTime progress_at;  // When its last token came, or it began.
-  std::int64_t seen = 0;       // Tokens that had come by then, and the end, if it was told.
-};
+// Followers of so many slots remember all that they may; those of more share that out.
+constexpr int kSlotsInFull = 32;
 
 class UpstreamEngine final : public Engine {
  public:
@@ -90,7 +66,9 @@ class UpstreamEngine final : public Engine {
   absl::StatusOr<std::shared_ptr<CheckedGrammar>> CheckGrammar(std::string_view gbnf) const override {
     if (!info_.grammars) return Engine::CheckGrammar(gbnf);
     TG_ASSIGN(GrammarRules rules, ReadGrammar(gbnf));
-    return std::make_shared<ReadForm>(std::move(rules));
+    auto shared = std::make_shared<const GrammarRules>(std::move(rules));
+    const int share = (info_.slots + kSlotsInFull - 1) / kSlotsInFull;
+    return std::make_shared<ReadForm>(std::make_unique<GrammarFollower>(std::move(shared), share));
   }
 
   absl::StatusOr<EngineOpened> Open(int index, const EngineSequence& sequence) override {
@@ -100,6 +78,7 @@ class UpstreamEngine final : public Engine {
     slot.sampling = sequence.sampling;
     slot.logit_bias.assign(sequence.logit_bias.begin(), sequence.logit_bias.end());
     slot.grammar = sequence.grammar;
+    slot.call.form = !slot.grammar.empty();
     if (!slot.grammar.empty()) {
       std::shared_ptr<CheckedGrammar> read = sequence.read;
       if (read == nullptr) {
@@ -252,22 +231,43 @@ class UpstreamEngine final : public Engine {
     if (come > std::exchange(slot.seen, come)) {
       slot.progress_at = now;
       slot.reported.worked = true;
+      fleet_->GotOn(slot.call);
     }
     if (slot.request->given() > 0) fleet_->Answers(slot.call);
     if (!slot.request->over()) {
       const bool begun = slot.request->given() > 0;
       const milliseconds patience = begun ? options_.stall_timeout : options_.first_token_timeout;
       if (now - slot.progress_at < (told ? std::min(kTail, patience) : patience)) return;
-      fleet_->Cancel(slot.call);
-      slot.request->Fail(
-          base::Unavailable(begun ? "the upstream stopped in the middle of its answer" : "the upstream did not begin its answer"));
+      GiveUp(slot, begun, told);
     }
     Judge(slot);
   }
 
+  // A server that got on with others meanwhile is not what is broken. What it could not begin is then the form, where there is one, and
+  // other servers would be held up by it as well.
+  void GiveUp(Slot& slot, bool begun, bool told) {
+    const bool others_got_on = !told && fleet_->OthersGotOn(slot.call, slot.progress_at);
+    const bool the_form = !begun && slot.call.form && others_got_on;
+    fleet_->Cancel(slot.call);
+    slot.request->GiveUp(
+        the_form ? SlowForm()
+                 : base::Unavailable(begun ? "the upstream stopped in the middle of its answer" : "the upstream did not begin its answer"),
+        others_got_on, !the_form);
+  }
+
+  static absl::Status SlowForm() {
+    return base::WithDetail(
+        base::Unavailable("the upstream did not begin an answer in this form, and went on with others meanwhile: ask for a simpler "
+                          "schema or grammar, or for text; or try again when it has less to do"),
+        {.may_retry = false});
+  }
+
   void Judge(Slot& slot) {
     const UpstreamRequest& request = *slot.request;
-    const std::size_t endpoint = fleet_->Ended(slot.call, request.status(), request.endpoint_failed(), request.wait());
+    const auto failure = !request.endpoint_failed() ? UpstreamFleet::Failure::kNone
+                         : request.silent()         ? UpstreamFleet::Failure::kSilence
+                                                    : UpstreamFleet::Failure::kEndpoints;
+    const std::size_t endpoint = fleet_->Ended(slot.call, request.status(), failure, request.wait());
     fleet_->Compare(endpoint,
                     {.reported_input = request.reported_input(),
                      .reported_output = request.reported_output(),

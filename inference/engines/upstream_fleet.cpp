@@ -94,7 +94,7 @@ std::uint64_t UpstreamFleet::Affinity(std::string_view salt, std::span<const std
 absl::Status UpstreamFleet::Send(UpstreamCall& call, std::uint64_t affinity, std::string_view path, std::string body,
                                  base::HttpSink& sink) {
   const base::MonoTime now = clock_.Mono();
-  const auto endpoint = endpoints_.Choose(affinity, now, call.tried);
+  const auto endpoint = endpoints_.Choose(affinity, now, call.tried, call.form);
   if (!endpoint) {
     base::ErrorDetail detail;
     detail.reason = "UPSTREAM_UNAVAILABLE";
@@ -113,7 +113,7 @@ absl::Status UpstreamFleet::Send(UpstreamCall& call, std::uint64_t affinity, std
   call.transfer = http_->Start(std::move(http), sink);
   call.endpoint = *endpoint;
   call.tried.push_back(*endpoint);
-  call.begun = endpoints_.Began(*endpoint, now);
+  call.begun = endpoints_.Began(*endpoint, now, call.form);
   call.answered = false;
   return absl::OkStatus();
 }
@@ -124,9 +124,12 @@ void UpstreamFleet::Answers(UpstreamCall& call) {
   problem_.clear();
 }
 
-std::size_t UpstreamFleet::Ended(UpstreamCall& call, const absl::Status& status, bool endpoint_failed, milliseconds rest) {
+std::size_t UpstreamFleet::Ended(UpstreamCall& call, const absl::Status& status, Failure failure, milliseconds rest) {
   using Outcome = UpstreamEndpoints::Outcome;
-  const Outcome outcome = endpoint_failed ? Outcome::kFailed : status.ok() ? Outcome::kGood : Outcome::kNeither;
+  Outcome outcome = status.ok() ? Outcome::kGood : Outcome::kNeither;
+  if (failure == Failure::kEndpoints) outcome = Outcome::kFailed;
+  if (failure == Failure::kSilence) outcome = Outcome::kSilent;
+  if (outcome == Outcome::kGood) GotOn(call);
   const std::size_t endpoint = std::exchange(call.endpoint, UpstreamCall::kNone);
   endpoints_.Ended(endpoint, outcome, clock_.Mono(), call.begun);
   if (status.ok()) problem_.clear();
@@ -141,7 +144,7 @@ std::size_t UpstreamFleet::Ended(UpstreamCall& call, const absl::Status& status,
 
 bool UpstreamFleet::TryAgain(const UpstreamCall& call, std::uint64_t affinity) {
   if (static_cast<int>(call.tried.size()) > options_.retries_max) return false;
-  if (!endpoints_.Choose(affinity, clock_.Mono(), call.tried)) return false;
+  if (!endpoints_.Choose(affinity, clock_.Mono(), call.tried, call.form)) return false;
   ++stats_.retries;
   return true;
 }

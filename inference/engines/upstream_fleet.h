@@ -28,6 +28,7 @@ struct UpstreamCall {
   std::size_t endpoint = kNone;    // Until its end was told.
   UpstreamEndpoints::Begun begun;  // As the endpoints gave it.
   bool answered = false;           // Its answer has begun.
+  bool form = false;               // It is held to one.
   std::vector<std::size_t> tried;  // Endpoints, the last one too.
   bool under_way() const { return endpoint != kNone; }
 };
@@ -56,9 +57,14 @@ class UpstreamFleet {
   absl::Status Send(UpstreamCall& call, std::uint64_t affinity, std::string_view path, std::string body, base::HttpSink& sink);
   void Cancel(const UpstreamCall& call) { http_->Cancel(call.transfer); }  // Its sink hears no more; Ended is to follow.
 
-  void Answers(UpstreamCall& call);  // Something of its answer has come.
-  // Tells how a call that is under way ended, and how long its endpoint asks to be left alone. Which endpoint it was at.
-  std::size_t Ended(UpstreamCall& call, const absl::Status& status, bool endpoint_failed, std::chrono::milliseconds rest);
+  void Answers(UpstreamCall& call);                                                         // Something of its answer has come.
+  void GotOn(const UpstreamCall& call) { endpoints_.GotOn(call.endpoint, clock_.Mono()); }  // More of it has.
+  // Whether its endpoint got on with others since: then it is not what is broken.
+  bool OthersGotOn(const UpstreamCall& call, base::MonoTime since) const { return endpoints_.GotOnSince(call.endpoint, since); }
+  // Tells how a call that is under way ended, and how long its endpoint asks to be left alone; `failure`: whether it was the endpoint's.
+  // Which endpoint it was at.
+  enum class Failure { kNone, kEndpoints, kSilence };
+  std::size_t Ended(UpstreamCall& call, const absl::Status& status, Failure failure, std::chrono::milliseconds rest);
   // After Ended: whether there is an endpoint for another attempt; it is counted, and Send may follow.
   bool TryAgain(const UpstreamCall& call, std::uint64_t affinity);
   // Ends a call, wherever it is: its connection is closed, by which servers know that nobody waits. If it was answered, its endpoint works.

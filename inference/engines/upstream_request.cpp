@@ -154,8 +154,10 @@ void UpstreamRequest::AddUnseen() {
   for (; given_ < max_tokens_; ++given_, ++unseen_) tokens_.push_back({kUnknownToken, "", false});
 }
 
-void UpstreamRequest::Fail(const absl::Status& status) {
-  over_ = endpoint_failed_ = may_retry_ = true;
+void UpstreamRequest::GiveUp(const absl::Status& status, bool others_got_on, bool may_retry) {
+  over_ = silent_ = true;
+  endpoint_failed_ = !others_got_on;
+  may_retry_ = may_retry;
   status_ = status;
   if (bad_.ok()) AddUnseen();
   Conclude();

@@ -59,6 +59,7 @@ class UpstreamRequest final : public base::HttpSink {
   const absl::Status& status() const { return status_; }
   bool may_retry() const { return may_retry_; }  // Another endpoint may do better.
   bool endpoint_failed() const { return endpoint_failed_; }
+  bool silent() const { return silent_; }              // The engine gave it up.
   bool disliked() const { return disliked_; }          // The upstream takes no such request.
   std::chrono::seconds wait() const { return wait_; }  // The endpoint asks to be left alone for so long.
 
@@ -67,7 +68,8 @@ class UpstreamRequest final : public base::HttpSink {
   bool usage_absurd() const { return absurd_; }              // What was reported is no count, or more came than was asked for.
   bool whole() const { return status_.ok() && !too_many_; }  // REQUIRES: over. It came to its end by itself.
 
-  void Fail(const absl::Status& status);  // The engine gave it up.
+  // The engine gives it up, for nothing more of it has come. `others_got_on`: its endpoint has gone on with others meanwhile.
+  void GiveUp(const absl::Status& status, bool others_got_on, bool may_retry);
 
  private:
   absl::Status Take(UpstreamEvent event);
@@ -97,6 +99,7 @@ class UpstreamRequest final : public base::HttpSink {
   bool over_ = false;
   bool may_retry_ = false;
   bool endpoint_failed_ = false;
+  bool silent_ = false;
   bool disliked_ = false;
   std::optional<int> error_;  // It reported within its answer.
   std::size_t refusal_bytes_ = 0;

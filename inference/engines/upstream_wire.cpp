@@ -35,6 +35,9 @@ void AddSampling(UpstreamKind kind, const SamplingParams& s, std::string& body) 
   fmt::format_to(out, R"(,"top_k":{},"min_p":{})", s.top_k == 0 && minus ? -1 : s.top_k, s.min_p);
   fmt::format_to(out, R"(,"presence_penalty":{},"frequency_penalty":{})", s.presence_penalty, s.frequency_penalty);
   fmt::format_to(out, R"(,"{}":{})", RepeatPenaltyName(kind), s.repeat_penalty);
+  // Its other samplers may be set by its command line, or by the model's file (general.sampling.*).
+  if (kind == UpstreamKind::kLlamaServer)
+    body += R"(,"samplers":["penalties","top_k","top_p","min_p","temperature"],"mirostat":0,"dynatemp_range":0)";
 }
 
 void AddBias(const UpstreamAsk& ask, std::string& body) {

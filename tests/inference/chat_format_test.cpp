@@ -35,9 +35,15 @@ TEST_CASE("ChatML is known in the forms its models publish") {
       "{%- for message in messages -%}\n  {{- \"<|im_start|>\" + message[\"role\"] + \"\\n\" + message[\"content\"] + \"<|im_end|>\" + "
       "\"\\n\" -}}\n"
       "{%- endfor -%}\n{%- if add_generation_prompt -%}{{- \"<|im_start|>assistant\\n\" -}}{%- endif -%}";
+  std::string quoted(kSmol), doubly(kSmol);
+  quoted.replace(quoted.find("You are"), 7, "You\\'re");
+  const std::size_t from = doubly.find("'<|im_start|>system"), to = doubly.find('\'', from + 1);
+  doubly.replace(from, to + 1 - from, R"("<|im_start|>system\nYou're it, by 'us'<|im_end|>\n")");
   const Row rows[] = {
       {kPlain, ""},
       {escaped, ""},
+      {quoted, "You're a helpful AI assistant named SmolLM, trained by Hugging Face"},
+      {doubly, "You're it, by 'us'"},
       {kSmol, "You are a helpful AI assistant named SmolLM, trained by Hugging Face"},
   };
   for (const Row& row : rows) {
@@ -190,6 +196,8 @@ TEST_CASE("Mistral's default system message stands first where it is one string,
   };
   CHECK(Laid(format("'You\\'re Devstral.\\nBe brief.'", false), {{"user", "", "u"}}) ==
         "[[SYSTEM_PROMPT]]You're Devstral.\nBe brief.[[/SYSTEM_PROMPT]][[INST]]u[[/INST]]");
+  CHECK(Laid(format("\"You're \\\"Devstral\\\".\"", false), {{"user", "", "u"}}) ==
+        "[[SYSTEM_PROMPT]]You're \"Devstral\".[[/SYSTEM_PROMPT]][[INST]]u[[/INST]]");
   CHECK(Laid(format("'You are Devstral.'", false), {{"system", "", "s"}, {"user", "", "u"}}) ==
         "[[SYSTEM_PROMPT]]s[[/SYSTEM_PROMPT]][[INST]]u[[/INST]]");
   CHECK(Laid(format("''", false), {{"user", "", "u"}}) == "[[INST]]u[[/INST]]");

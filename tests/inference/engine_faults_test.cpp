@@ -41,10 +41,12 @@ class FaultyEngine final : public Engine {
     std::atomic<bool> hold{false};      // A step takes as long as this is set;
     std::atomic<bool> held{false};      // one does.
     std::atomic<int> adapters{0};       // Added and not removed.
+    std::atomic<int> grammars{0};       // Read.
     std::set<std::shared_ptr<CheckedGrammar>> opened_with;
   };
   struct ReadBy : CheckedGrammar {
     std::thread::id thread = std::this_thread::get_id();
+    std::shared_ptr<CheckedGrammar> Again() const override { return std::make_shared<ReadBy>(); }
   };
   FaultyEngine(const ModelOptions& model, Faults& faults) : inner_(MakeScriptedEngine(model, base::SystemClock())), faults_(faults) {}
 
@@ -52,6 +54,7 @@ class FaultyEngine final : public Engine {
   std::int64_t step_tokens_max() const override { return inner_->step_tokens_max(); }
   absl::StatusOr<std::vector<std::int32_t>> Render(std::span<const Turn> turns) const override { return inner_->Render(turns); }
   absl::StatusOr<std::shared_ptr<CheckedGrammar>> CheckGrammar(std::string_view /*gbnf*/) const override {
+    ++faults_.grammars;
     return std::make_shared<ReadBy>();
   }
   absl::StatusOr<EngineOpened> Open(int slot, const EngineSequence& sequence) override {
@@ -146,7 +149,7 @@ TEST_CASE("An engine that throws in any call ends its sequences with what was de
   CHECK((*replica)->stats().failed == static_cast<std::int64_t>(std::size(rows)));
 }
 
-TEST_CASE("The replica's thread reads no grammar: each sequence of a group comes with one of its own, read by who asks") {
+TEST_CASE("The replica's thread reads no grammar: each sequence of a group comes with one of its own, read once by who asks") {
   FaultyEngine::Faults faults;
   const ModelOptions model = test::Scripted(2);
   auto replica = Replica::Start(model, base::SystemClock(), 0,
@@ -159,6 +162,7 @@ TEST_CASE("The replica's thread reads no grammar: each sequence of a group comes
   REQUIRE(streams.ok());
   for (const auto& stream : *streams) CHECK(HearAll(*stream).end.status.ok());
   replica->reset();
+  CHECK(faults.grammars == 1);
   CHECK(faults.opened_with.size() == 3);
   for (const auto& read : faults.opened_with) {
     const auto* by = dynamic_cast<const FaultyEngine::ReadBy*>(read.get());

@@ -116,6 +116,9 @@ TEST_CASE("A text follows a grammar or does not, and may end where the grammar m
       CHECK_FALSE(Follow(follower, text));
     }
   }
+  // What no text has stands for nothing, in literals too.
+  CHECK(IsWhole(R"(root ::= "a\uD800" | "\x00" | "\U00110000" | "ab")", "ab"));
+  CHECK_FALSE(IsWhole(R"(root ::= "a\uD800" | "ab")", "a\xED\xA0\x80"));
   GrammarFollower nul(Rules("root ::= .*"));
   CHECK_FALSE(*nul.Takes(std::string_view("\0", 1)));
   CHECK_FALSE(*nul.Takes(""));

@@ -1,11 +1,16 @@
-// Which grammars are let through to the engine.
+// Which grammars are let through to the engine, and what followers of one share.
 #include <catch2/catch_test_macros.hpp>
 
+#include <algorithm>
+#include <memory>
 #include <string>
+#include <string_view>
 
 #include <fmt/format.h>
 
 #include "inference/grammar.h"
+#include "inference/grammar_follower.h"
+#include "inference/grammar_rules.h"
 #include "tests/inference/support.h"
 
 namespace tollgate::inference {
@@ -107,6 +112,32 @@ TEST_CASE("Any bytes are judged, none hurts") {
     const absl::Status status = CheckGrammar(text);
     CHECK((status.ok() || status.code() == absl::StatusCode::kInvalidArgument));
   }
+}
+
+TEST_CASE("Followers of one grammar share its rules and nothing else, and each remembers its share behind a token") {
+  auto read = ReadGrammar("root ::= ([0-9] | \"ab\" | \"ac\"){0,9000} \"!\"");
+  REQUIRE(read.ok());
+  const auto follow = [](GrammarFollower& follower, std::string_view token) {
+    const auto takes = follower.Takes(token);
+    return takes.ok() && *takes && follower.Accept(token).ok();
+  };
+  const auto rules = std::make_shared<const GrammarRules>(*std::move(read));
+  GrammarFollower first(rules, 4);
+  CHECK(rules.use_count() == 2);
+  REQUIRE(follow(first, "7a"));
+  const auto second = first.Again();
+  CHECK(rules.use_count() == 3);
+  std::size_t most = 0;
+  for (int i = 0; i < 4000; ++i) {
+    REQUIRE(follow(*second, i % 2 == 0 ? "7" : "ac"));
+    most = std::max(most, second->states());
+  }
+  CHECK(most > 400);
+  CHECK(most <= 512);
+  CHECK(first.states() < 20);
+  CHECK_FALSE(follow(first, "7"));
+  REQUIRE(follow(first, "b!"));
+  CHECK(first.MayEnd());
 }
 
 }  // namespace

@@ -3,7 +3,9 @@
 #include <atomic>
 
 #include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
 
+#include "base/error_detail.h"
 #include "inference/engines/upstream_engine.h"
 #include "tests/inference/support.h"
 #include "tests/inference/upstream_support.h"
@@ -107,6 +109,100 @@ TEST_CASE("What servers say of one request within its answers opens no circuit, 
     CHECK(replica->stats().upstream.usable == 2);
     CHECK(HearAll(*SubmitTo(*replica, AskUpstream(*replica))).text == Said(0, 10));
   }
+}
+
+// A server that never begins an answer in a form, nor one to a prompt that is longer than five letters, and answers all else. It says how
+// many of those it has.
+struct Particular {
+  std::atomic<bool> broken{false};
+  std::atomic<int> left{0};
+  ScriptedUpstream server;
+  Particular()
+      : server([this](Exchange& e) {
+          const std::string& body = e.request().body;
+          if (broken) return e.Cut();
+          if (body.find("structured_outputs") == std::string::npos && Asked(body).prompt.size() == 8) return WordModel{}.Answer(e);
+          ++left;
+          e.WaitGone();
+        }) {}
+  int answered() const { return static_cast<int>(server.requests().size()) - left; }
+  void AwaitLeft(int count) const {
+    while (left < count) std::this_thread::yield();
+  }
+};
+
+SequenceRequest AskSlow(const Replica& replica, bool form) {
+  SequenceRequest request = AskUpstream(replica, form ? "hello" : "one that is longer");
+  if (form) request.grammar = "root ::= \"w0 \"";
+  return request;
+}
+
+TEST_CASE("Forms and long prompts that a server does not begin open no circuit while it answers others") {
+  const bool form = GENERATE(true, false);
+  base::ManualClock clock;
+  Particular a, b;
+  ModelOptions options = Upstream({a.server.url(), b.server.url()}, 8);
+  if (!form) options.upstream.endpoints.pop_back();
+  options.upstream.health_interval = milliseconds(0);
+  const auto replica = StartUpstream(options, clock);
+  for (int round = 1; round <= 2; ++round) {
+    std::vector<std::shared_ptr<TokenStream>> slow;
+    for (int i = 0; i < 4; ++i) slow.push_back(SubmitTo(*replica, AskSlow(*replica, form)));
+    while (a.left + b.left < 4 * round) std::this_thread::yield();
+    clock.Advance(seconds(30));
+    const int before_a = a.answered(), before_b = b.answered();
+    for (int i = 0; i < 100 && (a.answered() == before_a || (form && b.answered() == before_b)); ++i)
+      CHECK(HearAll(*SubmitTo(*replica, AskUpstream(*replica, std::to_string(10'000 + i)))).text == Said(0, 10));
+    REQUIRE(a.answered() > before_a);
+    clock.Advance(options.upstream.first_token_timeout - seconds(30));
+    for (const auto& stream : slow) {
+      const Heard heard = HearAll(*stream);
+      CHECK(heard.end.reason == EndReason::kEngineFailed);
+      CHECK(heard.end.status.code() == absl::StatusCode::kUnavailable);
+      CHECK(base::DetailOf(heard.end.status).value_or(base::ErrorDetail{}).may_retry != form);  // Sent again it would take as long.
+      CHECK((base::Message(heard.end.status).find("in this form") != std::string::npos) == form);
+    }
+    CHECK(a.left + b.left == 4 * round);  // No other server was held up by it.
+    CHECK(replica->stats().upstream.usable == (form ? 2 : 1));
+  }
+}
+
+TEST_CASE("Where nobody is answered, silence opens the circuit, whatever was asked for") {
+  const bool form = GENERATE(true, false);
+  base::ManualClock clock;
+  Particular fussy;
+  const ModelOptions options = OneServer(fussy.server);
+  const auto replica = StartUpstream(options, clock);
+  std::vector<std::shared_ptr<TokenStream>> slow;
+  for (int i = 0; i < 3; ++i) slow.push_back(SubmitTo(*replica, AskSlow(*replica, form)));
+  fussy.AwaitLeft(3);
+  clock.Advance(options.upstream.first_token_timeout);
+  for (const auto& stream : slow) CHECK(HearAll(*stream).end.reason == EndReason::kEngineFailed);
+  CHECK(replica->stats().upstream.usable == 0);
+}
+
+TEST_CASE("A server that is tried with a form, or with a long prompt, is soon there for others") {
+  const bool form = GENERATE(true, false);
+  base::ManualClock clock;
+  Particular fussy;
+  const ModelOptions options = OneServer(fussy.server);
+  const auto replica = StartUpstream(options, clock);
+  fussy.broken = true;
+  for (int i = 0; i < 3; ++i) HearAll(*SubmitTo(*replica, AskUpstream(*replica)));
+  REQUIRE(replica->stats().upstream.usable == 0);
+  fussy.broken = false;
+  clock.Advance(seconds(1));
+  const auto slow = SubmitTo(*replica, AskSlow(*replica, form));
+  fussy.AwaitLeft(1);
+  if (!form) {
+    CHECK(HearAll(*SubmitTo(*replica, AskUpstream(*replica))).end.reason == EndReason::kEngineFailed);
+    clock.Advance(seconds(5));
+  }
+  CHECK(HearAll(*SubmitTo(*replica, AskUpstream(*replica))).text == Said(0, 10));
+  CHECK(replica->stats().upstream.usable == 1);
+  clock.Advance(options.upstream.first_token_timeout);
+  CHECK(HearAll(*slow).end.reason == EndReason::kEngineFailed);
+  CHECK(HearAll(*SubmitTo(*replica, AskUpstream(*replica))).text == Said(0, 10));
 }
 
 TEST_CASE("A model is ready while one of its servers is, and not while none can be reached") {

@@ -166,6 +166,28 @@ TEST_CASE("An answer that is not whole in time is left for another server, also 
   }
 }
 
+TEST_CASE("Jobs that a server is too long at open no circuit while it answers others, and do where it answers nobody") {
+  for (const bool answers : {true, false}) {
+    base::ManualClock clock;
+    std::atomic<int> left{0};
+    ScriptedUpstream server([&](Exchange& e) {
+      if (BodyOf(e.request()).at("input").as_array().size() == 1) return ByteModel{}.Answer(e);
+      ++left;
+      e.WaitGone();
+    });
+    const ModelOptions options = EmbedUpstream({server.url()});
+    const auto replica = StartEmbedder(options, clock);
+    std::vector<std::shared_ptr<TokenStream>> slow;
+    for (int i = 0; i < 3; ++i) slow.push_back(EmbedOn(*replica, JobOf(*replica, {"ab", "cd"})));
+    while (left < 3) std::this_thread::yield();
+    clock.Advance(seconds(1));
+    if (answers) CHECK(HearAll(*EmbedOn(*replica, JobOf(*replica, {"ab"}))).end.reason == EndReason::kStop);
+    clock.Advance(options.upstream.first_token_timeout);
+    for (const auto& stream : slow) CHECK(HearAll(*stream).end.reason == EndReason::kEngineFailed);
+    CHECK(replica->stats().upstream.usable == (answers ? 1 : 0));
+  }
+}
+
 TEST_CASE("Servers that lie again and again get no more jobs for a while, and a fleet that has none left refuses with a hint") {
   base::ManualClock clock;
   std::atomic<bool> broken{true};

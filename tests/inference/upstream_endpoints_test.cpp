@@ -125,6 +125,71 @@ TEST_CASE("Whoever tries and begins to be answered lets the others in; if that a
   CHECK(fleet.Choose(1, now, {}));  // A good answer, and the count begins anew.
 }
 
+TEST_CASE("Whoever tries and is not answered keeps the others out for five seconds each, and no longer") {
+  UpstreamEndpoints fleet(1);
+  for (int i = 0; i < 3; ++i) Fail(fleet, 0, kStart);
+  base::MonoTime now = kStart + milliseconds(1000);
+  std::vector<UpstreamEndpoints::Begun> tries;
+  for (int i = 0; i < 3; ++i, now += milliseconds(5000)) {
+    REQUIRE(fleet.Choose(1, now, {}));
+    tries.push_back(fleet.Began(0, now));
+    REQUIRE(tries.back().trying);
+    CHECK_FALSE(fleet.Choose(1, now + milliseconds(4999), {}));
+  }
+  fleet.Ended(0, Outcome::kNeither, now, tries[0]);  // Another is trying.
+  now -= milliseconds(1);
+  CHECK_FALSE(fleet.Choose(1, now, {}));
+  fleet.Ended(0, Outcome::kSilent, now, tries[1]);
+  CHECK_FALSE(fleet.Choose(1, now + milliseconds(1999), {}));
+  CHECK(fleet.Choose(1, now + milliseconds(2000), {}));
+  fleet.Ended(0, Outcome::kFailed, now, tries[2]);  // It began before the circuit opened again.
+  CHECK(fleet.Choose(1, now + milliseconds(2000), {}));
+}
+
+TEST_CASE("A try that fails once the circuit is closed is a failure like others") {
+  UpstreamEndpoints fleet(1);
+  for (int i = 0; i < 3; ++i) Fail(fleet, 0, kStart);
+  const base::MonoTime first = kStart + milliseconds(1000), second = first + milliseconds(5000);
+  const auto slow = fleet.Began(0, first), quick = fleet.Began(0, second);
+  REQUIRE(quick.trying);
+  fleet.Answers(0);
+  fleet.Ended(0, Outcome::kGood, second, {false, quick.round});
+  fleet.Ended(0, Outcome::kFailed, second, slow);
+  CHECK(fleet.Choose(1, second, {}));
+}
+
+TEST_CASE("What is held to a form tries beside the others and never in their place, and that it is not begun then says nothing") {
+  UpstreamEndpoints fleet(1);
+  for (int i = 0; i < 3; ++i) Fail(fleet, 0, kStart);
+  base::MonoTime now = kStart + milliseconds(1000);
+  CHECK_FALSE(fleet.Choose(1, now - milliseconds(1), {}, true));
+  REQUIRE(fleet.Choose(1, now, {}, true));
+  const auto form = fleet.Began(0, now, true);
+  REQUIRE(form.trying);
+  CHECK_FALSE(fleet.Choose(1, now, {}, true));  // One of these, too.
+  CHECK(fleet.usable(now) == 1);
+  REQUIRE(fleet.Choose(1, now, {}));
+  const auto plain = fleet.Began(0, now);
+  REQUIRE(plain.trying);
+  fleet.Ended(0, Outcome::kSilent, now, form);
+  CHECK(fleet.Choose(1, now, {}, true));
+  CHECK_FALSE(fleet.Choose(1, now, {}));
+  SECTION("what breaks off does") {
+    const auto again = fleet.Began(0, now, true);
+    fleet.Ended(0, Outcome::kFailed, now, again);
+    CHECK_FALSE(fleet.Choose(1, now + milliseconds(1999), {}, true));
+    CHECK_FALSE(fleet.Choose(1, now + milliseconds(1999), {}));
+  }
+  SECTION("and its beginning lets everybody in") {
+    fleet.Answers(0);
+    CHECK(fleet.Choose(1, now, {}));
+  }
+  SECTION("of a plain one it opens the circuit again") {
+    fleet.Ended(0, Outcome::kSilent, now, plain);
+    CHECK_FALSE(fleet.Choose(1, now + milliseconds(1999), {}));
+  }
+}
+
 TEST_CASE("What began before the circuit opened and fails after it closed again opens nothing, however late it fails") {
   UpstreamEndpoints fleet(1);
   for (int i = 0; i < 6; ++i) CHECK_FALSE(fleet.Began(0, kStart).trying);

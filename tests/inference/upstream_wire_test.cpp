@@ -84,6 +84,11 @@ TEST_CASE("Sampling that changes nothing is sent to each kind too: none of a ser
     CHECK(sent(row.repeat, 1));
     for (const char* name : {"temperature", "top_p"}) CHECK(sent(name, 1));
     for (const char* name : {"min_p", "presence_penalty", "frequency_penalty"}) CHECK(sent(name, 0));
+    // Samplers that have no field here: a command line, or the model's file, may set them.
+    const bool llama = row.kind == UpstreamKind::kLlamaServer;
+    CHECK(body.contains("samplers") == llama);
+    if (llama) CHECK(body.at("samplers") == json::array({"penalties", "top_k", "top_p", "min_p", "temperature"}));
+    for (const char* name : {"mirostat", "dynatemp_range"}) CHECK(sent(name, 0) == llama);
   }
 }
 

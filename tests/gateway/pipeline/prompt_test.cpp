@@ -106,7 +106,9 @@ TEST_CASE("A schema becomes the pool's grammar, and one that cannot be enforced 
   CHECK(sequence.grammar.find(R"("\"a\":" ws string ws)") != std::string::npos);
   CHECK_FALSE(grammar->whole);
   request.mutable_output_form()->set_strict(true);
-  const absl::Status refused = pipeline::ValidateFor(request, model);
+  CHECK(pipeline::ValidateFor(request, model).ok());  // It reads no schema.
+  const absl::Status refused = pipeline::GrammarAsked(request, model).status();
+  REQUIRE(base::DetailOf(refused));
   CHECK(base::DetailOf(refused)->param == "response_format");
   CHECK(base::Message(refused).find("/properties/a: \"pattern\"") != std::string::npos);
 }

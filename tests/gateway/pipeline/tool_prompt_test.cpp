@@ -176,8 +176,9 @@ TEST_CASE("What the model has no place for, or cannot be held to, is refused by 
   request.mutable_tools(0)->set_parameters(R"({"type":"object","properties":{"q":{"type":"string","pattern":"a"}}})");
   CHECK(pipeline::ValidateToolsFor(request, Model(ToolStyle::kHermes)).ok());
   CHECK_FALSE(pipeline::OutputGrammar(request, pipeline::PolicyPrompt(request), request.output_form(), Model(ToolStyle::kHermes))->whole);
+  CHECK(pipeline::GrammarAsked(request, Model(ToolStyle::kHermes)).ok());
   request.mutable_tools(0)->set_strict(true);
-  CHECK(ParamOf(pipeline::ValidateToolsFor(request, Model(ToolStyle::kHermes))) == "tools");
+  CHECK(ParamOf(pipeline::GrammarAsked(request, Model(ToolStyle::kHermes)).status()) == "tools");
   request.clear_tool_choice();
   CHECK(pipeline::ValidateToolsFor(request, Model(ToolStyle::kHermes)).ok());
   request.set_max_reasoning_tokens(5);

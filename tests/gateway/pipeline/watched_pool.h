@@ -8,6 +8,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -28,6 +29,7 @@ struct WatchedWork {
   std::size_t prompt_tokens = 0;
   std::int64_t allowance = 0;
   bool allowance_final = false;
+  std::thread::id thread = std::this_thread::get_id();  // That submitted it.
 };
 
 class WatchedPool final : public inference::Pool {
