@@ -11,8 +11,12 @@
 namespace tollgate::policy {
 namespace {
 
-constexpr std::int64_t kFewMatchersBytes = std::int64_t{1} << 30;  // Until these are taken each may have kFewBytes, then kManyBytes.
-constexpr std::int64_t kFewBytes = 8 << 20, kManyBytes = 512 << 10;
+// Until so much is taken each matcher may have that much at first.
+constexpr std::int64_t kMiB = 1 << 20;
+constexpr std::int64_t kFewBytes = 256 * kMiB, kFewEach = 8 * kMiB;
+constexpr std::int64_t kSomeBytes = 1024 * kMiB, kSomeEach = 2 * kMiB;
+constexpr std::int64_t kManyEach = kMiB / 2;
+constexpr std::int64_t kCommonBytes = 512 * kMiB;  // Of those of whole scopes, besides.
 
 }  // namespace
 
@@ -58,16 +62,17 @@ absl::Status Budget::TakeTable(std::size_t bytes) {
   return absl::OkStatus();
 }
 
-absl::Status Budget::TakeMatcher(std::int64_t bytes) {
-  matcher_bytes_ += bytes;
+absl::Status Budget::TakeMatcher(std::int64_t bytes, Matcher::Use use) {
+  (use == Matcher::Use::kSuffixOfAll && common_bytes_ + bytes <= kCommonBytes ? common_bytes_ : matcher_bytes_) += bytes;
   if (matcher_bytes_ <= kMatcherBytesMax) return absl::OkStatus();
   return Refuse(
       "the regexes of all policies in force together are too many or too large; join small ones with |, use smaller repeats {n,m} and "
       "classes, and write words as keywords");
 }
 
-std::int64_t Budget::MatcherBytes(std::int64_t wanted) const {
-  return std::min(wanted, matcher_bytes_ < kFewMatchersBytes ? kFewBytes : kManyBytes);
+std::int64_t Budget::MatcherBytes(Matcher::Use use) const {
+  if (use == Matcher::Use::kSuffixOfAll && common_bytes_ + kFewEach <= kCommonBytes) return kFewEach;
+  return matcher_bytes_ < kFewBytes ? kFewEach : matcher_bytes_ < kSomeBytes ? kSomeEach : kManyEach;
 }
 
 }  // namespace tollgate::policy

@@ -9,6 +9,7 @@
 #include <functional>
 
 #include "base/status.h"
+#include "policy/matcher.h"
 
 namespace tollgate::policy {
 
@@ -30,11 +31,12 @@ class Budget {
   absl::Status TakeRead(std::size_t bytes);                      // Of YAML: aliases make much of little.
   absl::Status TakeWords(std::size_t words, std::size_t bytes);  // Keywords and hosts, in each rule that names their list.
   absl::Status TakeTable(std::size_t bytes);                     // Of what finds them.
-  absl::Status TakeMatcher(std::int64_t bytes);                  // What one RE2 may come to.
+  absl::Status TakeMatcher(std::int64_t bytes, Matcher::Use use = Matcher::Use::kSearch);  // What one RE2 may come to.
   std::size_t table_left() const { return kTableBytesMax - table_bytes_; }
 
-  // What an RE2 is tried with first, at most `wanted`: most need little, and many may be what they like only as long as they are few.
-  std::int64_t MatcherBytes(std::int64_t wanted) const;
+  // What an RE2 is tried with first: most need little, and many may be what they like only as long as they are few. Those that run for each
+  // token of replies have a share of their own, whatever the others took.
+  std::int64_t MatcherBytes(Matcher::Use use) const;
 
   // The status of `keep_going`. What it refused with once is the answer from then on.
   absl::Status KeepGoing();
@@ -47,7 +49,7 @@ class Budget {
   const std::function<absl::Status()> keep_going_;
   absl::Status cancelled_;
   std::size_t rules_ = 0, words_ = 0, word_bytes_ = 0, read_bytes_ = 0, table_bytes_ = 0;
-  std::int64_t matcher_bytes_ = 0;
+  std::int64_t matcher_bytes_ = 0, common_bytes_ = 0;
   bool over_ = false;
 };
 

@@ -37,15 +37,16 @@ Program::Selection Only(const Program& program, const Program::Selection& select
 
 }  // namespace
 
-double SharedMicros(const Program& program, const Program::Selection& selection, std::string_view text) {
+double SharedMicros(const Program& program, const Program::Selection& selection, std::string_view text, Effort* effort) {
   if (selection.empty()) return 0;  // Rules that scan nothing: no judgement does the pass.
   const Program::Selection none = Only(program, selection, UINT32_MAX);
-  return MicrosOf([&] { program.FindAll(text, none); });
+  return MicrosOf([&] { program.FindAll(text, none, effort); });
 }
 
-double RuleMicros(const Program& program, const Program::Selection& selection, std::uint32_t rule, std::string_view text, double shared) {
+double RuleMicros(const Program& program, const Program::Selection& selection, std::uint32_t rule, std::string_view text, double shared,
+                  Effort* effort) {
   const Program::Selection own = Only(program, selection, rule);
-  return std::max(MicrosOf([&] { program.FindAll(text, own); }) - shared, 0.0);
+  return std::max(MicrosOf([&] { program.FindAll(text, own, effort); }) - shared, 0.0);
 }
 
 double MicrosOf(const std::function<void()>& work, double patience_us) {

@@ -15,10 +15,11 @@ double MicrosOf(const std::function<void()>& work, double patience_us = 300);
 
 // What a scan of `text` takes with no detector at all: the pass for trigger words, which all rules share; 0 if the
 // selection is empty.
-double SharedMicros(const Program& program, const Program::Selection& selection, std::string_view text);
+double SharedMicros(const Program& program, const Program::Selection& selection, std::string_view text, Effort* effort = nullptr);
 
 // What the detectors of one rule (index in the program's rules) add to that. Keyword lists of one scope share an automaton and are measured
 // together.
-double RuleMicros(const Program& program, const Program::Selection& selection, std::uint32_t rule, std::string_view text, double shared);
+double RuleMicros(const Program& program, const Program::Selection& selection, std::uint32_t rule, std::string_view text, double shared,
+                  Effort* effort = nullptr);
 
 }  // namespace tollgate::policy

@@ -38,7 +38,7 @@ void Widen(const PlainText& plain, std::span<Hit> written) {
 }
 
 // To `hits`, those of the text as written, what is found beside them; false if its plain form is the text itself.
-bool FindPlain(const Program& program, std::string_view text, const Program::Selection& selection, std::vector<Hit>& hits) {
+bool FindPlain(const Program& program, std::string_view text, const Program::Selection& selection, std::vector<Hit>& hits, Effort* effort) {
   Behind behind;
   const std::size_t disguised = FirstDisguised(text, behind, false);
   if (disguised == text.size()) return false;
@@ -47,7 +47,7 @@ bool FindPlain(const Program& program, std::string_view text, const Program::Sel
   seen += plain.Append(text.substr(disguised));
   Widen(plain, hits);
   const std::size_t first = hits.size();
-  const std::vector<Hit> more = program.FindAll(seen, selection);
+  const std::vector<Hit> more = program.FindAll(seen, selection, effort);
   hits.insert(hits.end(), more.begin(), more.end());
   MapBack(program, plain, first, hits);
   return true;
@@ -55,16 +55,18 @@ bool FindPlain(const Program& program, std::string_view text, const Program::Sel
 
 }  // namespace
 
-std::vector<Hit> FindEverywhere(const Program& program, std::string_view text, const Program::Selection& selection, int depth) {
-  std::vector<Hit> hits = program.FindAll(text, selection);
-  const bool disguised = selection.plain && FindPlain(program, text, selection, hits);
+std::vector<Hit> FindEverywhere(const Program& program, std::string_view text, const Program::Selection& selection, Effort* effort,
+                                int depth) {
+  std::vector<Hit> hits = program.FindAll(text, selection, effort);
+  const bool disguised = selection.plain && FindPlain(program, text, selection, hits, effort);
   const std::size_t seen = hits.size();
   if (selection.decoded && depth > 0) {
     std::vector<EncodedWord> words;
     WordCutter().Read(text, true, words);
     for (const EncodedWord& word : words) {
+      if (!Hold(effort, hits.size())) break;
       const auto begin = static_cast<std::size_t>(word.begin), end = static_cast<std::size_t>(word.end);
-      FindDecoded(program, text.substr(begin, end - begin), word.begin, selection, depth, hits);
+      FindDecoded(program, text.substr(begin, end - begin), word.begin, selection, depth, hits, effort);
     }
   }
   if (disguised || hits.size() > seen) program.Finish(hits);
@@ -72,12 +74,13 @@ std::vector<Hit> FindEverywhere(const Program& program, std::string_view text, c
 }
 
 void FindDecoded(const Program& program, std::string_view word, std::int64_t at, const Program::Selection& selection, int depth,
-                 std::vector<Hit>& found) {
+                 std::vector<Hit>& found, Effort* effort) {
   const std::size_t first = found.size();
   ForEachDecoded(word, [&](const Decoded& decoded) {
     const std::int64_t begin = at + static_cast<std::int64_t>(decoded.begin), end = at + static_cast<std::int64_t>(decoded.end);
+    if (IsOver(effort)) return;
     Exceptions exceptions(program.rules());
-    const std::vector<Hit> hits = FindEverywhere(program, decoded.text, selection, depth - 1);
+    const std::vector<Hit> hits = FindEverywhere(program, decoded.text, selection, effort, depth - 1);
     std::size_t noted = 0;
     for (const Hit& hit : hits) {
       while (noted < hits.size() && hits[noted].begin <= hit.begin) exceptions.Note(hits[noted++]);

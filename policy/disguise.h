@@ -17,13 +17,13 @@ namespace tollgate::policy {
 // What is encoded in what is encoded is looked at too; what is encoded in that is not.
 inline constexpr int kDecodeDepth = 2;
 
-// All hits of a complete text, as written, in its plain form and decoded, ordered by Program::HitBefore.
+// All hits of a complete text, as written, in its plain form and decoded, ordered by Program::HitBefore. Where `effort` is over, some.
 std::vector<Hit> FindEverywhere(const Program& program, std::string_view text, const Program::Selection& selection,
-                                int depth = kDecodeDepth);
+                                Effort* effort = nullptr, int depth = kDecodeDepth);
 
 // The hits in what is encoded in the word that begins at `at`. What an exception covers there is no hit; the exception itself is none here.
 void FindDecoded(const Program& program, std::string_view word, std::int64_t at, const Program::Selection& selection, int depth,
-                 std::vector<Hit>& found);
+                 std::vector<Hit>& found, Effort* effort = nullptr);
 
 // The plain form of a text that grows, from the first character that differs. One thread.
 class PlainScan {

@@ -108,7 +108,7 @@ class Explainer {
  public:
   // `text` as rules see it, the `prompt` that it is, and as it is `written`.
   Explainer(std::span<const Rule> rules, const Program& program, const Subject& subject, const ExplainedText& text,
-            std::span<const Message> prompt, std::string_view written, const Asked& asked)
+            std::span<const Message> prompt, std::string_view written, const Asked& asked, Effort& effort)
       : rules_(rules),
         program_(program),
         subject_(subject),
@@ -116,8 +116,9 @@ class Explainer {
         prompt_(prompt),
         written_(written),
         asked_(asked),
+        effort_(effort),
         selection_(program.Select(subject, text.output ? Role::kAssistant : text.role, text.channel)),
-        hits_(FindEverywhere(program, text.text, selection_)) {}
+        hits_(FindEverywhere(program, text.text, selection_, &effort)) {}
 
   void Fill(Explanation& out) {
     Tally tally(rules_);
@@ -154,7 +155,7 @@ class Explainer {
       if (out.found.size() < Explanation::kFoundMax) out.found.push_back(std::move(span));
     }
     out.shared_micros =
-        std::min(SharedMicros(program_, selection_, text_.text), out.micros);  // Measured by itself: the clock is not exact.
+        std::min(SharedMicros(program_, selection_, text_.text, &effort_), out.micros);  // Measured by itself: the clock is not exact.
     AddSpansOfOthers(rules_, asked_, text_, out.found);
     for (std::uint32_t index = 0; index < rules_.size(); ++index) {
       if (rules_[index].exception) continue;
@@ -234,7 +235,7 @@ class Explainer {
       TellAsked(rule, asked_, out);
       return out;
     }
-    out.micros = RuleMicros(program_, selection_, index, text_.text, so_far.shared_micros);
+    out.micros = RuleMicros(program_, selection_, index, text_.text, so_far.shared_micros, &effort_);
     if (count > 0 && (acted > 0 || allowed_by.empty())) {
       out.state = RuleStory::State::kHit;
       out.why = fmt::format("it found {} span{}", count, count == 1 ? "" : "s");
@@ -293,6 +294,7 @@ class Explainer {
   const std::span<const Message> prompt_;
   const std::string_view written_;
   const Asked& asked_;
+  Effort& effort_;
   const Program::Selection selection_;
   const std::vector<Hit> hits_;
 };
@@ -310,22 +312,22 @@ ExplainedText InRequest(ExplainedText text) {
 
 // `prompt`: what of a request the text is; of a reply nothing.
 absl::Status Judge(const PolicySet& set, const Subject& subject, const ExplainedText& text, std::span<const Message> prompt,
-                   const AskOthers& ask, Asked& asked, Explanation& out) {
+                   const AskOthers& ask, const KeepGoing& keep_going, Asked& asked, Explanation& out) {
   if (text.output) {
-    TG_ASSIGN(Filtered filtered, set.FilterWhole(subject, text.text, text.channel));
+    TG_ASSIGN(Filtered filtered, set.FilterWhole(subject, text.text, text.channel, keep_going));
     out.verdict = std::move(filtered.verdict);
     out.result = std::move(filtered.text);
-    out.micros = MicrosOf([&] { set.FilterWhole(subject, text.text, text.channel).IgnoreError(); });
+    out.micros = MicrosOf([&] { set.FilterWhole(subject, text.text, text.channel, keep_going).IgnoreError(); });
     const Message reply{Role::kAssistant, text.channel.tool, {out.result}, false, text.channel};
     std::vector<Question> questions;
     if (!filtered.blocked && !out.result.empty()) questions = set.QuestionsOfOutput(subject, text.channel);
     return HearOthers(set, std::move(questions), reply, ask, asked, out);
   }
-  TG_ASSIGN(Inspection inspection, set.Inspect(subject, prompt));
+  TG_ASSIGN(Inspection inspection, set.Inspect(subject, prompt, keep_going));
   out.verdict = std::move(inspection.verdict);
   const Message& used = inspection.prompt[inspection.put_before];
   if (out.verdict.action != Action::kBlock) out.result = TextUsed(used, text.text);
-  out.micros = MicrosOf([&] { set.Inspect(subject, prompt).IgnoreError(); });
+  out.micros = MicrosOf([&] { set.Inspect(subject, prompt, keep_going).IgnoreError(); });
   return HearOthers(set, inspection.questions, used, ask, asked, out);
 }
 
@@ -351,21 +353,23 @@ absl::StatusOr<Explanation> Explain(std::span<const PolicySource> sources, const
   Explanation out;
   out.digest = set->digest();
   Asked asked;
+  Effort effort(keep_going);
   std::vector<Message> prompt;
   if (!text.output) prompt = PromptOf(text.role, text.channel, text.text);
-  TG_RETURN_IF_ERROR(Judge(*set, subject, text, prompt, ask, asked, out));
+  TG_RETURN_IF_ERROR(Judge(*set, subject, text, prompt, ask, keep_going, asked, out));
   ExplainedText judged = text;
   if (text.channel.part == Part::kToolCall) judged.text = JsonDecoded(text.text);
-  Explainer(rules, *program, subject, judged, prompt, text.text, asked).Fill(out);
+  Explainer(rules, *program, subject, judged, prompt, text.text, asked, effort).Fill(out);
   if (judged.text != text.text) out.judged = std::move(judged.text);
   if (prompt.size() > 1) {  // A result that is read twice.
     ExplainedText read = text;
     read.text = TextOf(prompt[1]);
     Explanation again;
     again.micros = out.micros;
-    Explainer(rules, *program, subject, read, prompt, text.text, asked).Fill(again);
+    Explainer(rules, *program, subject, read, prompt, text.text, asked, effort).Fill(again);
     AddReading(text.text, std::move(again), out);
   }
+  if (effort.over()) return effort.status();
   return out;
 }
 

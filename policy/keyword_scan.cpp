@@ -2,6 +2,9 @@
 // the left) is checked when it is found, the edge on the right when the byte after it is known. An occurrence that ends with the text read
 // so far is a suffix that begins a keyword, so it lies at or after the live start and is never taken too early.
 //
+// Many keywords may end at each byte, and most of them lie inside a longer one: a complete text is taken in pieces as a stream is, so that
+// they are not all kept.
+//
 // To the automaton a run of blanks is one. How long they are is looked at backwards from where something ends, an occurrence or the text.
 //
 // Tested by tests/policy/keyword_scan_test.cpp.
@@ -9,6 +12,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <unordered_set>
 
 #include <fmt/format.h>
 
@@ -17,6 +21,9 @@
 
 namespace tollgate::policy {
 namespace {
+
+constexpr std::size_t kPieceBytes = 64 << 10;
+constexpr std::size_t kLookBytes = 32;  // Of a keyword that is compared with the text, for a unit of effort.
 
 // Where the run of blanks before `end` begins, or all that may be of one keyword; nothing if it is longer.
 std::optional<std::size_t> BlanksBegin(std::string_view text, std::size_t end) {
@@ -42,6 +49,19 @@ std::optional<std::size_t> BeginOf(const Keyword& keyword, std::string_view text
   return at;
 }
 
+// The first of equal ones stays.
+void DropEqual(std::vector<Keyword>& keywords) {
+  const auto hash = [&](std::size_t i) { return std::hash<std::string>()(keywords[i].text) + keywords[i].source; };
+  const auto equal = [&](std::size_t a, std::size_t b) { return keywords[a] == keywords[b]; };
+  std::unordered_set<std::size_t, decltype(hash), decltype(equal)> known(keywords.size(), hash, equal);
+  std::size_t kept = 0;  // Those of `known` stand before it, and stay where they are.
+  for (std::size_t i = 0; i < keywords.size(); ++i) {
+    if (i != kept) std::swap(keywords[kept], keywords[i]);
+    if (known.insert(kept).second) ++kept;
+  }
+  keywords.resize(kept);
+}
+
 }  // namespace
 
 std::string WithSingleBlanks(std::string_view text) {
@@ -59,10 +79,9 @@ absl::StatusOr<KeywordIndex> KeywordIndex::Build(std::vector<Keyword> keywords, 
   KeywordIndex out;
   std::vector<std::string> words;
   words.reserve(keywords.size());
-  for (Keyword& keyword : keywords) {
-    keyword.text = WithSingleBlanks(keyword.text);
-    words.push_back(FoldCase(keyword.text));
-  }
+  for (Keyword& keyword : keywords) keyword.text = WithSingleBlanks(keyword.text);
+  DropEqual(keywords);
+  for (const Keyword& keyword : keywords) words.push_back(FoldCase(keyword.text));
   TG_ASSIGN(out.automaton_, AhoCorasick::Build(words, /*blanks_run=*/true, bytes_max));
   out.keywords_ = std::move(keywords);
   return out;
@@ -97,15 +116,29 @@ void KeywordScan::Read(const Pattern::Window& window, std::int64_t from) {
   const std::string_view fresh = FoldedView(window.text.substr(static_cast<std::size_t>(from - window.base)), folded);
   const AhoCorasick& automaton = index_.automaton_;
   automaton.ForEachEnd(fresh, state_, [&](std::size_t offset, AhoCorasick::State state) {
+    if (IsOver(effort_)) return;
     const std::int64_t end = from + static_cast<std::int64_t>(offset);
     automaton.ForEachEnding(state, [&](std::uint32_t index) {
       const Keyword& keyword = index_.keywords_[index];
-      if (!active_[SourceOf(keyword)]) return;
+      if (!Spend(effort_, 1 + static_cast<std::int64_t>(keyword.text.size() / kLookBytes)) || !active_[SourceOf(keyword)]) return;
       const auto begin = BeginOf(keyword, window.text, static_cast<std::size_t>(end - window.base));
       if (!begin || (keyword.whole_word && *begin > 0 && IsWordCodePoint(DecodeBefore(window.text, *begin)))) return;
       found_.push_back({window.base + static_cast<std::int64_t>(*begin), end, index});
+      Hold(effort_, found_.size());
     });
   });
+}
+
+void KeywordScan::FindAll(std::string_view text, std::vector<Hit>& out) {
+  for (std::size_t at = 0; at < text.size() && !IsOver(effort_);) {
+    std::size_t end = std::min(at + kPieceBytes, text.size());
+    while (end < text.size() && (static_cast<unsigned char>(text[end]) & 0xC0) == 0x80) ++end;
+    const Pattern::Window so_far{text.substr(0, end), 0};
+    Read(so_far, static_cast<std::int64_t>(at));
+    const bool last = end == text.size();
+    Take({text, 0}, last ? INT64_MAX : LiveStart(so_far), last, out);
+    at = end;
+  }
 }
 
 void KeywordScan::Take(const Pattern::Window& window, std::int64_t decided, bool at_end, std::vector<Hit>& out) {
@@ -122,6 +155,7 @@ void KeywordScan::Take(const Pattern::Window& window, std::int64_t decided, bool
     if (found->end <= covered_[keyword.source]) continue;
     covered_[keyword.source] = found->end;
     out.push_back({found->begin, found->end, 0, SourceOf(keyword)});
+    if (!Hold(effort_, out.size())) break;
   }
   found_.erase(found_.begin(), later);
 }

@@ -13,6 +13,7 @@
 #include "base/status.h"
 #include "policy/aho_corasick.h"
 #include "policy/budget.h"
+#include "policy/effort.h"
 #include "policy/pattern.h"
 
 namespace tollgate::policy {
@@ -22,6 +23,7 @@ struct Keyword {
   std::string text;
   std::uint32_t source = 0;  // Of its hits.
   bool whole_word = true, ignore_case = true;
+  bool operator==(const Keyword&) const = default;
 };
 
 // Every run of white space becomes one space.
@@ -32,7 +34,7 @@ class KeywordIndex {
  public:
   static constexpr std::size_t kBlanksMax = 8;
 
-  // INVALID_ARGUMENT if it would take more than `bytes_max`.
+  // Equal keywords become one. INVALID_ARGUMENT if it would take more than `bytes_max`.
   static absl::StatusOr<KeywordIndex> Build(std::vector<Keyword> keywords, std::size_t bytes_max = AhoCorasick::kBytesMax);
   bool empty() const { return keywords_.empty(); }
   std::size_t bytes() const;
@@ -58,9 +60,13 @@ class KeywordIndexes {
 class KeywordScan {
  public:
   // Hits of inactive sources are left out. `sources`: what those of the keywords are in the program; empty: they are that themselves. All
-  // of it must live as long.
-  KeywordScan(const KeywordIndex& index, const std::vector<char>& active_sources, std::span<const std::uint32_t> sources = {})
-      : index_(index), active_(active_sources), sources_(sources) {}
+  // of it must live as long, `effort` too, where there is one.
+  KeywordScan(const KeywordIndex& index, const std::vector<char>& active_sources, std::span<const std::uint32_t> sources = {},
+              Effort* effort = nullptr)
+      : index_(index), active_(active_sources), sources_(sources), effort_(effort) {}
+
+  // All hits of a complete text, by itself; not in order.
+  void FindAll(std::string_view text, std::vector<Hit>& out);
 
   // Reads the window's bytes from absolute offset `from` to its end; each byte once, whole code points.
   void Read(const Pattern::Window& window, std::int64_t from);
@@ -77,6 +83,7 @@ class KeywordScan {
   const KeywordIndex& index_;
   const std::vector<char>& active_;
   const std::span<const std::uint32_t> sources_;
+  Effort* const effort_;
   AhoCorasick::State state_ = AhoCorasick::kStart;
   struct Found {
     std::int64_t begin, end;

@@ -93,8 +93,9 @@ std::vector<std::vector<std::size_t>> RunsOf(std::span<const Message> prompt) {
   return runs;
 }
 
-std::vector<Hit> FindInRun(const Program& program, std::span<const std::string> texts, const Program::Selection& selection) {
-  if (texts.size() == 1) return FindEverywhere(program, texts[0], selection);
+std::vector<Hit> FindInRun(const Program& program, std::span<const std::string> texts, const Program::Selection& selection,
+                           Effort* effort) {
+  if (texts.size() == 1) return FindEverywhere(program, texts[0], selection, effort);
   std::string joined;
   std::vector<std::int64_t> seams;
   std::vector<Hit> hits;
@@ -106,15 +107,17 @@ std::vector<Hit> FindInRun(const Program& program, std::span<const std::string> 
   for (const std::string& text : texts) {
     const auto base = static_cast<std::int64_t>(joined.size());
     if (base > 0 && !text.empty()) seams.push_back(base);
-    for (const Hit& hit : FindEverywhere(program, text, selection)) add(hit, base);
+    for (const Hit& hit : FindEverywhere(program, text, selection, effort)) add(hit, base);
+    if (!Hold(effort, hits.size())) return hits;
     joined += text;
   }
   const std::vector<Hit> own = WithoutContinuations(hits);
   const std::size_t before = hits.size();
   for (const Neighbourhood& near : AroundSeams(joined, seams)) {
+    if (!Hold(effort, hits.size())) break;
     const auto begin = static_cast<std::size_t>(near.begin), length = static_cast<std::size_t>(near.end - near.begin);
     const std::string_view text = std::string_view(joined).substr(begin, length);
-    for (const Hit& hit : WithoutContinuations(FindEverywhere(program, text, selection))) {
+    for (const Hit& hit : WithoutContinuations(FindEverywhere(program, text, selection, effort))) {
       if (near.begin > 0 && hit.begin < kUnsureBytes) continue;
       const auto seam = std::upper_bound(seams.begin(), seams.end(), near.begin + hit.begin);
       if (seam == seams.end() || *seam >= near.begin + hit.end) continue;

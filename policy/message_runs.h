@@ -27,8 +27,10 @@ inline constexpr std::int64_t kSeamBytes = 4096;
 // and what stands behind the conversation, are apart from it.
 std::vector<std::vector<std::size_t>> RunsOf(std::span<const Message> prompt);
 
-// All hits of the texts one by one and across their seams, ordered by Program::HitBefore. Offsets are of the texts joined.
-std::vector<Hit> FindInRun(const Program& program, std::span<const std::string> texts, const Program::Selection& selection);
+// All hits of the texts one by one and across their seams, ordered by Program::HitBefore. Offsets are of the texts joined. Where `effort`
+// is over, some of them.
+std::vector<Hit> FindInRun(const Program& program, std::span<const std::string> texts, const Program::Selection& selection,
+                           Effort* effort = nullptr);
 
 // What takes the place of some bytes of one text.
 struct TextEdit {

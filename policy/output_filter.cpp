@@ -65,8 +65,8 @@ class Restorer {
 // All that reads a reply. A copy reads on by itself.
 class Readers {
  public:
-  Readers(const Program& program, const Program::Selection& selection)
-      : program_(program), selection_(selection), scan_(program, selection) {}
+  Readers(const Program& program, const Program::Selection& selection, Effort& effort)
+      : program_(program), selection_(selection), effort_(effort), scan_(program, selection, &effort) {}
 
   // `text` begins at the raw offset `base` and ends with `piece`, which is new. Returns the least of the live starts.
   std::int64_t Read(std::string_view piece, bool at_end, std::string_view text, std::int64_t base, std::vector<Hit>& found) {
@@ -87,7 +87,7 @@ class Readers {
     words_.Read(piece, at_end, ended);
     for (const EncodedWord& word : ended) {
       const auto begin = static_cast<std::size_t>(word.begin - base), length = static_cast<std::size_t>(word.end - word.begin);
-      FindDecoded(program_, text.substr(begin, length), word.begin, selection_, kDecodeDepth, found);
+      FindDecoded(program_, text.substr(begin, length), word.begin, selection_, kDecodeDepth, found, &effort_);
     }
     return std::min(live, words_.LiveStart());
   }
@@ -102,6 +102,7 @@ class Readers {
 
   const Program& program_;
   const Program::Selection& selection_;
+  Effort& effort_;
   TextScan scan_;
   std::optional<PlainScan> plain_;  // Once the two texts differ.
   WordCutter words_;                // That may be encoded.
@@ -110,13 +111,15 @@ class Readers {
 
 class OutputFilter final : public StreamFilter {
  public:
-  OutputFilter(std::shared_ptr<const void> owner, const Program& program, const Subject& subject, const Channel& channel)
+  OutputFilter(std::shared_ptr<const void> owner, const Program& program, const Subject& subject, const Channel& channel,
+               KeepGoing keep_going)
       : owner_(std::move(owner)),
         program_(program),
         selection_(program.Select(subject, Role::kAssistant, channel)),
         tally_(program.rules()),
         resolver_(program, tally_, /*stop_at_block=*/true, {TextPlace{}}, /*remembers=*/true),
-        readers_(program, selection_),
+        effort_(std::move(keep_going)),
+        readers_(program, selection_, effort_),
         restorer_(subject, channel) {}
 
   absl::StatusOr<std::string> Push(std::string_view raw) override {
@@ -164,6 +167,7 @@ class OutputFilter final : public StreamFilter {
     Readers readers = readers_;
     std::vector<Hit> found = found_;
     const std::int64_t live = std::max(readers.Read(next, false, text, decided_, found), decided_);
+    if (effort_.over()) return false;
     if (restorer_.WholeUpTo(text, live - decided_, false) < static_cast<std::int64_t>(text.size())) return false;
     program_.Finish(found);
     Resolver resolver = resolver_.Fork();
@@ -181,9 +185,10 @@ class OutputFilter final : public StreamFilter {
     return std::string_view(text_).substr(static_cast<std::size_t>(from - decided_), static_cast<std::size_t>(to - from));
   }
 
-  std::string Advance(std::string_view fresh, bool at_end) {
+  absl::StatusOr<std::string> Advance(std::string_view fresh, bool at_end) {
     text_ += fresh;
     const std::int64_t free = std::max(readers_.Read(fresh, at_end, text_, decided_, found_), decided_);
+    if (!effort_.Hold(found_.size() + resolver_.counted())) return failure_ = effort_.status();  // It was not judged, and stays here.
     const std::int64_t live = decided_ + restorer_.WholeUpTo(text_, free - decided_, at_end);
     if (at_end || live > decided_) Judge(at_end ? INT64_MAX : live);
     std::string out;
@@ -260,6 +265,7 @@ class OutputFilter final : public StreamFilter {
   const Program::Selection selection_;
   Tally tally_;
   Resolver resolver_;
+  mutable Effort effort_;
   Readers readers_;
   Restorer restorer_;
 
@@ -278,15 +284,18 @@ class OutputFilter final : public StreamFilter {
 }  // namespace
 
 std::unique_ptr<StreamFilter> MakeOutputFilter(std::shared_ptr<const void> owner, const Program& program, const Subject& subject,
-                                               const Channel& channel) {
-  return std::make_unique<OutputFilter>(std::move(owner), program, subject, channel);
+                                               const Channel& channel, KeepGoing keep_going) {
+  return std::make_unique<OutputFilter>(std::move(owner), program, subject, channel, std::move(keep_going));
 }
 
-absl::StatusOr<Filtered> FilterComplete(const Program& program, const Subject& subject, const Channel& channel, std::string_view reply) {
+absl::StatusOr<Filtered> FilterComplete(const Program& program, const Subject& subject, const Channel& channel, std::string_view reply,
+                                        const KeepGoing& keep_going) {
   if (!base::IsValidUtf8(reply)) return base::InvalidArgument("the reply is not valid UTF-8");
   Tally tally(program.rules());
   Resolver resolver(program, tally, /*stop_at_block=*/true);
-  const std::vector<Hit> hits = FindEverywhere(program, reply, program.Select(subject, Role::kAssistant, channel));
+  Effort effort(keep_going);
+  const std::vector<Hit> hits = FindEverywhere(program, reply, program.Select(subject, Role::kAssistant, channel), &effort);
+  if (!effort.Hold(hits.size())) return effort.status();
   resolver.Judge(hits);
   Filtered out;
   out.blocked = resolver.blocked();

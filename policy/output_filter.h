@@ -12,10 +12,11 @@
 
 namespace tollgate::policy {
 
-// `owner` keeps `program` alive.
+// `owner` keeps `program` alive. `keep_going` and errors as PolicySet::OpenOutput and FilterWhole.
 std::unique_ptr<StreamFilter> MakeOutputFilter(std::shared_ptr<const void> owner, const Program& program, const Subject& subject,
-                                               const Channel& channel);
+                                               const Channel& channel, KeepGoing keep_going = nullptr);
 
-absl::StatusOr<Filtered> FilterComplete(const Program& program, const Subject& subject, const Channel& channel, std::string_view reply);
+absl::StatusOr<Filtered> FilterComplete(const Program& program, const Subject& subject, const Channel& channel, std::string_view reply,
+                                        const KeepGoing& keep_going = nullptr);
 
 }  // namespace tollgate::policy

@@ -9,8 +9,7 @@
 // for at least the cap counts as a hit. Checkpoints are places in the text, not in time, so pieces do not matter. After such a hit the
 // bytes that the unbounded part could consume belong to it too ("swallowing"): the tail of a key longer than the cap does not get out.
 //
-// Running out of memory. RE2 falls back from its automaton to a slower machine by itself and never answers "no match" for it; what can
-// fail is compilation, forwards or reverse, which is checked here, when the policy is compiled.
+// A text is searched in pieces, none of which is more work than can be waited for: RE2 cannot be broken off.
 //
 // Tested by tests/policy/pattern_test.cpp.
 #include "policy/pattern.h"
@@ -19,55 +18,19 @@
 #include <cmath>
 
 #include <fmt/format.h>
-#include <re2/re2.h>
 
-#include "policy/budget.h"
+#include "policy/effort.h"
 #include "policy/fold.h"
 #include "policy/hosts.h"
+#include "policy/matcher.h"
 #include "policy/validators_internal.h"
 
 namespace tollgate::policy {
 namespace {
 
 constexpr std::int64_t kRetryInsideMax = 256;  // A rejected candidate this narrow is searched again from its second character.
-constexpr std::int64_t kMatcherMemory = 16 << 20, kLiveMemory = 64 << 20;
-
-absl::StatusOr<std::unique_ptr<re2::RE2>> CompileRe2(const std::string& pattern, std::int64_t memory) {
-  re2::RE2::Options options;
-  options.set_encoding(re2::RE2::Options::EncodingUTF8);
-  options.set_longest_match(true);
-  options.set_log_errors(false);
-  options.set_never_capture(true);
-  options.set_max_mem(memory);
-  auto out = std::make_unique<re2::RE2>(re2::StringPiece(pattern.data(), pattern.size()), options);
-  if (!out->ok() || out->ReverseProgramSize() < 0) {
-    return base::InvalidArgument("the pattern is too large to run; use smaller repeats {n,m} or split it");
-  }
-  return out;
-}
-
-// With no more memory than it needs, in steps: what it may have it may come to.
-absl::StatusOr<std::unique_ptr<re2::RE2>> CompileRe2(const std::string& pattern, std::int64_t most, Budget* budget) {
-  if (budget == nullptr) return CompileRe2(pattern, most);
-  for (std::int64_t memory = budget->MatcherBytes(most);; memory = std::min(4 * memory, most)) {
-    TG_RETURN_IF_ERROR(budget->KeepGoing());
-    auto out = CompileRe2(pattern, memory);
-    if (out.ok()) TG_RETURN_IF_ERROR(budget->TakeMatcher(memory));
-    if (out.ok() || memory == most) return out;
-  }
-}
-
-// A match that begins at or after `from` (`there`: at it) and ends at or before `to`; what surrounds it is seen.
-bool Match(const re2::RE2& re, std::string_view text, std::size_t from, std::size_t to, std::size_t& begin, std::size_t& end,
-           bool there = false) {
-  if (from > to) return false;
-  re2::StringPiece found;
-  const re2::StringPiece all(text.data(), text.size());
-  if (!re.Match(all, from, to, there ? re2::RE2::ANCHOR_START : re2::RE2::UNANCHORED, &found, 1)) return false;
-  begin = static_cast<std::size_t>(found.data() - text.data());
-  end = begin + found.size();
-  return true;
-}
+// Of a text so many bytes are searched at once, or as many as make so many steps of the slowest search.
+constexpr std::int64_t kPieceBytesMax = 64 << 10, kPieceBytesMin = 4 << 10, kPieceSteps = 16 << 20;
 
 std::string LettersAndDigits(std::string_view match) {
   std::string out;
@@ -121,11 +84,13 @@ absl::StatusOr<std::shared_ptr<const Pattern>> Pattern::Compile(PatternSpec spec
     return base::InvalidArgument(
         fmt::format("the pattern matches up to {} bytes; at most {} may be held: use smaller repeats", out->width_.max, kWidthMax));
   }
-  TG_ASSIGN(out->matcher_, CompileRe2(PrintRegex(tree), kMatcherMemory, budget));
+  TG_ASSIGN(out->matcher_, Matcher::Compile(PrintRegex(tree), Matcher::Use::kSearch, budget));
   out->loosened_prefixes_ = PrintPrefixes(tree, true);
   out->loosened_beginnings_ = PrintPrefixes(UpToLiteral(tree), true);
   const std::string prefixes = unbounded ? PrintPrefixes(tree, false) : out->loosened_prefixes_;
-  TG_ASSIGN(out->live_, CompileRe2("(?:" + prefixes + ")\\z", kMatcherMemory, budget));
+  TG_ASSIGN(out->live_, Matcher::Compile("(?:" + prefixes + ")\\z", Matcher::Use::kSuffix, budget));
+  out->piece_bytes_ = std::clamp(kPieceSteps / out->matcher_->instructions(), kPieceBytesMin, kPieceBytesMax);
+  if (!unbounded) out->piece_bytes_ = std::max(out->piece_bytes_, 2 * out->width_.max);
   out->spec_.columns = out->spec_.columns && out->looks_again();
   out->trigger_words_ = out->spec_.context.empty() ? RequiredLiterals(tree) : out->spec_.context;
   for (std::string& word : out->trigger_words_) word = FoldCase(word);
@@ -184,6 +149,7 @@ bool Pattern::Accept(const Window& window, std::size_t begin, std::size_t end, S
   if (accepted != 0) {
     out.push_back({window.base + static_cast<std::int64_t>(begin), window.base + static_cast<std::int64_t>(accepted)});
     out.back().bits_thousandths = static_cast<std::int32_t>(std::lround(bits * 1000));
+    Hold(scan.effort, out.size());
     scan.next = window.base + static_cast<std::int64_t>(accepted);
     if (spec_.columns) scan.named = LastNamed(window.text, window.base, begin, accepted);
     return true;
@@ -196,13 +162,27 @@ bool Pattern::Accept(const Window& window, std::size_t begin, std::size_t end, S
   return false;
 }
 
+// The first match that begins from `from` to before `last`. One that begins in a piece is no longer than what is searched behind it; one
+// that begins behind the piece may be cut there, and is found again.
+bool Pattern::Next(const Window& window, std::size_t from, std::size_t last, bool there, const Scan& scan, std::size_t& begin,
+                   std::size_t& end) const {
+  while (from < last) {
+    const std::size_t piece = std::min(last, from + static_cast<std::size_t>(piece_bytes_));
+    const std::size_t most = width_.max == RegexNode::kUnbounded ? window.text.size() : static_cast<std::size_t>(width_.max);
+    const std::size_t to = std::min(window.text.size(), piece + most);
+    if (!Spend(scan.effort, Effort::UnitsOf(to - from, matcher_->instructions()))) return false;
+    if (matcher_->Match(window.text, from, to, begin, end, there) && begin < piece) return true;
+    if (there) return false;
+    from = piece;
+  }
+  return false;
+}
+
 void Pattern::Find(const Window& window, std::int64_t decided, Scan& scan, std::vector<Hit>& out) const {
   std::size_t begin = 0, end = 0;
-  const std::size_t to = window.text.size();
-  while (scan.next < decided && Match(*matcher_, window.text, static_cast<std::size_t>(scan.next - window.base), to, begin, end)) {
-    if (window.base + static_cast<std::int64_t>(begin) >= decided) break;
+  const auto last = static_cast<std::size_t>(std::max<std::int64_t>(0, std::min(decided, window.end()) - window.base));
+  while (scan.next < decided && Next(window, static_cast<std::size_t>(scan.next - window.base), last, false, scan, begin, end))
     Accept(window, begin, end, scan, out);
-  }
   scan.next = std::max(scan.next, std::min(decided, window.end()));
 }
 
@@ -211,12 +191,9 @@ void Pattern::FindWithin(const Window& window, std::size_t first, std::size_t la
   std::size_t begin = 0, end = 0;
   scan.next = std::max(scan.next, static_cast<std::int64_t>(first));
   const auto search = [&] {
-    const std::size_t to = std::min(window.text.size(), last + static_cast<std::size_t>(width_.max));
     while (scan.next < static_cast<std::int64_t>(last) &&
-           Match(*matcher_, window.text, static_cast<std::size_t>(scan.next), to, begin, end, last == first + 1)) {
-      if (begin >= last) break;
+           Next(window, static_cast<std::size_t>(scan.next), last, last == first + 1, scan, begin, end))
       Accept(window, begin, end, scan, out);
-    }
   };
   search();
   // What was found names what comes next in its list or column.
@@ -234,17 +211,22 @@ void Pattern::FindCapped(const Window& window, bool at_end, bool searching, bool
     while (at < window.text.size() && swallowed_[static_cast<unsigned char>(window.text[at])]) ++at;
     scan.next = window.base + static_cast<std::int64_t>(at);
     if (at > from) out.push_back({window.base + static_cast<std::int64_t>(from), scan.next, 0, 0, true});
+    Hold(scan.effort, out.size());
     scan.swallowing = at == window.text.size();
     if (scan.swallowing) return;
   }
-  std::int64_t live = at_end ? window.end() + 1 : LiveStart(window, scan.next);
+  std::int64_t live = at_end ? window.end() + 1 : LiveStart(window, scan.next, scan.effort);
   std::size_t begin = 0, end = 0;
   const std::size_t to = window.text.size();
-  while (searching && live > scan.next &&
-         Match(*matcher_, window.text, static_cast<std::size_t>(scan.next - window.base), to, begin, end)) {
+  const auto next = [&] {
+    const auto from = static_cast<std::size_t>(scan.next - window.base);
+    const std::int64_t units = Effort::UnitsOf(to - from, matcher_->instructions());
+    return Spend(scan.effort, units) && matcher_->Match(window.text, from, to, begin, end);
+  };
+  while (searching && live > scan.next && next()) {
     if (window.base + static_cast<std::int64_t>(begin) >= live) break;
     Accept(window, begin, end, scan, out);
-    if (live < scan.next) live = LiveStart(window, scan.next);
+    if (live < scan.next) live = LiveStart(window, scan.next, scan.effort);
   }
   const bool checkpoint = !at_end && window.end() == NextCheckpoint(window, window.end() - spec_.cap, spec_.cap);
   if (checkpoint && window.end() - live >= spec_.cap) {
@@ -255,50 +237,15 @@ void Pattern::FindCapped(const Window& window, bool at_end, bool searching, bool
   scan.next = std::max(scan.next, std::min(live, window.end()));
 }
 
-std::int64_t Pattern::LiveStart(const Window& window, std::int64_t from) const {
+std::int64_t Pattern::LiveStart(const Window& window, std::int64_t from, Effort* effort) const {
   if (spec_.cap == 0) from = std::max(from, window.end() - width_.max);
   from = std::max(from, window.base);
   std::size_t begin = 0, end = 0;
   auto at = static_cast<std::size_t>(from - window.base);
   while (at < window.text.size() && InsideCodePoint(window.text[at])) ++at;
-  if (!Match(*live_, window.text, at, window.text.size(), begin, end)) return window.end();
+  if (!Spend(effort, Effort::UnitsOf(window.text.size() - at, live_->instructions()))) return window.end();
+  if (!live_->Match(window.text, at, window.text.size(), begin, end)) return window.end();
   return window.base + static_cast<std::int64_t>(begin);
-}
-
-LiveSearch::LiveSearch() = default;
-LiveSearch::~LiveSearch() = default;
-
-absl::StatusOr<std::unique_ptr<const LiveSearch>> LiveSearch::Compile(const std::vector<std::string>& prefixes, Budget& budget) {
-  std::unique_ptr<LiveSearch> out(new LiveSearch);
-  std::vector<std::pair<std::size_t, std::size_t>> ranges;
-  if (!prefixes.empty()) ranges.emplace_back(0, prefixes.size());
-  while (!ranges.empty()) {
-    const auto [first, last] = ranges.back();
-    ranges.pop_back();
-    std::string joined;
-    for (std::size_t i = first; i < last; ++i) joined += (joined.empty() ? "(?:" : "|") + prefixes[i];
-    auto compiled = CompileRe2(joined + ")\\z", kLiveMemory, &budget);
-    if (compiled.ok()) {
-      out->parts_.push_back(*std::move(compiled));
-    } else if (last - first == 1 || budget.over()) {
-      return compiled.status();
-    } else {  // Too large together: halve.
-      ranges.emplace_back(first, (first + last) / 2);
-      ranges.emplace_back((first + last) / 2, last);
-    }
-  }
-  return std::unique_ptr<const LiveSearch>(std::move(out));
-}
-
-std::int64_t LiveSearch::LiveStart(const Pattern::Window& window, std::int64_t from) const {
-  std::int64_t least = window.end();
-  for (const auto& part : parts_) {
-    std::size_t begin = 0, end = 0;
-    if (Match(*part, window.text, static_cast<std::size_t>(from - window.base), window.text.size(), begin, end)) {
-      least = std::min(least, window.base + static_cast<std::int64_t>(begin));
-    }
-  }
-  return least;
 }
 
 std::int64_t NextCheckpoint(const Pattern::Window& window, std::int64_t after, std::int64_t cap) {

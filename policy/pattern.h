@@ -18,14 +18,12 @@
 #include "policy/regex_facts.h"
 #include "policy/validators.h"
 
-namespace re2 {
-class RE2;
-}
-
 namespace tollgate::policy {
 
 class Budget;
+class Effort;
 class HostList;
+class Matcher;
 
 // Something found: absolute byte offsets in the text.
 struct Hit {
@@ -66,10 +64,11 @@ class Pattern {
   static absl::StatusOr<std::shared_ptr<const Pattern>> Compile(PatternSpec spec, Budget* budget = nullptr);
   std::shared_ptr<const Pattern> With(std::shared_ptr<const HostList> hosts) const;  // The same, with the same matchers.
   ~Pattern();
-  struct Scan {               // The state of one pass over one text.
-    std::int64_t next = 0;    // Where the next match may begin, absolute.
-    bool swallowing = false;  // A capped hit goes on while bytes could belong to its unbounded part.
-    LastNamed named;          // The last hit, of a pattern with `columns`.
+  struct Scan {                // The state of one pass over one text.
+    std::int64_t next = 0;     // Where the next match may begin, absolute.
+    bool swallowing = false;   // A capped hit goes on while bytes could belong to its unbounded part.
+    LastNamed named;           // The last hit, of a pattern with `columns`.
+    Effort* effort = nullptr;  // Once it is over nothing more is found. Null: no bounds.
   };
   struct Window {  // `text` begins at absolute offset `base`.
     std::string_view text;
@@ -87,7 +86,7 @@ class Pattern {
   void FindCapped(const Window& window, bool at_end, bool searching, bool swallow, Scan& scan, std::vector<Hit>& out) const;
 
   // Where the longest suffix of the window that could still become a match begins, not before `from`; window.end() if there is none.
-  std::int64_t LiveStart(const Window& window, std::int64_t from) const;
+  std::int64_t LiveStart(const Window& window, std::int64_t from, Effort* effort = nullptr) const;
 
   std::int64_t cap() const { return spec_.cap; }
   std::int64_t hold_max() const { return spec_.cap > 0 ? 2 * spec_.cap : width_.max; }
@@ -116,11 +115,14 @@ class Pattern {
   std::size_t Judge(const Window& window, std::size_t begin, std::size_t end, const Scan& scan, double& bits) const;
   std::size_t PrefixBytes(std::string_view match) const;
   std::size_t BodyBytesMin(std::size_t prefix) const;
+  bool Next(const Window& window, std::size_t from, std::size_t last, bool there, const Scan& scan, std::size_t& begin,
+            std::size_t& end) const;
   bool Accept(const Window& window, std::size_t begin, std::size_t end, Scan& scan, std::vector<Hit>& out) const;
 
   PatternSpec spec_;
   Width width_;
-  std::shared_ptr<const re2::RE2> matcher_, live_;
+  std::shared_ptr<const Matcher> matcher_, live_;
+  std::int64_t piece_bytes_ = 0;
   std::string loosened_prefixes_, loosened_beginnings_;
   ContextWords context_, names_;
   std::vector<std::string> trigger_words_, literals_;  // Folded; a match has one of the literals.
@@ -129,19 +131,6 @@ class Pattern {
   ByteSet swallowed_;
   MatchStart start_;
   int run_min_ = 0;
-};
-
-// A search for the earliest live start of many patterns at once.
-class LiveSearch {
- public:
-  // `prefixes`: what Pattern::loosened_prefixes gave. INVALID_ARGUMENT if they are too large together.
-  static absl::StatusOr<std::unique_ptr<const LiveSearch>> Compile(const std::vector<std::string>& prefixes, Budget& budget);
-  ~LiveSearch();
-  std::int64_t LiveStart(const Pattern::Window& window, std::int64_t from) const;
-
- private:
-  LiveSearch();
-  std::vector<std::unique_ptr<re2::RE2>> parts_;
 };
 
 // The first offset at or after the next multiple of `cap` behind `after` that begins a code point, if the window reaches it; else -1.

@@ -17,6 +17,7 @@
 
 #include "base/encoding.h"
 #include "policy/disguise.h"
+#include "policy/effort.h"
 #include "policy/encoded_runs.h"
 #include "policy/faults.h"
 #include "policy/json_parts.h"
@@ -98,7 +99,7 @@ void AppendSystem(Inspection& inspection) {
 class CompiledPolicies final : public PolicySet, public std::enable_shared_from_this<CompiledPolicies> {
  public:
   static absl::StatusOr<std::shared_ptr<const CompiledPolicies>> Make(std::span<const PolicySource> sources, RunTests tests,
-                                                                      const std::function<absl::Status()>& keep_going) {
+                                                                      const KeepGoing& keep_going) {
     Budget budget(keep_going);
     auto out = std::make_shared<CompiledPolicies>();
     out->digest_ = DigestOf(sources);
@@ -129,8 +130,10 @@ class CompiledPolicies final : public PolicySet, public std::enable_shared_from_
     return std::shared_ptr<const CompiledPolicies>(std::move(out));
   }
 
-  absl::StatusOr<Inspection> Inspect(const Subject& subject, std::span<const Message> prompt) const override {
+  absl::StatusOr<Inspection> Inspect(const Subject& subject, std::span<const Message> prompt, const KeepGoing& keep_going) const override {
     Inspection out;
+    Effort effort(keep_going);
+    std::size_t edited = 0;
     out.prompt.assign(prompt.begin(), prompt.end());
     Tally tally(rules_);
     auto pseudonyms = std::make_shared<Pseudonyms>(subject.pseudonym_key);
@@ -143,10 +146,14 @@ class CompiledPolicies final : public PolicySet, public std::enable_shared_from_
       const auto& [part, tool] = first.channel;
       auto& selection = selections[{first.role, part, tool.empty(), tools_.contains(tool) ? tool : ""}];
       if (selection == nullptr) selection = std::make_unique<Program::Selection>(input_->Select(subject, first.role, first.channel));
-      TG_ASSIGN(Judged judged, JudgeRun(out.prompt, run, *selection, tally, *pseudonyms));
+      TG_ASSIGN(Judged judged, JudgeRun(out.prompt, run, *selection, tally, *pseudonyms, effort));
       blocked = blocked || judged.blocked;
       out.changed = out.changed || judged.changed;
-      for (std::size_t i = 0; i < run.size(); ++i) edits[run[i]] = std::move(judged.edits[i]);
+      for (std::size_t i = 0; i < run.size(); ++i) {
+        edited += judged.edits[i].size();
+        edits[run[i]] = std::move(judged.edits[i]);
+      }
+      if (!effort.Hold(edited)) return effort.status();
     }
     if (out.changed) TG_RETURN_IF_ERROR(EditBothReadings(prompt, edits, out.prompt));
     blocked = JudgeWhole(subject, prompt, tally) || blocked;
@@ -171,14 +178,15 @@ class CompiledPolicies final : public PolicySet, public std::enable_shared_from_
     return policy::QuestionsOfOutput(rules_, subject, channel);
   }
 
-  std::unique_ptr<StreamFilter> OpenOutput(const Subject& subject, const Channel& channel) const override {
-    return MakeOutputFilter(shared_from_this(), *output_, subject, channel);
+  std::unique_ptr<StreamFilter> OpenOutput(const Subject& subject, const Channel& channel, KeepGoing keep_going) const override {
+    return MakeOutputFilter(shared_from_this(), *output_, subject, channel, std::move(keep_going));
   }
 
-  absl::StatusOr<Filtered> FilterWhole(const Subject& subject, std::string_view reply, const Channel& channel) const override {
+  absl::StatusOr<Filtered> FilterWhole(const Subject& subject, std::string_view reply, const Channel& channel,
+                                       const KeepGoing& keep_going) const override {
     if (reply.size() > kTextBytesMax) return base::InvalidArgument("the reply is longer than 1 GiB; filter it as a stream");
-    TG_ASSIGN(Filtered out,
-              channel.part == Part::kToolCall ? FilterCall(subject, reply, channel) : FilterComplete(*output_, subject, channel, reply));
+    TG_ASSIGN(Filtered out, channel.part == Part::kToolCall ? FilterCall(subject, reply, channel, keep_going)
+                                                            : FilterComplete(*output_, subject, channel, reply, keep_going));
     if (!out.blocked) JudgeShapes(rules_, subject, channel, out);
     return out;
   }
@@ -217,8 +225,9 @@ class CompiledPolicies final : public PolicySet, public std::enable_shared_from_
 
  private:
   // A call leaves whole or, where its arguments are blocked, not at all.
-  absl::StatusOr<Filtered> FilterCall(const Subject& subject, std::string_view arguments, const Channel& channel) const {
-    const std::unique_ptr<StreamFilter> filter = OpenOutput(subject, channel);
+  absl::StatusOr<Filtered> FilterCall(const Subject& subject, std::string_view arguments, const Channel& channel,
+                                      const KeepGoing& keep_going) const {
+    const std::unique_ptr<StreamFilter> filter = OpenOutput(subject, channel, keep_going);
     Filtered out;
     TG_ASSIGN(out.text, FilterJson(arguments, *filter));
     out.blocked = filter->blocked();
@@ -250,7 +259,7 @@ class CompiledPolicies final : public PolicySet, public std::enable_shared_from_
 
   // Judges the names and the texts of messages of one author, and edits them.
   absl::StatusOr<Judged> JudgeRun(std::span<Message> prompt, std::span<const std::size_t> run, const Program::Selection& selection,
-                                  Tally& tally, Pseudonyms& pseudonyms) const {
+                                  Tally& tally, Pseudonyms& pseudonyms, Effort& effort) const {
     Judged out;
     std::vector<std::string> texts(run.size());
     std::vector<TextPlace> places;
@@ -264,10 +273,10 @@ class CompiledPolicies final : public PolicySet, public std::enable_shared_from_
       TG_RETURN_IF_ERROR(CheckText(message.name, name));
       TG_RETURN_IF_ERROR(CheckText(texts[i], text));
       places.push_back(text);
-      const std::vector<std::vector<TextEdit>> edits = Judge({&message.name, 1}, {name}, selection, tally, pseudonyms, out);
+      TG_ASSIGN(const auto edits, Judge({&message.name, 1}, {name}, selection, tally, pseudonyms, out, effort));
       if (!edits[0].empty()) message.name = ApplyTextEdits(message.name, edits[0]);
     }
-    out.edits = Judge(texts, std::move(places), selection, tally, pseudonyms, out);
+    TG_ASSIGN(out.edits, Judge(texts, std::move(places), selection, tally, pseudonyms, out, effort));
     for (std::size_t i = 0; i < run.size(); ++i) {
       if (!out.edits[i].empty()) EditParts(texts[i], out.edits[i], prompt[run[i]]);
     }
@@ -281,12 +290,14 @@ class CompiledPolicies final : public PolicySet, public std::enable_shared_from_
   }
 
   // The edits of each text.
-  std::vector<std::vector<TextEdit>> Judge(std::span<const std::string> texts, std::vector<TextPlace> places,
-                                           const Program::Selection& selection, Tally& tally, Pseudonyms& pseudonyms,
-                                           Judged& judged) const {
+  absl::StatusOr<std::vector<std::vector<TextEdit>>> Judge(std::span<const std::string> texts, std::vector<TextPlace> places,
+                                                           const Program::Selection& selection, Tally& tally, Pseudonyms& pseudonyms,
+                                                           Judged& judged, Effort& effort) const {
     if (selection.empty()) return std::vector<std::vector<TextEdit>>(texts.size());
     Resolver resolver(*input_, tally, /*stop_at_block=*/false, std::move(places));
-    resolver.Judge(FindInRun(*input_, texts, selection));
+    const std::vector<Hit> hits = FindInRun(*input_, texts, selection, &effort);
+    if (!effort.Hold(hits.size())) return effort.status();
+    resolver.Judge(hits);
     judged.changed = judged.changed || !resolver.edits().empty();
     judged.blocked = judged.blocked || resolver.blocked();
     if (resolver.edits().empty()) return std::vector<std::vector<TextEdit>>(texts.size());
@@ -304,7 +315,7 @@ class CompiledPolicies final : public PolicySet, public std::enable_shared_from_
 }  // namespace
 
 absl::StatusOr<std::shared_ptr<const PolicySet>> PolicySet::Compile(std::span<const PolicySource> sources, RunTests tests,
-                                                                    const std::function<absl::Status()>& keep_going) {
+                                                                    const KeepGoing& keep_going) {
   TG_ASSIGN(auto out, CompiledPolicies::Make(sources, tests, keep_going));
   return std::shared_ptr<const PolicySet>(std::move(out));
 }

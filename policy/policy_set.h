@@ -7,7 +7,6 @@
 // the text whatever it holds.
 #pragma once
 
-#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -104,12 +103,14 @@ class PolicySet {
   // and may not act, and for what passed them before. `keep_going`, where there is one, is asked now and then: what it refuses with ends
   // the work.
   static absl::StatusOr<std::shared_ptr<const PolicySet>> Compile(std::span<const PolicySource> sources, RunTests tests = RunTests::kYes,
-                                                                  const std::function<absl::Status()>& keep_going = nullptr);
+                                                                  const KeepGoing& keep_going = nullptr);
 
   virtual ~PolicySet() = default;
 
-  // Judges a prompt: every part and name of every message. INVALID_ARGUMENT if a text is not valid UTF-8 or longer than 1 GiB.
-  virtual absl::StatusOr<Inspection> Inspect(const Subject& subject, std::span<const Message> prompt) const = 0;
+  // Judges a prompt: every part and name of every message. INVALID_ARGUMENT if a text is not valid UTF-8 or longer than 1 GiB;
+  // FAILED_PRECONDITION, POLICY_TOO_MANY_HITS, if rules find more in it than can be judged; what `keep_going` refuses with.
+  virtual absl::StatusOr<Inspection> Inspect(const Subject& subject, std::span<const Message> prompt,
+                                             const KeepGoing& keep_going = nullptr) const = 0;
 
   // The verdict once the questions are answered: `so_far` and what the answers add. What nobody could answer is in its `not_scanned`, as
   // "external NAME (RULE)", "guard MODEL (RULE)" or "topic MODEL (RULE)". INVALID_ARGUMENT if an answer is missing or not asked for, or a
@@ -120,12 +121,15 @@ class PolicySet {
   // What is to be asked of a channel of a reply to this subject, as far as it is to leave: filtered.
   virtual std::vector<Question> QuestionsOfOutput(const Subject& subject, const Channel& channel = {}) const = 0;
 
-  // A filter for one reply, or for another channel of it (reasoning, a call), alive as long as its owner wants. Never null.
-  virtual std::unique_ptr<StreamFilter> OpenOutput(const Subject& subject, const Channel& channel = {}) const = 0;
+  // A filter for one reply, or for another channel of it (reasoning, a call), alive as long as its owner wants. Never null. While it
+  // works it asks `keep_going`; once that has refused, or rules find more in the reply than can be judged, nothing more comes out.
+  virtual std::unique_ptr<StreamFilter> OpenOutput(const Subject& subject, const Channel& channel = {},
+                                                   KeepGoing keep_going = nullptr) const = 0;
 
   // The same judgement on a complete reply, and that of rules about a reply as a whole which ask nobody. The arguments of a call come and
   // go as they are written: they are judged as JsonDecoded, which offsets count in (json_parts.h). Errors as Inspect.
-  virtual absl::StatusOr<Filtered> FilterWhole(const Subject& subject, std::string_view reply, const Channel& channel = {}) const = 0;
+  virtual absl::StatusOr<Filtered> FilterWhole(const Subject& subject, std::string_view reply, const Channel& channel = {},
+                                               const KeepGoing& keep_going = nullptr) const = 0;
 
   // Some rule measures the prompt in tokens: give Inspect a subject that has them counted.
   virtual bool needs_prompt_tokens() const = 0;

@@ -1,7 +1,7 @@
 // A test meets the set as a request of the rule's own scope would, a tool's result in both its readings: the first name of each list in its
 // `where`, at a moment of its hours or the test's own. On output it is also run byte by byte through a stream, so that no policy goes in
 // force whose stream and whole text disagree on its own examples. Number and bytes are counted before the first test runs; the time is
-// looked at between tests and, in a stream, every few hundred characters.
+// looked at between tests, in a stream every few hundred characters, and by the set itself while it judges.
 //
 // Tested by tests/policy/rule_tests_test.cpp.
 #include "policy/policy_tests.h"
@@ -67,18 +67,19 @@ absl::Status CheckAmount(std::span<const Rule> rules, const TestBounds& bounds) 
 constexpr std::size_t kPushesUnasked = 256;
 
 absl::StatusOr<Outcome> Run(const PolicySet& policies, const Subject& subject, const RuleTest& test, const Patience& patience) {
+  const KeepGoing keep_going = [&patience] { return patience.Check(); };
   if (!test.output) {
     const std::vector<Message> prompt = PromptOf(test.role, test.channel, test.text);
-    TG_ASSIGN(Inspection inspection, policies.Inspect(subject, prompt));
+    TG_ASSIGN(Inspection inspection, policies.Inspect(subject, prompt, keep_going));
     TG_RETURN_IF_ERROR(TellAsWritten(prompt, inspection.verdict));
     std::string text;
     if (inspection.verdict.action != Action::kBlock) text = TextUsed(inspection.prompt[inspection.put_before], test.text);
     return Outcome{std::move(text), std::move(inspection.verdict)};
   }
-  TG_ASSIGN(Filtered whole, policies.FilterWhole(subject, test.text, test.channel));
+  TG_ASSIGN(Filtered whole, policies.FilterWhole(subject, test.text, test.channel, keep_going));
   if (test.channel.part == Part::kToolCall)
     return Outcome{std::move(whole.text), std::move(whole.verdict)};  // It does not leave in pieces.
-  const auto stream = policies.OpenOutput(subject, test.channel);
+  const auto stream = policies.OpenOutput(subject, test.channel, keep_going);
   std::string streamed;
   std::size_t pushes = 0;
   for (std::size_t at = 0; at < test.text.size();) {

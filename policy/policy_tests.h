@@ -17,7 +17,7 @@ struct TestBounds {
   std::size_t tests = 5'000;
   std::size_t bytes = std::size_t{1} << 20;  // Of their texts.
   std::chrono::milliseconds time{5'000};
-  std::function<absl::Status()> keep_going = nullptr;  // Asked between them; what it refuses with ends the work.
+  std::function<absl::Status()> keep_going = nullptr;  // Asked between and within them; what it refuses with ends the work.
 };
 
 // The tests that fail, as INVALID_ARGUMENT, a line each with its place and what happened instead; or the bound that they are beyond.

@@ -63,6 +63,8 @@ std::vector<std::string> FormsOf(const std::string& word, const Rule& rule) {
   return out;
 }
 
+constexpr std::size_t kTriggersOfUnit = 64;  // Places of trigger words that are looked through for a unit of effort.
+
 // As a trigger it would be open always, and cost what it takes to open; marks and digits are counted besides.
 bool IsOnEveryPage(const std::string& word) {
   return word.size() == 1 &&
@@ -226,7 +228,7 @@ struct Program::Survey {
   }
 };
 
-Program::Survey Program::Look(std::string_view text) const {
+Program::Survey Program::Look(std::string_view text, Effort* effort) const {
   Survey out(text);
   out.armed.assign(sources_.size(), 0);
   out.young.assign(trigger_of_.size(), UINT32_MAX);
@@ -234,9 +236,10 @@ Program::Survey Program::Look(std::string_view text) const {
   const std::string_view view = FoldedView(text, folded);
   AhoCorasick::State last = AhoCorasick::kStart;
   triggers_.ForEachEnd(view, last, [&](std::size_t end, AhoCorasick::State state) {
+    if (IsOver(effort)) return;
     triggers_.ForEachEnding(state, [&](std::uint32_t word) {
       const Trigger& trigger = trigger_of_[word];
-      if (!trigger.Opens(text, end) || !out.Note(word, end)) return;
+      if (!Spend(effort, 1) || !trigger.Opens(text, end) || !out.Note(word, end)) return;
       for (const std::uint32_t source : trigger.sources) out.armed[source] = 1;
     });
   });
@@ -278,10 +281,10 @@ void Program::WhereToLook(std::uint32_t source, const Survey& survey, std::strin
   for (const Stretch& its : around) survey.places.AddNear(pattern, its, out);
 }
 
-std::vector<Hit> Program::FindAll(std::string_view text, const Selection& selection) const {
+std::vector<Hit> Program::FindAll(std::string_view text, const Selection& selection, Effort* effort) const {
   std::vector<Hit> hits;
   if (selection.empty() || text.empty()) return hits;
-  const Survey survey = Look(text);
+  const Survey survey = Look(text, effort);
   const Pattern::Window window{text, 0};
   std::vector<Stretch> stretches;  // One for all, so that it is allocated once.
   for (const std::uint32_t index : selection.patterns) {
@@ -289,13 +292,15 @@ std::vector<Hit> Program::FindAll(std::string_view text, const Selection& select
     const Pattern& pattern = *sources_[index].pattern;
     const std::size_t first = hits.size();
     Pattern::Scan scan;
+    scan.effort = effort;
+    if (!Spend(effort, 1 + static_cast<std::int64_t>(survey.triggers.size() / kTriggersOfUnit))) break;
     if (pattern.cap() == 0) {
       stretches.clear();
       WhereToLook(index, survey, text, stretches);
       for (const Stretch& its : stretches) survey.places.Find(pattern, its, scan, hits);
     } else {
       const bool searching = survey.armed[index] || !sources_[index].needs_trigger;
-      for (std::int64_t at = 0; (at = NextCheckpoint(window, at, pattern.cap())) >= 0;) {
+      for (std::int64_t at = 0; !IsOver(effort) && (at = NextCheckpoint(window, at, pattern.cap())) >= 0;) {
         pattern.FindCapped({text.substr(0, static_cast<std::size_t>(at)), 0}, false, searching, Swallows(sources_[index]), scan, hits);
       }
       if (searching || scan.swallowing) pattern.FindCapped(window, true, searching, Swallows(sources_[index]), scan, hits);
@@ -304,9 +309,7 @@ std::vector<Hit> Program::FindAll(std::string_view text, const Selection& select
   }
   for (const Group* group : selection.groups) {
     if (group->keywords->empty()) continue;
-    KeywordScan scan(*group->keywords, selection.sources, group->keyword_sources);
-    scan.Read(window, 0);
-    scan.Take(window, INT64_MAX, true, hits);
+    KeywordScan(*group->keywords, selection.sources, group->keyword_sources, effort).FindAll(text, hits);
   }
   Finish(hits);
   return hits;

@@ -12,6 +12,7 @@
 #include "base/status.h"
 #include "policy/aho_corasick.h"
 #include "policy/keyword_scan.h"
+#include "policy/live_search.h"
 #include "policy/match_places.h"
 #include "policy/pattern.h"
 #include "policy/rule.h"
@@ -65,8 +66,8 @@ class Program {
 
   Selection Select(const Subject& subject, Role role, const Channel& channel = {}) const;
 
-  // All hits of a complete text as it is written, ordered by HitBefore.
-  std::vector<Hit> FindAll(std::string_view text, const Selection& selection) const;
+  // All hits of a complete text as it is written, ordered by HitBefore. Some of them where `effort` is over.
+  std::vector<Hit> FindAll(std::string_view text, const Selection& selection, Effort* effort = nullptr) const;
 
   // Order in which hits are judged: by begin; what goes on before what begins; a block before others; then as in the policy.
   bool HitBefore(const Hit& a, const Hit& b) const;
@@ -81,7 +82,7 @@ class Program {
  private:
   explicit Program(std::span<const Rule> rules) : rules_(rules) {}
   struct Survey;
-  Survey Look(std::string_view text) const;
+  Survey Look(std::string_view text, Effort* effort) const;
   void WhereToLook(std::uint32_t source, const Survey& survey, std::string_view text, std::vector<Stretch>& out) const;
   Group& GroupFor(const Scope& scope);
   absl::Status AddTriggers(Budget& budget);

@@ -87,6 +87,7 @@ class Resolver {
   const std::vector<Edit>& edits() const { return edits_; }  // Ascending, disjoint. The last may grow while batches come.
   // Of the hits so far those that begin before it.
   Verdict VerdictBefore(std::int64_t begin) const;
+  std::size_t counted() const { return all_counted_.size(); }  // What it keeps for that.
   bool blocked() const { return blocked_; }
   std::int64_t block_begin() const { return block_begin_; }
   std::uint32_t block_rule() const { return block_rule_; }

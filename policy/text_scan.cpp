@@ -22,17 +22,20 @@ namespace {
 constexpr std::int64_t kKeptLeftBytes = kRowBytes + 64;
 constexpr std::int64_t kTrimBytes = 512;
 constexpr std::int64_t kAskExactlyAboveBytes = 48;
+constexpr std::size_t kSourcesOfUnit = 64;  // That a trigger word opens, for a unit of effort.
 
 }  // namespace
 
-TextScan::TextScan(const Program& program, const Program::Selection& selection)
+TextScan::TextScan(const Program& program, const Program::Selection& selection, Effort* effort)
     : program_(program),
       selection_(selection),
+      effort_(effort),
       scans_(program.sources().size()),
       trigger_seen_(program.sources().size(), -static_cast<std::int64_t>(kLeftContextBytes)) {
   for (const Program::Group* group : selection_.groups) {
-    if (!group->keywords->empty()) keywords_.emplace_back(*group->keywords, selection_.sources, group->keyword_sources);
+    if (!group->keywords->empty()) keywords_.emplace_back(*group->keywords, selection_.sources, group->keyword_sources, effort);
   }
+  for (Pattern::Scan& scan : scans_) scan.effort = effort;
   for (const std::uint32_t index : selection_.patterns) {
     if (PatternOf(index).cap() > 0) capped_.push_back(index);
     if (program_.sources()[index].by_trigger) by_trigger_.push_back(index);
@@ -74,7 +77,9 @@ void TextScan::ReadTriggers(std::int64_t fresh) {
     if (!triggers.EndsWord(trigger_state_)) continue;
     triggers.ForEachEnding(trigger_state_, [&](std::uint32_t word) {
       const Program::Trigger& trigger = program_.trigger(word);
-      if (!trigger.Opens(text_, static_cast<std::size_t>(at + 1 - base_))) return;
+      if (!Spend(effort_, 1 + static_cast<std::int64_t>(trigger.sources.size() / kSourcesOfUnit)) ||
+          !trigger.Opens(text_, static_cast<std::size_t>(at + 1 - base_)))
+        return;
       for (const std::uint32_t source : trigger.sources) trigger_seen_[source] = at + 1;
     });
   }
@@ -93,7 +98,7 @@ void TextScan::FindCapped(std::uint32_t source, std::int64_t fresh, bool at_end,
   scan.next = std::max(scan.next, decided_);
   const std::size_t first = found.size();
   const bool swallow = program_.Swallows(program_.sources()[source]);
-  for (std::int64_t at = fresh; (at = NextCheckpoint(Window(), at, pattern.cap())) >= 0;) {
+  for (std::int64_t at = fresh; !IsOver(effort_) && (at = NextCheckpoint(Window(), at, pattern.cap())) >= 0;) {
     pattern.FindCapped({Bytes(base_, at), base_}, false, Open(source), swallow, scan, found);
   }
   if (scan.swallowing || Open(source)) pattern.FindCapped(Window(), at_end, true, swallow, scan, found);
@@ -104,7 +109,7 @@ std::int64_t TextScan::LiveStart() {
   const Pattern::Window window = Window();
   std::int64_t least = window.end();
   for (const Program::Group* group : selection_.groups) {
-    if (group->live != nullptr) least = std::min(least, group->live->LiveStart(window, decided_));
+    if (group->live != nullptr) least = std::min(least, group->live->LiveStart(window, decided_, effort_));
   }
   for (const std::uint32_t index : by_trigger_) {
     if (Open(index)) least = std::min(least, LiveStartOf(index));
@@ -118,7 +123,7 @@ std::int64_t TextScan::LiveStart() {
 std::int64_t TextScan::LiveStartOf(std::uint32_t source) const {
   const bool unnamed = program_.sources()[source].by_trigger && !PatternOf(source).spec().context.empty() && !Open(source);
   if (scans_[source].swallowing || unnamed) return end_;
-  return PatternOf(source).LiveStart(Window(), std::max(decided_, scans_[source].next));
+  return PatternOf(source).LiveStart(Window(), std::max(decided_, scans_[source].next), effort_);
 }
 
 std::int64_t TextScan::ExactLiveStart() {

@@ -1,6 +1,7 @@
 // TextScan: every detector of a program over one text that grows. What it finds, and where it found it, does not depend on the pieces.
 //
-// One thread. A copy goes on by itself from where the original was. The program and the selection must live as long.
+// One thread. A copy goes on by itself from where the original was. The program, the selection and the effort, where there is one, must
+// live as long. Once that is over, neither hits nor live starts mean anything.
 #pragma once
 
 #include <cstdint>
@@ -16,7 +17,7 @@ namespace tollgate::policy {
 
 class TextScan {
  public:
-  TextScan(const Program& program, const Program::Selection& selection);
+  TextScan(const Program& program, const Program::Selection& selection, Effort* effort = nullptr);
   TextScan(const TextScan&) = default;
   TextScan& operator=(const TextScan&) = delete;
 
@@ -45,6 +46,7 @@ class TextScan {
 
   const Program& program_;
   const Program::Selection& selection_;
+  Effort* const effort_;
   std::vector<Pattern::Scan> scans_;        // By source.
   std::vector<std::int64_t> trigger_seen_;  // By source: where its last trigger word ended.
   AhoCorasick::State trigger_state_ = AhoCorasick::kStart;

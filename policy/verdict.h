@@ -5,15 +5,22 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "base/status.h"
+
 namespace tollgate::policy {
 
 class Pseudonyms;  // pseudonyms.h
+
+// Whether somebody still waits for what is being worked on, asked now and then by whoever works: what it refuses with ends the work, with
+// that status, and it must refuse from then on. Null: work ends when it is done.
+using KeepGoing = std::function<absl::Status()>;
 
 // In order of strictness: where rules disagree about the same bytes, the greater acts. An allow rule is an exception: what it covers
 // is neither redacted nor blocked by another rule.

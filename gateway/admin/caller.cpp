@@ -45,6 +45,7 @@ absl::Status MayGoOn(const AdminContext& context, const std::atomic<bool>& gone)
 absl::StatusOr<Caller> Caller::Admit(AdminContext& context, std::string_view method, std::string_view bearer,
                                      const std::atomic<bool>& gone) {
   const auto permission = identity::PermissionOf(method);
+  context.replayed.Forget(context.with.clock->Mono());
   if (!permission.has_value()) return base::PermissionDenied("this call is not in the table of permissions; nobody may make it");
   TG_ASSIGN(const auto snapshot, context.with.directory->InForce());
   TG_ASSIGN(identity::Principal who, context.with.identity->AuthenticateAdmin(snapshot, bearer, context.with.clock->Wall()));

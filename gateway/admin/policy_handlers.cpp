@@ -15,6 +15,7 @@
 #include "gateway/explain/explain.h"
 #include "gateway/explain/outcome.h"
 #include "gateway/pipeline/judge.h"
+#include "gateway/pipeline/patience.h"
 #include "gateway/pipeline/pipeline.h"
 #include "gateway/pipeline/tool_prompt.h"
 #include "policy/json_parts.h"
@@ -100,6 +101,14 @@ void AddFindings(const policy::Verdict& verdict, const char* direction, v1::Chec
   }
 }
 
+// A judgement holds one of the few threads of admin calls, and is given as long as a request's.
+policy::KeepGoing JudgingFor(const Caller& caller) {
+  return [&caller, until = std::chrono::steady_clock::now() + pipeline::kJudgeMax]() -> absl::Status {
+    TG_RETURN_IF_ERROR(caller.KeepGoing());
+    return std::chrono::steady_clock::now() < until ? absl::OkStatus() : pipeline::TooSlow(pipeline::kJudgeMax);
+  };
+}
+
 // Spans of what stands behind the conversation are told of the message that it is of: those of its calls in the field "tool_calls", a
 // result's second reading's where they are written.
 absl::Status PlaceInMessages(const v1::ChatRequest& request, std::span<const policy::Message> prompt, policy::Verdict& verdict) {
@@ -120,13 +129,13 @@ absl::Status PlaceInMessages(const v1::ChatRequest& request, std::span<const pol
 
 // The conversation is laid before policy as a request's is, and comes out as one's would.
 absl::Status RunOnMessages(const policy::PolicySet& set, const policy::Subject& subject, const v1::CheckPolicyRequest& request,
-                           v1::CheckPolicyReply& reply) {
+                           const policy::KeepGoing& keep_going, v1::CheckPolicyReply& reply) {
   if (request.messages().empty()) return absl::OkStatus();
   TG_RETURN_IF_ERROR(explain::CheckRoles(request.messages()));
   v1::ChatRequest asked;
   *asked.mutable_messages() = request.messages();
   const std::vector<policy::Message> prompt = pipeline::PolicyPrompt(asked);
-  TG_ASSIGN(policy::Inspection inspection, set.Inspect(subject, prompt));
+  TG_ASSIGN(policy::Inspection inspection, set.Inspect(subject, prompt, keep_going));
   *reply.mutable_input() = explain::ToOutcome(inspection.verdict);
   TG_RETURN_IF_ERROR(PlaceInMessages(asked, prompt, inspection.verdict));
   AddFindings(inspection.verdict, "input", reply);
@@ -161,9 +170,10 @@ absl::Status CheckPolicy(const Caller& caller, const v1::CheckPolicyRequest& req
     out.set_summary(fmt::format("{}; {}{}{}", rule.detect, rule.where, rule.because.empty() ? "" : "; ", rule.because));
   }
   TG_ASSIGN(const policy::Subject subject, SubjectOf(caller, *shard, request));
-  TG_RETURN_IF_ERROR(RunOnMessages(*set, subject, request, reply));
+  const policy::KeepGoing judging = JudgingFor(caller);
+  TG_RETURN_IF_ERROR(RunOnMessages(*set, subject, request, judging, reply));
   if (request.output().empty()) return absl::OkStatus();
-  TG_ASSIGN(const policy::Filtered filtered, set->FilterWhole(subject, request.output()));
+  TG_ASSIGN(const policy::Filtered filtered, set->FilterWhole(subject, request.output(), {}, judging));
   *reply.mutable_output() = explain::ToOutcome(filtered.verdict);
   AddFindings(filtered.verdict, "output", reply);
   reply.set_output_used(filtered.text);

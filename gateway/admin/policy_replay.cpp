@@ -115,7 +115,7 @@ absl::Status ReplayPolicy(const Caller& caller, const v1::ReplayPolicyRequest& r
   TG_RETURN_IF_ERROR(NeedReason(request.reason(), "prompts and replies are opened"));
   TG_ASSIGN(const Shard* shard, caller.ShardOf(request.org()));
   TG_ASSIGN(const auto sources, SourcesOf(*shard, request));
-  TG_ASSIGN(const auto policies, caller.context().replayed.Get(sources, caller.actor().keep_going));
+  TG_ASSIGN(const auto policies, caller.context().replayed.Get(sources, caller.context().with.clock->Mono(), caller.actor().keep_going));
   if (request.against_in_force()) TG_RETURN_IF_ERROR(NeedPolicies(*shard));
   TG_ASSIGN(const auto teams, TeamsOf(*shard, request.team()));
   TG_ASSIGN(const HistoryPage page, PageOf(caller, *shard, request));

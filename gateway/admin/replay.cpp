@@ -5,7 +5,7 @@
 // judged as if it had ended there by itself; of one that broke off, what could yet have become a match had it gone on is none, as it was
 // then.
 //
-// Tested by tests/gateway/admin/replay_test.cpp; measured by tests/bench/replay_bench.cpp.
+// Tested by tests/gateway/admin/replay_test.cpp and compiled_sets_test.cpp; measured by tests/bench/replay_bench.cpp.
 #include "gateway/admin/replay.h"
 
 #include <algorithm>
@@ -100,13 +100,13 @@ absl::Status Judge(const HistoryPage& page, const Candidate& candidate, const au
   if (const std::string& schema = opened.content.output_schema(); !schema.empty() && policy::CutJson(schema))
     asked.mutable_output_form()->set_json_schema(schema);
   const std::vector<policy::Message> prompt = pipeline::PolicyPrompt(asked);
-  TG_ASSIGN(const policy::Inspection would, candidate.policies->Inspect(subject, prompt));
+  TG_ASSIGN(const policy::Inspection would, candidate.policies->Inspect(subject, prompt, page.keep_going));
   for (const policy::Question& question : would.questions) tally.AddNotAsked(question.label());
   explain::Said was;
   if (candidate.against == nullptr) {
     was = explain::SaidBy(record.has_deny() ? record.deny().input_verdict() : record.request().input_verdict());
   } else {
-    TG_ASSIGN(const policy::Inspection now, candidate.against->Inspect(subject, prompt));
+    TG_ASSIGN(const policy::Inspection now, candidate.against->Inspect(subject, prompt, page.keep_going));
     was = explain::SaidBy(now.verdict);
   }
   tally.Compare(page.team->name, false, At(opened.row), was, explain::SaidBy(would.verdict));
@@ -122,8 +122,9 @@ struct ReplyVerdict {
 // A text that is not there as a whole, or not as it was written: what the span rules say, and those rules about the whole that know
 // already. Whether a span rule ended it.
 absl::StatusOr<bool> JudgePart(const policy::PolicySet& policies, const policy::Subject& subject, const pipeline::RecordedText& text,
-                               bool goes_on, std::vector<policy::Question>& questions, policy::Verdict& verdict) {
-  const std::unique_ptr<policy::StreamFilter> filter = policies.OpenOutput(subject, text.channel);
+                               bool goes_on, const policy::KeepGoing& keep_going, std::vector<policy::Question>& questions,
+                               policy::Verdict& verdict) {
+  const std::unique_ptr<policy::StreamFilter> filter = policies.OpenOutput(subject, text.channel, keep_going);
   const bool call = text.channel.part == policy::Part::kToolCall;
   TG_ASSIGN(std::string left, filter->Push(text.text));
   if (!goes_on || call) {
@@ -145,7 +146,7 @@ absl::StatusOr<bool> JudgePart(const policy::PolicySet& policies, const policy::
 }
 
 absl::StatusOr<ReplyVerdict> JudgeReply(const policy::PolicySet& policies, const policy::Subject& subject,
-                                        const pipeline::RecordedReply& reply, explain::Tally& tally) {
+                                        const pipeline::RecordedReply& reply, const policy::KeepGoing& keep_going, explain::Tally& tally) {
   using End = pipeline::RecordedChoice::End;
   ReplyVerdict out;
   out.verdict = pipeline::ToProto(policy::Verdict());
@@ -157,12 +158,12 @@ absl::StatusOr<ReplyVerdict> JudgeReply(const policy::PolicySet& policies, const
       policy::Verdict verdict;
       const bool whole = choice.end == End::kWhole || text.channel.part == policy::Part::kToolCall;  // Calls are, or are none.
       if (whole && !text.decoded) {
-        TG_ASSIGN(policy::Filtered filtered, policies.FilterWhole(subject, text.text, text.channel));
+        TG_ASSIGN(policy::Filtered filtered, policies.FilterWhole(subject, text.text, text.channel, keep_going));
         ended = filtered.blocked && !filtered.withheld;
         verdict = std::move(filtered.verdict);
         std::erase_if(open, [](const policy::Question& question) { return question.shape != nullptr; });
       } else {
-        TG_ASSIGN(ended, JudgePart(policies, subject, text, choice.end == End::kBrokenOff, open, verdict));
+        TG_ASSIGN(ended, JudgePart(policies, subject, text, choice.end == End::kBrokenOff, keep_going, open, verdict));
       }
       pipeline::MergeVerdict(pipeline::ToProto(verdict), choice.index, text.field, out.verdict);
       for (const policy::Question& question : open) {
@@ -196,10 +197,10 @@ absl::Status JudgeEnd(const HistoryPage& page, const Candidate& candidate, const
   if (!wrote && end.output_verdict().rules().empty() && reply.gaps.empty()) return absl::OkStatus();
   std::optional<JudgedAs> as = ModelOf(page, first);  // Of a REQUEST, which has it.
   const policy::Subject subject = SubjectOf(page, first, as ? *std::move(as) : JudgedAs());
-  TG_ASSIGN(ReplyVerdict would, JudgeReply(*candidate.policies, subject, reply, tally));
+  TG_ASSIGN(ReplyVerdict would, JudgeReply(*candidate.policies, subject, reply, page.keep_going, tally));
   v1::Verdict was = end.output_verdict();
   if (candidate.against != nullptr) {
-    TG_ASSIGN(ReplyVerdict now, JudgeReply(*candidate.against, subject, reply, tally));
+    TG_ASSIGN(ReplyVerdict now, JudgeReply(*candidate.against, subject, reply, page.keep_going, tally));
     was = std::move(now.verdict);
     would.open.MergeFrom(now.open);
   }
@@ -223,6 +224,7 @@ void CompareOne(const HistoryPage& page, const audit::Row& row, bool output, con
 }  // namespace
 
 absl::StatusOr<std::shared_ptr<const policy::PolicySet>> CompiledSets::Get(const std::vector<policy::PolicySource>& sources,
+                                                                           base::MonoTime now,
                                                                            const std::function<absl::Status()>& keep_going) {
   std::string text;
   for (const policy::PolicySource& source : sources)
@@ -230,15 +232,33 @@ absl::StatusOr<std::shared_ptr<const policy::PolicySet>> CompiledSets::Get(const
   const base::Digest key = base::Sha256(text);
   {
     base::Lock lock(mu_);
-    for (const auto& [known, set] : sets_) {
-      if (known == key) return set;
+    const auto known = std::find_if(sets_.begin(), sets_.end(), [&](const Kept& kept) { return kept.key == key; });
+    if (known != sets_.end()) {
+      Kept its = std::move(*known);
+      its.asked = now;
+      sets_.erase(known);
+      return sets_.emplace_back(std::move(its)).set;
     }
   }
   TG_ASSIGN(const auto set, policy::PolicySet::Compile(sources, policy::RunTests::kYes, keep_going));
   base::Lock lock(mu_);
   if (sets_.size() >= kSetsMax) sets_.pop_front();
-  sets_.emplace_back(key, set);
+  sets_.push_back({key, set, now});
   return set;
+}
+
+void CompiledSets::Forget(base::MonoTime now) {
+  std::deque<Kept> old;  // Freed without the lock.
+  base::Lock lock(mu_);
+  while (!sets_.empty() && now - sets_.front().asked >= kKept) {
+    old.push_back(std::move(sets_.front()));
+    sets_.pop_front();
+  }
+}
+
+std::size_t CompiledSets::size() {
+  base::Lock lock(mu_);
+  return sets_.size();
 }
 
 absl::StatusOr<std::string> Replay(audit::Reader& reader, const HistoryPage& page, const Candidate& candidate, explain::Tally& tally) {
@@ -250,6 +270,7 @@ absl::StatusOr<std::string> Replay(audit::Reader& reader, const HistoryPage& pag
     const bool reply = audit::EndsRequest(row.row.record.kind());
     const bool erased = absl::IsNotFound(row.state);
     const bool judged = row.state.ok() && (reply ? JudgeEnd : Judge)(page, candidate, row, tally).ok();
+    if (!judged) TG_RETURN_IF_ERROR(KeepGoing(page));  // Not the record's fault.
     if (!judged && reply) tally.AddGap(erased ? "erased" : "unreadable", At(row.row));
     if (!judged && !reply && erased) tally.AddErased();
     if (!judged && !reply && !erased) tally.AddUnreadable();

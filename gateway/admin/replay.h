@@ -2,6 +2,8 @@
 // ShadowReport of the policy API. Blocks on the database. Thread-safe.
 #pragma once
 
+#include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <deque>
 #include <functional>
@@ -14,6 +16,7 @@
 #include <vector>
 
 #include "audit/reader.h"
+#include "base/clock.h"
 #include "base/crypto.h"
 #include "base/mutex.h"
 #include "gateway/directory/shard.h"
@@ -22,17 +25,27 @@
 
 namespace tollgate::admin {
 
-// The policies that replays of late were about, compiled: so that a page costs no compilation. Thread-safe.
+// The policies that replays of late were about, compiled: so that a page costs no compilation. They take memory, and are let go.
+// Thread-safe.
 class CompiledSets {
  public:
+  static constexpr std::chrono::minutes kKept{10};  // Since they were asked for.
+
   // Errors and `keep_going` as PolicySet::Compile; the sources' own tests must pass.
-  absl::StatusOr<std::shared_ptr<const policy::PolicySet>> Get(const std::vector<policy::PolicySource>& sources,
+  absl::StatusOr<std::shared_ptr<const policy::PolicySet>> Get(const std::vector<policy::PolicySource>& sources, base::MonoTime now,
                                                                const std::function<absl::Status()>& keep_going = nullptr);
+  void Forget(base::MonoTime now);  // Those that nobody asked for since long; to be called now and then.
+  std::size_t size();
 
  private:
   static constexpr std::size_t kSetsMax = 4;
+  struct Kept {
+    base::Digest key;
+    std::shared_ptr<const policy::PolicySet> set;
+    base::MonoTime asked;
+  };
   base::Mutex mu_;
-  std::deque<std::pair<base::Digest, std::shared_ptr<const policy::PolicySet>>> sets_ GUARDED_BY(mu_);
+  std::deque<Kept> sets_ GUARDED_BY(mu_);  // Those that were asked for last come last.
 };
 
 // A page of a team's history. Beside from, to, limit and cursor nothing of `filter` is to be set.

@@ -126,8 +126,13 @@ async::Awaitable<Outcome<Reply>> ChatRequest::Generate() {
     co_return co_await End(std::move(ending));
   }
   const auto input_tokens = static_cast<std::int64_t>(prompt_tokens_.size());
-  context_.emplace(RelayContext{with_, caller_, principal_, who_, model_.name, input_tokens, *key_, cancellation_, shared_.shutting_down,
-                                event_, deadline_, limit_.remedy, head_, writer_, *guards_, output_held_, limited_by_, Step()});
+  context_.emplace(RelayContext{with_,        caller_,       principal_,
+                                who_,         model_.name,   input_tokens,
+                                *key_,        cancellation_, shared_.shutting_down,
+                                event_,       deadline_,     limit_.remedy,
+                                head_,        writer_,       *guards_,
+                                output_held_, limited_by_,   Step(),
+                                patience_,    shared_.slow,  policies_.acting->digest()});
   relay_ = std::make_unique<Relay>(*context_, std::move(sequences), plan_, reservation_);
   Ending ending = co_await relay_->Run();
   co_return co_await End(std::move(ending));
@@ -185,7 +190,9 @@ void ChatRequest::MakePlan() {
   const auto subject = std::make_shared<const policy::Subject>(SubjectOf());
   plan_.syntax = SyntaxOf(call_, model_);
   plan_.one_call = OneCall(call_);
-  plan_.open = [this, subject](const policy::Channel& its) { return OpenOutput(policies_, *subject, its); };
+  plan_.open = [this, subject](const policy::Channel& its) {
+    return OpenOutput(policies_, *subject, its, KeepGoing(), [this] { return patience_.AskOfShadow(); });
+  };
   plan_.shadow = policies_.shadow;
   plan_.logprobs = call_.logprobs();
   AskAbout(subject);
@@ -212,7 +219,7 @@ void ChatRequest::AskAbout(const std::shared_ptr<const policy::Subject>& subject
   asks.open = [this, subject](const policy::Channel& its) {
     policy::Subject unrestored = *subject;
     unrestored.pseudonyms = nullptr;
-    return policies_.acting->OpenOutput(unrestored, its);
+    return policies_.acting->OpenOutput(unrestored, its, KeepGoing());
   };
 }
 

@@ -37,6 +37,8 @@ namespace tollgate::pipeline {
 class Breakers;
 class Answerers;
 
+inline constexpr std::chrono::milliseconds kJudgeMax{20'000};
+
 struct PipelineOptions {
   std::chrono::milliseconds append_timeout{5000};       // How long a request waits for its record to be durable.
   std::chrono::milliseconds deadline_default{120'000};  // For callers that name none.
@@ -51,6 +53,7 @@ struct PipelineOptions {
   // Prompts from this size are read, judged and rendered there: where every word may be encoded, all detectors take 0.2 ms a KiB, not
   // 0.015.
   std::int64_t inspect_here_bytes = 8 << 10;
+  std::chrono::milliseconds judge_max = kJudgeMax;  // Of one text, by policy: who wrote rules that take longer refuses it.
   PromptLimits limits;
   std::string build;  // Of this program, for strict answers.
 };

@@ -4,12 +4,12 @@
 
 #include "audit/keys.h"
 #include "base/clock.h"
-#include "gateway/async/run_on.h"
 #include "gateway/pipeline/admission.h"
 #include "gateway/pipeline/defaults.h"
 #include "gateway/pipeline/denial.h"
 #include "gateway/pipeline/judge.h"
 #include "gateway/pipeline/prompt.h"
+#include "gateway/pipeline/shared.h"
 #include "gateway/pipeline/tool_prompt.h"
 #include "inference/pool.h"
 
@@ -18,7 +18,8 @@ namespace tollgate::pipeline {
 namespace {
 
 absl::StatusOr<CountedPrompt> Count(const Collaborators& with, const identity::Principal& principal, const base::RequestId& request,
-                                    const tollgate::v1::ChatRequest& chat, const audit::RequestKey& key, inference::ModelInfo model) {
+                                    const tollgate::v1::ChatRequest& chat, const audit::RequestKey& key, inference::ModelInfo model,
+                                    Patience& patience) {
   directory::Judges policies = principal.snapshot->JudgesOf(principal.place, request);
   policies.shadow = nullptr;  // Nothing goes on record here.
   const std::int64_t now_s = base::ToMicros(with.clock->Wall()) / 1'000'000;
@@ -29,7 +30,9 @@ absl::StatusOr<CountedPrompt> Count(const Collaborators& with, const identity::P
                     policies,
                     SubjectOf(principal, chat, key, model.name, now_s),
                     [&](const std::string& name) { return with.pool->Render(name, TurnsOf(chat, prompt)); },
-                    [&](const inference::ModelInfo& other) { return ValidateFor(chat, other); }};
+                    [&](const inference::ModelInfo& other) { return ValidateFor(chat, other); },
+                    1,
+                    [&patience] { return patience.Ask(); }};
   TG_ASSIGN(Judged judged, JudgePrompt(how, prompt));
   if (judged.inspection.verdict.action == policy::Action::kBlock) return DenialOf(judged.inspection.verdict, chat)->status;
   if (judged.route) model = std::move(judged.route->model);
@@ -39,9 +42,10 @@ absl::StatusOr<CountedPrompt> Count(const Collaborators& with, const identity::P
 
 }  // namespace
 
-async::Awaitable<absl::StatusOr<CountedPrompt>> CountPrompt(const Collaborators& with, const identity::Principal& principal,
+async::Awaitable<absl::StatusOr<CountedPrompt>> CountPrompt(Shared& shared, const identity::Principal& principal,
                                                             const base::RequestId& request, const tollgate::v1::CountTokensRequest& asked,
                                                             const inference::ModelInfo& model) {
+  const Collaborators& with = shared.with;
   const directory::Place& place = principal.place;
   // Pseudonyms are of the tenant's key: how many tokens they have depends on it.
   absl::StatusOr<std::shared_ptr<const audit::RequestKey>> key = co_await MakeRequestKey(with, place.team->id, request);
@@ -51,9 +55,13 @@ async::Awaitable<absl::StatusOr<CountedPrompt>> CountPrompt(const Collaborators&
   *chat.mutable_tools() = asked.tools();
   chat.set_end_user(asked.end_user());
   PutSystemPrompt(principal.snapshot->DefaultsOf(place), *chat.mutable_messages());
-  auto work = [&] { return Count(with, principal, request, chat, **key, model); };
+  Cancellation nobodys;  // Who asks waits for all of it.
+  const auto deadline = std::chrono::steady_clock::now() + with.options.deadline_default;
+  Patience patience(nobodys, shared.shutting_down, deadline, "ask for less");
+  auto work = [&] { return Count(with, principal, request, chat, **key, model, patience); };
   const bool large = BytesOf(chat) >= with.options.inspect_here_bytes;
-  co_return co_await async::RunOnIf(large, with.cpu, work);
+  const auto judges = principal.snapshot->JudgesOf(place, request);
+  co_return co_await RunJudgement(large, judges.acting->digest(), shared.slow, patience, with.options.judge_max, with.cpu, work);
 }
 
 }  // namespace tollgate::pipeline

@@ -212,7 +212,7 @@ async::Awaitable<Ending> EmbedRequest::GiveRanks(Ending ending) {
     if (absl::IsPermissionDenied(given)) {
       co_return Ending{.finish = v1::FINISH_REASON_CONTENT_FILTER, .reason = "POLICY_BLOCKED", .status = std::move(given)};
     }
-    if (!given.ok()) co_return Broken("POLICY_FAILED", std::move(given));
+    if (!given.ok()) co_return Unjudged(std::move(given));
   }
   dimensions_ = model_.dimensions;
   digest_ = DigestOf(results_);
@@ -224,9 +224,10 @@ async::Awaitable<Ending> EmbedRequest::GiveRanks(Ending ending) {
 absl::Status EmbedRequest::GiveDocuments() {
   policy::Subject subject = SubjectOf();
   subject.pseudonyms = nullptr;  // As the model read them.
+  patience_.Begin(with_.options.judge_max);
   for (v1::RankedDocument& result : results_) {
     const auto text = static_cast<std::size_t>(result.index()) + 1;
-    TG_ASSIGN(policy::Filtered filtered, policies_.acting->FilterWhole(subject, TextOf(inspection_.prompt[text])));
+    TG_ASSIGN(policy::Filtered filtered, policies_.acting->FilterWhole(subject, TextOf(inspection_.prompt[text]), {}, KeepGoing()));
     MergeVerdict(ToProto(filtered.verdict), result.index(), "", given_);
     if (filtered.blocked) {
       base::ErrorDetail detail{.reason = "POLICY_BLOCKED", .param = "return_documents", .may_retry = false};

@@ -17,7 +17,7 @@ absl::Status Inspect(const Judging& how, std::span<const policy::Message> prompt
     TG_ASSIGN(const auto tokens, how.tokens(judged.subject.model));
     judged.subject.prompt_tokens = static_cast<std::int64_t>(tokens.size());
   }
-  TG_ASSIGN(judged.inspection, policies.acting->Inspect(judged.subject, prompt));
+  TG_ASSIGN(judged.inspection, policies.acting->Inspect(judged.subject, prompt, how.keep_going));
   return absl::OkStatus();
 }
 

@@ -38,6 +38,7 @@ struct Judging {
   std::function<absl::StatusOr<std::vector<std::int32_t>>(const std::string& model)> tokens;  // Of the prompt as it came, where rules ask.
   std::function<absl::Status(const inference::ModelInfo&)> fits;                              // Whether a model can do the request.
   int sequences = 1;                                                                          // Which is so many of the pool's.
+  policy::KeepGoing keep_going = nullptr;                                                     // Asked by policy while it judges.
 };
 
 struct Judged {

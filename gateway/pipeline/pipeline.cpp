@@ -193,7 +193,7 @@ async::Awaitable<Outcome<v1::CountTokensReply>> Pipeline::CountTokens(const Call
   if (!counted.ok()) co_return impl.Refuse(caller, std::move(counted), principal->place);
   auto place = impl.inside.Enter(TenantOf(principal->place), [] {});
   if (!place.ok()) co_return impl.Refuse(caller, place.status(), principal->place);
-  auto prompt = co_await CountPrompt(impl.with, *principal, caller.request_id, request, route->model);
+  auto prompt = co_await CountPrompt(impl.shared, *principal, caller.request_id, request, route->model);
   impl.inside.Leave(*place);
   if (!prompt.ok()) co_return impl.Refuse(caller, prompt.status(), principal->place);
   v1::CountTokensReply reply;

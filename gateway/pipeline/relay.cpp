@@ -58,6 +58,7 @@ async::Awaitable<Ending> Relay::Run() {
     if (const auto silence = context_.writer->silence_max(); silence.count() > 0) begin_by_ = steady_clock::now() + silence;
   }
   for (;;) {
+    BeginJudging();
     std::optional<Ending> stop = watch_.MustStop();
     bool idle = true;
     for (std::size_t i = 0; i < choices_.size() && !stop; ++i) {
@@ -91,7 +92,7 @@ async::Awaitable<std::optional<Ending>> Relay::TakeFrom(Choice& choice, bool& id
   } else if (taken == inference::Taken::kPiece) {
     const std::size_t had = choice.written.tokens.size();
     const absl::Status filtered = co_await Push(choice, piece);
-    if (!filtered.ok()) co_return Broken("POLICY_FAILED", filtered);
+    if (!filtered.ok()) co_return Unjudged(filtered);
     if (Retries()) {
       absl::StatusOr<bool> again = co_await Retry(choice, had);
       if (!again.ok()) co_return Broken("POOL_REFUSED", again.status());
@@ -115,8 +116,9 @@ async::Awaitable<std::optional<Ending>> Relay::TakeEnd(Choice& choice) {
   choice.decoded = choice.before_tokens + choice.tokens->end().tokens_decoded;
   if (!choice.ending && Retries() && EndOf(choice).status.ok()) {
     const std::size_t had = choice.written.tokens.size();
+    BeginJudging();
     absl::Status rest = choice.output->Finish();
-    if (!rest.ok()) co_return Broken("POLICY_FAILED", std::move(rest));
+    if (!rest.ok()) co_return Unjudged(std::move(rest));
     absl::StatusOr<bool> again = co_await Retry(choice, had);
     if (!again.ok()) co_return Broken("POOL_REFUSED", again.status());
     if (*again) co_return std::nullopt;
@@ -125,6 +127,8 @@ async::Awaitable<std::optional<Ending>> Relay::TakeEnd(Choice& choice) {
   if (!choice.over()) co_return Finish(choice, EndOf(choice));
   co_return std::nullopt;
 }
+
+steady_clock::time_point Relay::BeginJudging() { return context_.patience.Begin(context_.with.options.judge_max); }
 
 async::Awaitable<absl::Status> Relay::Push(Choice& choice, inference::Piece& piece) {
   choice.decoded = choice.before_tokens + piece.tokens_decoded;
@@ -141,8 +145,15 @@ async::Awaitable<absl::Status> Relay::Push(Choice& choice, inference::Piece& pie
       co_return base::Internal("the output did not go on where it was taken back to");
     choice.written.Append(piece);
   }
-  const bool large = choice.output->AlternativesToJudge(piece) > kAlternativesHere;
-  auto work = [&choice, &piece] { return choice.output->Push(piece); };
+  const bool large =
+      choice.output->AlternativesToJudge(piece) > kAlternativesHere || context_.slow.Has(context_.policies, steady_clock::now());
+  auto work = [this, &choice, &piece] {
+    const auto began = BeginJudging();
+    absl::Status pushed = choice.output->Push(piece);
+    const auto now = steady_clock::now();
+    context_.slow.Took(context_.policies, now - began, now);
+    return pushed;
+  };
   co_return co_await async::RunOnIf(large, context_.with.cpu, work);
 }
 
@@ -193,16 +204,16 @@ async::Awaitable<absl::StatusOr<std::shared_ptr<inference::TokenStream>>> Relay:
 
 // The thought has used up its tokens: the sequence ends here, and another goes on behind its end, from what was thought so far.
 async::Awaitable<std::optional<Ending>> Relay::CloseThought(Choice& choice) {
-  if (const absl::Status taken = co_await EndAtAllowance(choice); !taken.ok()) co_return Broken("POLICY_FAILED", taken);
+  if (const absl::Status taken = co_await EndAtAllowance(choice); !taken.ok()) co_return Unjudged(taken);
   if (!choice.ended) co_return Broken("ENGINE_FAILED", base::Unavailable("the engine did not stop; send the request again"));
   if (!choice.first_end) choice.first_end = choice.tokens->end();
   if (Ending failed = EndOf(choice); !failed.status.ok()) co_return Finish(choice, std::move(failed));
+  BeginJudging();
   const bool open = choice.output->in_thought();  // What the engine held may have been its end.
   inference::Piece closing;
   closing.text = kThoughtEnd;
   closing.tokens_delivered = choice.decoded;
-  if (const absl::Status pushed = open ? choice.output->Push(closing) : absl::OkStatus(); !pushed.ok())
-    co_return Broken("POLICY_FAILED", pushed);
+  if (const absl::Status pushed = open ? choice.output->Push(closing) : absl::OkStatus(); !pushed.ok()) co_return Unjudged(pushed);
   if (choice.output->blocked()) {
     choice.ending = Blocked(choice);
     context_.guards.GiveSpare(std::max<std::int64_t>(0, choice.paid - choice.decoded));

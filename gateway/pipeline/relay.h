@@ -77,6 +77,7 @@ class Relay {
   };
 
   async::Awaitable<std::optional<Ending>> TakeFrom(Choice& choice, bool& idle);
+  std::chrono::steady_clock::time_point BeginJudging();
   async::Awaitable<absl::Status> Push(Choice& choice, inference::Piece& piece);
   bool Retries() const;
   async::Awaitable<absl::StatusOr<bool>> Retry(Choice& choice, std::size_t had);

@@ -15,6 +15,7 @@
 #include "gateway/pipeline/call.h"
 #include "gateway/pipeline/collaborators.h"
 #include "gateway/pipeline/model_guards.h"
+#include "gateway/pipeline/patience.h"
 #include "gateway/pipeline/records.h"
 #include "inference/pool.h"
 #include "inference/token_stream.h"
@@ -42,6 +43,9 @@ struct RelayContext {
   std::int64_t output_held;  // Of the reservation: tokens for the output.
   std::string limited_by;    // Whose limit keeps that from being all of it, if one does.
   std::int64_t step;         // As many more are taken at once.
+  Patience& patience;        // That policy asks: begun for each judgement.
+  SlowPolicies& slow;
+  const base::Digest& policies;  // Those that judge.
 };
 
 // How a thought is closed that has used up its tokens.

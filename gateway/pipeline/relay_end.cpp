@@ -25,7 +25,8 @@ Ending Relay::Blocked(Choice& choice) {
 
 // The reply is whole: what was held is decided, now or once others have answered about it. An ending here is that of the request.
 std::optional<Ending> Relay::Finish(Choice& choice, Ending due) {
-  if (absl::Status rest = choice.output->Finish(); !rest.ok()) return Broken("POLICY_FAILED", std::move(rest));
+  BeginJudging();
+  if (absl::Status rest = choice.output->Finish(); !rest.ok()) return Unjudged(std::move(rest));
   if (choice.output->blocked()) {
     choice.ending = Blocked(choice);
     return std::nullopt;
@@ -40,7 +41,7 @@ std::optional<Ending> Relay::Consult() {
   for (const auto& choice : choices_) {
     if (choice->ending) continue;
     if (absl::Status asked = choice->output->Consult(context_.model, context_.deadline, released_bytes_); !asked.ok())
-      return Broken("POLICY_FAILED", std::move(asked));
+      return Unjudged(std::move(asked));
     if (choice->output->blocked()) {
       choice->ending = Blocked(*choice);
       if (!choice->ended) choice->tokens->Cancel();

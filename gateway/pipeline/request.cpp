@@ -44,6 +44,7 @@ Request::Request(Shared& shared, const Caller& caller, identity::Principal princ
       began_s_(base::ToMicros(with_.clock->Wall()) / 1'000'000),
       limit_(TimeLimitOf(caller, with_.options, steady_clock::now())),
       deadline_(limit_.at),
+      patience_(cancellation_, shared_.shutting_down, deadline_, limit_.remedy),
       principal_(std::move(principal)) {
   who_.request = caller.request_id;
   who_.place = principal_.place;
@@ -127,9 +128,12 @@ absl::Status Request::Judge(std::span<const policy::Message> prompt) {
                     SubjectOf(),
                     [this, prompt](const std::string& model) { return TokensOf(model, prompt); },
                     [this](const inference::ModelInfo& model) { return Fits(model); },
-                    SequencesAsked()};
+                    SequencesAsked(),
+                    KeepGoing()};
   TG_ASSIGN(Judged judged, JudgePrompt(how, prompt));
-  shadow_ = ShadowOf(policies_.shadow.get(), judged.subject, prompt);
+  if (!patience_.here()) patience_.Begin(with_.options.judge_max);  // A shadow that takes all of it refuses nothing.
+  shadow_ = ShadowOf(policies_.shadow.get(), judged.subject, prompt, KeepGoing());
+  if (patience_.here() && patience_.ran_out()) return patience_.Ask();
   counted_tokens_ = std::max<std::int64_t>(0, judged.subject.prompt_tokens);
   inspection_ = std::move(judged.inspection);
   routed_by_ = std::move(judged.routed_by);
@@ -164,7 +168,8 @@ async::Awaitable<absl::Status> Request::Inspect() {
     TG_RETURN_IF_ERROR(TakeRoom());
     return LayOut(prompt);
   };
-  absl::Status status = co_await async::RunOnIf(IsLarge(), with_.cpu, work);
+  absl::Status status =
+      co_await RunJudgement(IsLarge(), policies_.acting->digest(), shared_.slow, patience_, with_.options.judge_max, with_.cpu, work);
   if (!status.ok() || denial_) co_return status;
   co_return CheckRoom();
 }

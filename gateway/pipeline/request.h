@@ -20,6 +20,7 @@
 #include "gateway/pipeline/denial.h"
 #include "gateway/pipeline/fallback.h"
 #include "gateway/pipeline/model_guards.h"
+#include "gateway/pipeline/patience.h"
 #include "gateway/pipeline/questions.h"
 #include "gateway/pipeline/records.h"
 #include "gateway/pipeline/shared.h"
@@ -74,6 +75,9 @@ class Request {
   bool IsLarge() const;
   int SequencesAsked() const;  // Of the pool.
   Watch NewWatch() const;
+  policy::KeepGoing KeepGoing() {
+    return [this] { return patience_.Ask(); };
+  }
   std::optional<Ending> MustStop() const;                       // Before anything is routed: gone, late, or no longer allowed.
   async::Awaitable<absl::Status> Inspect();                     // Then denial_, or the tokens of the prompt as it will be used.
   absl::Status Judge(std::span<const policy::Message> prompt);  // The verdict, and the model that answers.
@@ -111,6 +115,7 @@ class Request {
   const std::int64_t began_s_;                      // Since 1970: what rules with hours go by, on prompt and reply alike.
   const TimeLimit limit_;                           // Its own;
   std::chrono::steady_clock::time_point deadline_;  // the first's, of one that goes on for another.
+  Patience patience_;                               // That policy asks while it judges.
   const identity::Principal principal_;
   std::vector<metering::Scope> scopes_;
   DefaultsApplied defaults_;

@@ -27,8 +27,10 @@ v1::ShadowVerdict Made(const policy::PolicySet& shadow, const policy::Verdict& v
 class BesideFilter final : public policy::StreamFilter {
  public:
   BesideFilter(std::unique_ptr<policy::StreamFilter> acting, const policy::PolicySet& shadow, const policy::Subject& subject,
-               const policy::Channel& channel)
-      : acting_(std::move(acting)), shadow_(shadow.OpenOutput(subject, channel)), questions_(shadow.QuestionsOfOutput(subject, channel)) {}
+               const policy::Channel& channel, policy::KeepGoing keep_going)
+      : acting_(std::move(acting)),
+        shadow_(shadow.OpenOutput(subject, channel, std::move(keep_going))),
+        questions_(shadow.QuestionsOfOutput(subject, channel)) {}
 
   absl::StatusOr<std::string> Push(std::string_view raw) override {
     if (!shadow_->blocked()) failed_ = failed_ || !shadow_->Push(raw).ok();
@@ -81,17 +83,20 @@ ShadowCounts::Counts ShadowCounts::Of(bool output) const {
   return {counts[0].load(), counts[1].load(), counts[2].load()};
 }
 
-v1::ShadowVerdict ShadowOf(const policy::PolicySet* shadow, const policy::Subject& subject, std::span<const policy::Message> prompt) {
+v1::ShadowVerdict ShadowOf(const policy::PolicySet* shadow, const policy::Subject& subject, std::span<const policy::Message> prompt,
+                           const policy::KeepGoing& keep_going) {
   if (shadow == nullptr) return {};
-  const auto inspection = shadow->Inspect(subject, prompt);
+  const auto inspection = shadow->Inspect(subject, prompt, keep_going);
   if (inspection.ok()) return Made(*shadow, inspection->verdict, inspection->questions);
   return Made(*shadow, {}, {}, /*failed=*/true);
 }
 
 std::unique_ptr<policy::StreamFilter> OpenOutput(const directory::Judges& judges, const policy::Subject& subject,
-                                                 const policy::Channel& channel) {
-  auto filter = judges.acting->OpenOutput(subject, channel);
-  if (judges.shadow != nullptr) filter = std::make_unique<BesideFilter>(std::move(filter), *judges.shadow, subject, channel);
+                                                 const policy::Channel& channel, policy::KeepGoing keep_going,
+                                                 policy::KeepGoing shadow_keeps_going) {
+  auto filter = judges.acting->OpenOutput(subject, channel, std::move(keep_going));
+  if (judges.shadow != nullptr)
+    filter = std::make_unique<BesideFilter>(std::move(filter), *judges.shadow, subject, channel, std::move(shadow_keeps_going));
   return filter;
 }
 

@@ -33,12 +33,13 @@ class ShadowCounts {
 
 // Of a prompt; an empty message if `shadow` is null or cannot judge it.
 tollgate::v1::ShadowVerdict ShadowOf(const policy::PolicySet* shadow, const policy::Subject& subject,
-                                     std::span<const policy::Message> prompt);
+                                     std::span<const policy::Message> prompt, const policy::KeepGoing& keep_going = nullptr);
 
 // The filter of the acting policies; with a shadow, one that shows the raw text to that too and is else the same. The shadow sees what is
-// decoded: after a block by the acting policies, nothing more.
+// decoded: after a block by the acting policies, nothing more. Each asks its own whether it may go on.
 std::unique_ptr<policy::StreamFilter> OpenOutput(const directory::Judges& judges, const policy::Subject& subject,
-                                                 const policy::Channel& channel);
+                                                 const policy::Channel& channel, policy::KeepGoing keep_going = nullptr,
+                                                 policy::KeepGoing shadow_keeps_going = nullptr);
 
 // Of the output so far, up to the raw byte `before`, from a filter that OpenOutput gave for judges with this shadow.
 tollgate::v1::ShadowVerdict ShadowOf(const policy::PolicySet& shadow, const policy::StreamFilter& filter,

@@ -6,6 +6,7 @@
 #include "gateway/pipeline/answer_room.h"
 #include "gateway/pipeline/breaker.h"
 #include "gateway/pipeline/collaborators.h"
+#include "gateway/pipeline/patience.h"
 #include "gateway/pipeline/refusals.h"
 #include "gateway/pipeline/shadow.h"
 #include "gateway/pipeline/topic_guard.h"
@@ -25,6 +26,7 @@ struct Shared {
   Breakers& breakers;  // Of guard models.
   ShadowCounts shadows{};
   TopicExamples topics{};
+  SlowPolicies slow{};
   AnswerRoom answers{with.options.answer_bytes_max, kAnswerBytesMax};
   std::atomic<bool> shutting_down{false};  // Requests under way end.
 };

@@ -24,6 +24,14 @@ Ending Broken(std::string reason, absl::Status status) {
 
 Ending Ended(std::string reason, absl::Status status) { return {.reason = std::move(reason), .status = std::move(status)}; }
 
+Ending Unjudged(absl::Status status) {
+  if (absl::IsCancelled(status)) return Ended("CLIENT_GONE", std::move(status));
+  if (absl::IsDeadlineExceeded(status)) return Ended("DEADLINE", std::move(status));
+  const auto detail = base::DetailOf(status);
+  if (detail && detail->reason == "SHUTTING_DOWN") return Broken("SHUTDOWN", std::move(status));
+  return Broken(detail && detail->reason.starts_with("POLICY_") ? detail->reason : "POLICY_FAILED", std::move(status));
+}
+
 std::optional<Ending> LostAuthority(const Collaborators& with, const identity::Principal& principal, const std::string& model) {
   auto snapshot = with.directory->InForce();
   if (!snapshot.ok()) return Broken("DIRECTORY_STALE", snapshot.status());

@@ -33,6 +33,7 @@ struct Ending {
 Ending Broken(std::string reason, absl::Status status);  // ABORT.
 Ending Ended(std::string reason, absl::Status status);   // FINAL, with an error for the caller.
 Ending EndingOf(const inference::StreamEnd& end);        // As the pool ended it.
+Ending Unjudged(absl::Status status);                    // By policy, which could not judge the output, or was not to go on.
 // How a request ends whose key, or whose right to the model, is gone, or that an emergency stop is for; nothing: it may go on.
 std::optional<Ending> LostAuthority(const Collaborators& with, const identity::Principal& principal, const std::string& model);
 

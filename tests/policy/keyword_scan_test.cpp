@@ -2,6 +2,7 @@
 #include <iterator>
 #include <random>
 #include <set>
+#include <tuple>
 
 #include "policy/keyword_scan.h"
 #include "tests/policy/policy_support.h"
@@ -43,6 +44,39 @@ TEST_CASE("Occurrences overlap, but one inside another of the same list is not c
   CHECK(Scan({{"new york", 0}, {"new york times", 0}, {"york", 0}}, "new york times") == "0-14:0");
   CHECK(Scan({{"new york times", 0}, {"york", 1}}, "new york times") == "0-14:0 4-8:1");
   CHECK(Scan({{"card", 0}, {"card", 1}}, "card").size() == 11);
+}
+
+TEST_CASE("Equal keywords of one list are one, and others stay apart") {
+  std::vector<Keyword> many(100'000, Keyword{"falcon", 0});
+  many.push_back({"falcon", 1});
+  many.push_back({"Falcon", 0, true, false});
+  many.push_back({"new\n york", 0});
+  many.push_back({"new york", 0});
+  const auto index = KeywordIndex::Build(many);
+  REQUIRE(index.ok());
+  CHECK(index->bytes() < 4096);  // Of a hundred thousand it were some megabytes.
+  CHECK(Scan(many, "Falcon new york").size() == std::string("0-6:0 0-6:1 7-15:0").size());
+}
+
+TEST_CASE("A long text is taken in pieces, and nothing is lost, or found twice, where one ends") {
+  constexpr std::size_t kPiece = 64 << 10;
+  const auto index = KeywordIndex::Build({{"new york times", 0}, {"york", 0}, {"times square", 1}, {"\u00e9t\u00e9", 2, false, true}});
+  REQUIRE(index.ok());
+  const std::vector<char> active(3, 1);
+  for (std::size_t at = kPiece - 40; at <= kPiece + 4; ++at) {
+    const std::string text = std::string(at, '.') + "\u00e9t\u00e9new  york\n\ntimes   square yorkshire" + std::string(100, '.');
+    std::vector<Hit> pieces, whole;
+    KeywordScan(*index, active).FindAll(text, pieces);
+    KeywordScan scan(*index, active);
+    scan.Read({text, 0}, 0);
+    scan.Take({text, 0}, INT64_MAX, true, whole);
+    REQUIRE(whole.size() == 3);
+    const auto key = [](const Hit& hit) { return std::tuple(hit.begin, hit.end, hit.source); };
+    std::sort(pieces.begin(), pieces.end(), [&](const Hit& a, const Hit& b) { return key(a) < key(b); });
+    std::sort(whole.begin(), whole.end(), [&](const Hit& a, const Hit& b) { return key(a) < key(b); });
+    CHECK(
+        std::equal(pieces.begin(), pieces.end(), whole.begin(), whole.end(), [&](const Hit& a, const Hit& b) { return key(a) == key(b); }));
+  }
 }
 
 TEST_CASE("White space between the words of a keyword is any white space, up to eight characters of it") {

@@ -1,5 +1,6 @@
 #include "policy/pattern.h"
 #include "policy/budget.h"
+#include "policy/live_search.h"
 #include "policy/regex_syntax.h"
 #include "tests/policy/policy_support.h"
 
@@ -94,6 +95,31 @@ TEST_CASE("Checkpoints are multiples of the cap, moved to the next code point") 
   CHECK(NextCheckpoint(window, 0, 16) == 18);
   CHECK(NextCheckpoint(window, 18, 16) == 32);
   CHECK(NextCheckpoint(window, 32, 16) == -1);
+}
+
+TEST_CASE("In a text that is searched in pieces no match is cut by one or lost between two") {
+  // "ab…bc", as wide as it may be, around each place where a piece may end, and one that is a byte too wide.
+  const auto pattern = Must("ab{1,30}c");
+  for (const std::int64_t piece : {std::int64_t{4} << 10, std::int64_t{64} << 10}) {
+    for (std::int64_t at = piece - 34; at <= piece + 2; ++at) {
+      std::string text(static_cast<std::size_t>(at), 'b');
+      text += "a" + std::string(30, 'b') + "c" + std::string(200, 'b') + "a" + std::string(31, 'b') + "c";
+      std::vector<Hit> hits;
+      Pattern::Scan scan, within;
+      pattern->Find({text, 0}, INT64_MAX, scan, hits);
+      pattern->FindWithin({text, 0}, 0, text.size(), within, hits);
+      REQUIRE(hits.size() == 2);
+      for (const Hit& hit : hits) CHECK((hit.begin == at && hit.end == at + 32));
+    }
+  }
+  // The longest one, though the piece ends within it.
+  const auto longest = Must("a(?:b{40}c)?");
+  const std::string text = std::string((64 << 10) - 2, 'x') + "a" + std::string(40, 'b') + "c";
+  std::vector<Hit> hits;
+  Pattern::Scan scan;
+  longest->Find({text, 0}, INT64_MAX, scan, hits);
+  REQUIRE(hits.size() == 1);
+  CHECK(hits[0].end - hits[0].begin == 42);
 }
 
 TEST_CASE("Many patterns are asked for their live start at once") {

@@ -1,4 +1,8 @@
 // The tests that rules carry: what they say passes, and a failing one says what was expected and what came, with places.
+#include <chrono>
+#include <utility>
+
+#include <fmt/format.h>
 #include <catch2/matchers/catch_matchers_string.hpp>
 
 #include "policy/policy_tests.h"
@@ -159,6 +163,35 @@ TEST_CASE("Whoever compiles may give up: between policies, between tests and wit
   for (int times = 0; times < all; ++times) CHECK(absl::IsCancelled(compile(sources, times)));
   const std::string longer(4'000, 'x');
   CHECK(absl::IsCancelled(compile({{"test.yaml", With("{text: 'bob@example.com " + longer + "', direction: output}")}}, all + 1)));
+}
+
+TEST_CASE("Whoever compiles may give up within one long text, and the time of tests ends one, too") {
+  // Of such a text the automaton holds no state for long: each byte costs a walk over the pattern.
+  std::string text;
+  for (std::uint32_t i = 0, x = 1; i < (1u << 20) - 64; ++i) text += (x = x * 1664525 + 1013904223) >> 31 == 0 ? 'a' : 'b';
+  std::string yaml = "version: 1\nname: t\nrules:\n";
+  for (int i = 0; i < 200; ++i) yaml += fmt::format("- {{id: r{}, detect: {{regex: 'a[ab]{{{}}}c'}}, do: flag}}\n", i, 300 + i);
+  yaml += "- {id: r, detect: {regex: 'cc'}, do: flag, tests: [{text: " + text + ", expect_not: r}]}\n";
+  const PolicySource source{"test.yaml", yaml};
+  int asked = 0;
+  bool judging = false;
+  const auto untested = [&] { return PolicySet::Compile({&source, 1}, RunTests::kNo, [&] { return ++asked, absl::OkStatus(); }); };
+  REQUIRE(untested().ok());
+  const int compiling = std::exchange(asked, 0);
+  const auto keep_going = [&]() -> absl::Status {
+    judging = ++asked > compiling + 20;
+    return judging ? base::Cancelled("nobody waits") : absl::OkStatus();
+  };
+  CHECK(absl::IsCancelled(PolicySet::Compile({&source, 1}, RunTests::kYes, keep_going).status()));
+  CHECK(judging);
+
+  std::vector<Rule> rules;
+  REQUIRE(ReadPolicy({"test.yaml", yaml}, rules).ok());
+  const auto set = untested();
+  const auto began = std::chrono::steady_clock::now();
+  const absl::Status bounded = RunRuleTests(**set, rules, {.time = std::chrono::milliseconds(300)});
+  CHECK_THAT(base::Message(bounded), ContainsSubstring("take more than 300 ms here"));
+  CHECK(std::chrono::steady_clock::now() - began < std::chrono::seconds(10));  // All of it takes minutes.
 }
 
 }  // namespace tollgate::policy
