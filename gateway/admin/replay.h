@@ -25,8 +25,8 @@ namespace tollgate::admin {
 // The policies that replays of late were about, compiled: so that a page costs no compilation. Thread-safe.
 class CompiledSets {
  public:
-  // Errors and `keep_going` as PolicySet::Compile; the sources' own tests must pass.
-  absl::StatusOr<std::shared_ptr<const policy::PolicySet>> Get(const std::vector<policy::PolicySource>& sources,
+  // Errors, `tests` and `keep_going` as PolicySet::Compile.
+  absl::StatusOr<std::shared_ptr<const policy::PolicySet>> Get(const std::vector<policy::PolicySource>& sources, policy::RunTests tests,
                                                                const std::function<absl::Status()>& keep_going = nullptr);
 
  private:
