@@ -18,14 +18,21 @@
 namespace tollgate::policy {
 namespace {
 
+// What an exception finds there excuses what stands as written too, where it differs by quotation marks alone: those of print are no
+// disguise. Of a capped hit each stretch would be asked by itself, and a disguised one is not to be excused by those around it.
+std::uint8_t ViewsOf(const Program& program, const PlainText& plain, const Hit& hit) {
+  const bool excuses = program.rules()[program.sources()[hit.source].rule].action == Action::kAllow && !hit.continuation;
+  return excuses && plain.DiffersByQuotes(hit.begin, hit.end) ? Hit::kBoth : Hit::kPlain;
+}
+
 void MapBack(const Program& program, const PlainText& plain, std::size_t first, std::vector<Hit>& hits) {
   std::size_t kept = first;
   for (std::size_t i = first; i < hits.size(); ++i) {
     Hit hit = hits[i];
     if (program.sources()[hit.source].as_written) continue;
+    hit.views = ViewsOf(program, plain, hit);
     hit.begin = hit.continuation ? plain.RawEnd(hit.begin) : plain.RawBegin(hit.begin);
     hit.end = plain.RawEnd(hit.end);
-    hit.views = Hit::kPlain;
     hits[kept++] = hit;
   }
   hits.resize(kept);

@@ -344,7 +344,7 @@ absl::StatusOr<Explanation> Explain(std::span<const PolicySource> sources, const
   if (text.text.size() > ExplainedText::kBytesMax)
     return base::InvalidArgument("at most 256 KiB of text can be explained at once; cut out the part in question");
   if (!base::IsValidUtf8(text.text)) return base::InvalidArgument("the text is not valid UTF-8");
-  TG_ASSIGN(const auto set, PolicySet::Compile(sources, RunTests::kYes, keep_going));
+  TG_ASSIGN(const auto set, PolicySet::Compile(sources, RunTests::kNo, keep_going));
   std::vector<Rule> rules;
   Budget budget(keep_going);
   KeywordIndexes indexes;
@@ -358,7 +358,7 @@ absl::StatusOr<Explanation> Explain(std::span<const PolicySource> sources, const
   if (!text.output) prompt = PromptOf(text.role, text.channel, text.text);
   TG_RETURN_IF_ERROR(Judge(*set, subject, text, prompt, ask, keep_going, asked, out));
   ExplainedText judged = text;
-  if (text.channel.part == Part::kToolCall) judged.text = JsonDecoded(text.text);
+  if (IsDecoded(text.channel.part, text.output)) judged.text = JsonDecoded(text.text);
   Explainer(rules, *program, subject, judged, prompt, text.text, asked, effort).Fill(out);
   if (judged.text != text.text) out.judged = std::move(judged.text);
   if (prompt.size() > 1) {  // A result that is read twice.

@@ -76,7 +76,7 @@ struct Explanation {
   Verdict verdict;
   // The text as it would be used or released; of a blocked prompt or call nothing, nor of a reply that a rule which asks others blocks.
   std::string result;
-  std::string judged;            // Of a call's arguments: the text in which spans count, escapes decoded; empty = as it came.
+  std::string judged;  // Of a call's arguments, or a tool's definition: the text in which spans count, escapes decoded; empty = as it came.
   base::Digest digest{};         // Of the policies, as a record pins it.
   std::vector<FoundSpan> found;  // By where they begin; at most kFoundMax.
   std::vector<RuleStory> rules;  // In the order of the policies.
@@ -86,7 +86,8 @@ struct Explanation {
   static constexpr std::size_t kFoundMax = 1000;
 };
 
-// INVALID_ARGUMENT: the sources do not compile, or the text is longer than kBytesMax or not UTF-8. Without `ask` nobody is asked.
+// INVALID_ARGUMENT: the sources do not compile, or the text is longer than kBytesMax or not UTF-8. Tests that they carry are not run: what
+// fails one wants explaining. Without `ask` nobody is asked.
 // `keep_going`, where there is one, is asked while the sources are compiled: what it refuses with ends the work.
 absl::StatusOr<Explanation> Explain(std::span<const PolicySource> sources, const Subject& subject, const ExplainedText& text,
                                     const AskOthers& ask = nullptr, const std::function<absl::Status()>& keep_going = nullptr);

@@ -106,10 +106,13 @@ std::optional<std::vector<std::string>> SecondReading(const Message& message) {
   return text.find('\\') == std::string::npos ? std::nullopt : CutJson(text);
 }
 
+bool IsDecoded(Part part, bool output) { return part == Part::kToolCall || (part == Part::kToolDefinition && !output); }
+
 std::vector<Message> PromptOf(Role role, Channel channel, std::string_view text) {
   if (role == Role::kTool && channel.part == Part::kText) channel.part = Part::kToolResult;
-  std::vector<Message> out{{role, "", {}, false, std::move(channel)}};
-  if (out[0].channel.part == Part::kToolCall) {
+  const bool decoded = IsDecoded(channel.part, false);
+  std::vector<Message> out{{role, "", {}, decoded && role != Role::kTool, std::move(channel)}};
+  if (decoded) {
     AddJson(text, out[0].parts);
   } else {
     out[0].parts.emplace_back(text);
@@ -119,7 +122,7 @@ std::vector<Message> PromptOf(Role role, Channel channel, std::string_view text)
 }
 
 std::string TextUsed(const Message& used, std::string_view text) {
-  return used.channel.part == Part::kToolCall ? JsonOf(used.parts, 0, text) : TextOf(used);
+  return IsDecoded(used.channel.part, false) ? JsonOf(used.parts, 0, text) : TextOf(used);
 }
 
 absl::StatusOr<std::string> FilterJson(std::string_view text, StreamFilter& filter) {

@@ -35,7 +35,11 @@ std::string JsonOf(std::span<const std::string> parts, std::size_t before, std::
 // Inspect takes out of either is in neither. Nothing for any other message.
 std::optional<std::vector<std::string>> SecondReading(const Message& message);
 
-// One text as a request lays it before Inspect: of a call its JSON cut; what a tool says as its result, with its second reading behind it.
+// Whether texts of it that are JSON are judged with their escapes decoded: a call's arguments, and of a prompt what defines a tool.
+bool IsDecoded(Part part, bool output);
+
+// One text as a request lays it before Inspect: of a call or a definition its JSON cut, and beside the conversation; what a tool says as
+// its result, with its second reading behind it.
 std::vector<Message> PromptOf(Role role, Channel channel, std::string_view text);
 // What became of the text, in Inspection::prompt's place for it.
 std::string TextUsed(const Message& used, std::string_view text);

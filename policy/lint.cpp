@@ -80,7 +80,7 @@ absl::StatusOr<std::unique_ptr<const Look>> MakeLook(std::span<const Rule> rules
 }
 
 absl::StatusOr<LintReport> Lint(std::span<const PolicySource> sources, const LintOptions& options) {
-  TG_RETURN_IF_ERROR(PolicySet::Compile(sources, RunTests::kYes, options.keep_going).status());
+  TG_RETURN_IF_ERROR(PolicySet::Compile(sources, options.tests, options.keep_going).status());
   std::vector<Rule> rules;
   Budget budget(options.keep_going);
   TG_RETURN_IF_ERROR(ReadPolicies(sources, rules, budget));

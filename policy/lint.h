@@ -64,6 +64,7 @@ struct KnownNames {
 
 struct LintOptions {
   KnownNames known;
+  RunTests tests = RunTests::kYes;           // Those that the sources carry must pass; not of what is in force, which passed them before.
   std::function<absl::Status()> keep_going;  // Asked between rules; what it refuses with ends the work. May be null.
 };
 

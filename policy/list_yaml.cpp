@@ -47,10 +47,11 @@ absl::Status ReadKeywords(const YamlReader& yaml, const YAML::Node& node, bool a
   for (std::size_t i = 0; i < words.size(); ++i) {
     const YAML::Node& at = node.IsSequence() ? node[i] : node;
     std::string& word = words[i];
-    const bool block = yaml.IsBlock(at);
-    if (block && word.find('\n') < word.find_last_not_of('\n'))
-      return yaml.Wrong(at, "the lines of a block are one keyword; write a list, [a, b], or a file with a term a line, {file: PATH}");
-    if (block) word.erase(word.find_last_not_of('\n') + 1);
+    if (yaml.IsBlock(at)) {
+      word.erase(word.find_last_not_of('\n') + 1);
+      if (word.find('\n') != std::string::npos)
+        return yaml.Wrong(at, "the lines of a block are one keyword; write a list, [a, b], or a file with a term a line, {file: PATH}");
+    }
     std::string trimmed = Trimmed(word);
     if (trimmed.empty() || word.size() > kKeywordBytesMax) return yaml.Wrong(at, "a keyword is 1 to 256 bytes and not blank");
     if (!as_is) word = std::move(trimmed);

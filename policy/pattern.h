@@ -35,7 +35,7 @@ struct Hit {
   enum : std::uint8_t { kWritten = 1, kPlain = 2, kBoth = 3, kDecoded = 4 };
   std::uint8_t views = kWritten;
   std::int32_t bits_thousandths = 0;  // Its entropy, as its pattern read it; 0 where that asks for none.
-  // As a hit of an exception. One in the plain form alone looks like what is excepted.
+  // As a hit of an exception. One in the plain form alone looks like what is excepted; one that only has other quotation marks is in both.
   bool Excuses(const Hit& other) const { return views != kPlain || other.views == kPlain; }
 };
 

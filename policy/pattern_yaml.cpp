@@ -58,8 +58,8 @@ class RegexCursor {
 };
 
 // Whether all is there that its author sees: YAML makes characters of \b, \_ and \P in double quotes, and texts are read without those that
-// nobody sees, so that such a pattern would find nothing.
-absl::Status CheckSeen(const YamlReader& yaml, const YAML::Node& at, std::string_view pattern) {
+// nobody sees, so that such a pattern would find nothing. `as_written`: they are read as they are.
+absl::Status CheckSeen(const YamlReader& yaml, const YAML::Node& at, std::string_view pattern, bool as_written) {
   char32_t c = 0;
   std::string marks;
   for (RegexCursor cursor(pattern); cursor.Next(c);) {
@@ -67,7 +67,7 @@ absl::Status CheckSeen(const YamlReader& yaml, const YAML::Node& at, std::string
       return yaml.Wrong(at, fmt::format("regex: it holds the control character U+{0:04X}, as YAML makes them of \\b and \\P in double "
                                         "quotes; put the pattern in single quotes, or write \\x{{{0:X}}} for the character",
                                         static_cast<std::uint32_t>(c)));
-    if (cursor.in_class() || c == kNonJoiner || c == kJoiner || !ReadsAsMarks(c, marks)) continue;
+    if (as_written || cursor.in_class() || c == kNonJoiner || c == kJoiner || !ReadsAsMarks(c, marks)) continue;
     if (marks.empty() || marks.find_first_not_of(' ') == std::string::npos)
       return yaml.Wrong(at, fmt::format("regex: it holds the character U+{0:04X}, which reads as {1}; write {2}, or \\x{{{0:X}}} for the "
                                         "character",
@@ -82,7 +82,7 @@ absl::Status ReadRegex(const YamlReader& yaml, const YAML::Node& node, std::int6
   for (std::size_t i = 0; i < patterns.size(); ++i) {
     const YAML::Node& at = node.IsSequence() ? node[i] : node;
     if (yaml.IsBlock(at)) patterns[i].erase(patterns[i].find_last_not_of('\n') + 1);  // The block's end is not the pattern's.
-    TG_RETURN_IF_ERROR(CheckSeen(yaml, at, patterns[i]));
+    TG_RETURN_IF_ERROR(CheckSeen(yaml, at, patterns[i], rule.as_written));
     auto tree = ParseRegex(patterns[i], rule.ignore_case);
     if (!tree.ok()) return yaml.Wrong(at, "regex: " + base::Message(tree.status()));
     const bool unbounded = WidthOf(*tree).max == RegexNode::kUnbounded;

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <iterator>
 #include <utility>
 
 #include <unicode/normalizer2.h>
@@ -180,7 +181,7 @@ std::string PlainText::Append(std::string_view raw, bool more) {
     const Disguise next = NextDisguise(raw, at, behind_, more);
     if (next.at > at) {
       out += raw.substr(at, next.at - at);
-      Add(next.at - at, next.at - at, true);
+      Add(next.at - at, next.at - at, Kind::kSame);
       behind_.seen = LastOf(raw, next.at);
       unseen_ = 0;
     }
@@ -195,23 +196,23 @@ std::string PlainText::Append(std::string_view raw, bool more) {
     }
     if (!form.empty()) behind_.seen = LastOf(form, form.size());
     out += form;
-    Add(form.size(), next.bytes, false);
+    Add(form.size(), next.bytes, form == "'" || form == "\"" ? Kind::kQuote : Kind::kOther);
   }
   begun_ = raw.substr(at);
   if (at > 0) behind_.byte = raw[at - 1];
   return out;
 }
 
-void PlainText::Add(std::size_t plain_bytes, std::size_t raw_bytes, bool same) {
+void PlainText::Add(std::size_t plain_bytes, std::size_t raw_bytes, Kind kind) {
   const std::int64_t plain = plain_end_, raw = raw_end_;
   plain_end_ += static_cast<std::int64_t>(plain_bytes);
   raw_end_ += static_cast<std::int64_t>(raw_bytes);
   if (plain_bytes == 0) return;
-  if (same && spans_.back().same && spans_.back().raw_end == raw && spans_.back().plain_end == plain) {
+  if (kind == Kind::kSame && spans_.back().same() && spans_.back().raw_end == raw && spans_.back().plain_end == plain) {
     spans_.back().plain_end = plain_end_;
     spans_.back().raw_end = raw_end_;
   } else {
-    spans_.push_back({plain, raw, plain_end_, raw_end_, same});
+    spans_.push_back({plain, raw, plain_end_, raw_end_, kind});
   }
 }
 
@@ -224,13 +225,24 @@ const PlainText::Span& PlainText::At(std::int64_t plain) const {
 std::int64_t PlainText::RawBegin(std::int64_t plain) const {
   if (plain >= plain_end_) return spans_.back().raw_end;
   const Span& span = At(plain);
-  return span.same ? span.raw + (plain - span.plain) : span.raw;
+  return span.same() ? span.raw + (plain - span.plain) : span.raw;
 }
 
 std::int64_t PlainText::RawEnd(std::int64_t plain) const {
   if (plain <= 0) return 0;
   const Span& span = At(plain - 1);
-  return span.same ? span.raw + (plain - span.plain) : span.raw_end;
+  return span.same() ? span.raw + (plain - span.plain) : span.raw_end;
+}
+
+// What is not seen has no span, and leaves a gap between two.
+bool PlainText::DiffersByQuotes(std::int64_t begin, std::int64_t end) const {
+  bool quotes = false;
+  for (const Span* span = &At(begin);; ++span) {
+    if (span->kind == Kind::kOther) return false;
+    quotes = quotes || span->kind == Kind::kQuote;
+    if (span->plain_end >= end || span == &spans_.back()) return quotes;
+    if (std::next(span)->raw != span->raw_end) return false;
+  }
 }
 
 std::int64_t PlainText::CharacterBegin(std::int64_t raw) const {
@@ -238,7 +250,7 @@ std::int64_t PlainText::CharacterBegin(std::int64_t raw) const {
   const auto after = std::upper_bound(spans_.begin(), spans_.end(), raw, begins_later);
   if (after == spans_.begin()) return raw;
   const Span& span = *(after - 1);
-  return !span.same && raw < span.raw_end ? span.raw : raw;
+  return !span.same() && raw < span.raw_end ? span.raw : raw;
 }
 
 void PlainText::Forget(std::int64_t plain, std::int64_t raw) {

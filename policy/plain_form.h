@@ -52,7 +52,7 @@ class PlainText {
 
   // Up to `at` the plain text is the text itself.
   explicit PlainText(std::int64_t at = 0, Behind behind = {}) : raw_end_(at), plain_end_(at), behind_(behind) {
-    spans_.push_back({0, 0, at, at, true});
+    spans_.push_back({0, 0, at, at, Kind::kSame});
   }
 
   // The plain form of the next whole code points, without an escape at their end that `more` of the text may complete.
@@ -66,6 +66,9 @@ class PlainText {
   // Where the character begins, an escape for instance, in whose middle `raw` lies; else `raw`.
   std::int64_t CharacterBegin(std::int64_t raw) const;
 
+  // Whether what gave the bytes from `begin` to `end` is other than they, and by quotation marks alone, of print or escaped: ’ for '.
+  bool DiffersByQuotes(std::int64_t begin, std::int64_t end) const;
+
   std::int64_t raw_end() const { return raw_end_; }  // Of what was given the plain form of.
   std::int64_t plain_end() const { return plain_end_; }
 
@@ -73,13 +76,15 @@ class PlainText {
   void Forget(std::int64_t plain, std::int64_t raw);
 
  private:
-  // `same`: byte for byte; else one character's.
+  // Byte for byte, or one character's: an ASCII quotation mark's, or another's.
+  enum class Kind { kSame, kQuote, kOther };
   struct Span {
     std::int64_t plain, raw, plain_end, raw_end;
-    bool same;
+    Kind kind;
+    bool same() const { return kind == Kind::kSame; }
   };
   const Span& At(std::int64_t plain) const;
-  void Add(std::size_t plain_bytes, std::size_t raw_bytes, bool same);
+  void Add(std::size_t plain_bytes, std::size_t raw_bytes, Kind kind);
 
   std::vector<Span> spans_;  // Ascending, without what is not seen.
   std::int64_t raw_end_, plain_end_;

@@ -27,7 +27,7 @@ struct Outcome {
 };
 
 // The text in which a rule's spans count.
-std::string Judged(const RuleTest& test) { return test.channel.part == Part::kToolCall ? JsonDecoded(test.text) : test.text; }
+std::string Judged(const RuleTest& test) { return IsDecoded(test.channel.part, test.output) ? JsonDecoded(test.text) : test.text; }
 
 std::string First(const std::vector<std::string>& names) { return names.empty() ? "" : names.front(); }
 

@@ -34,15 +34,20 @@ Replacement ReplacementOf(const Rule& rule, const std::string& label) {
   return out;
 }
 
-// But for the İ and ı of Turkish, where cases are one, and for quotation marks, blanks and hyphens, and what is not seen.
+// But for the İ and ı of Turkish, where cases are one, and for quotation marks, blanks and hyphens, and what is not seen. Where a keyword
+// has no letter or digit, a mark of print is what it is about, and « is not every ".
 bool HasAsciiLetters(std::string_view word, bool ignore_case) {
   std::string marks;
+  bool letters = false, printed = false;
   for (std::size_t at = 0, length = 1; at < word.size(); at += length) {
     const char32_t c = DecodeAt(word, at, length);
     const bool is_i = ignore_case && (c == 0x130 || c == 0x131);
-    if (c >= 0x80 && !is_i && !ReadsAsMarks(c, marks)) return false;
+    letters = letters || is_i || (c < 0x80 && std::isalnum(static_cast<unsigned char>(c)) != 0);
+    if (c < 0x80 || is_i) continue;
+    if (!ReadsAsMarks(c, marks)) return false;
+    printed = printed || marks.find_first_not_of(' ') != std::string::npos;
   }
-  return true;
+  return letters || !printed;
 }
 
 // A keyword as it is written, with its accents on its letters or as characters of their own, and as the plain form of a text has it. Not
@@ -112,8 +117,10 @@ absl::Status Program::AddTriggers(Budget& budget) {
     list.push_back(word.first);
     trigger_of_.push_back({std::move(sources), word.first.size(), word.second, word.first.find(' ') == std::string::npos});
   }
-  TG_ASSIGN(triggers_, AhoCorasick::Build(list, /*blanks_run=*/true, budget.table_left()));
-  return budget.TakeTable(triggers_.bytes());
+  auto made = AhoCorasick::Build(list, /*blanks_run=*/true, budget.table_left());
+  TG_RETURN_IF_ERROR(budget.TakeTable(made.ok() ? made->bytes() : SIZE_MAX));
+  triggers_ = *std::move(made);
+  return absl::OkStatus();
 }
 
 absl::StatusOr<std::unique_ptr<const Program>> Program::Build(std::span<const Rule> rules, bool output) {

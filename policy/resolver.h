@@ -1,7 +1,7 @@
 // Resolver: from hits to decisions. What every rule found comes in, in order; what is to be replaced, and where a block begins, comes out.
 //
 // - A hit that lies inside a hit of an allow rule, or of its own rule's `unless`, is dropped; inside one that stands in the plain form
-//   alone, only if it does, too: what looks like an exception is none.
+//   alone, only if it does, too: what looks like an exception is none. Quotation marks of print make no such difference (disguise.cpp).
 // - Redactions that overlap become one edit, with the replacement of the one that begins first (then: of the first in the policy).
 // - Where `stop_at_block`, the first block ends everything: hits that begin later do not count.
 // Takes batches, so that a stream can judge what is decided; the batches' union gives the same as all at once. One pass, one thread.

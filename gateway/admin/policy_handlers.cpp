@@ -336,6 +336,7 @@ absl::Status LintPolicy(const Caller& caller, const v1::LintPolicyRequest& reque
   AddModels(caller, options.known);
   AddAsked(caller, options.known);
   options.keep_going = [&caller] { return caller.KeepGoing(); };
+  if (request.yaml().empty()) options.tests = policy::RunTests::kNo;
   TG_ASSIGN(reply, explain::Lint(SourcesOf(request.yaml(), *shard), options));
   return absl::OkStatus();
 }

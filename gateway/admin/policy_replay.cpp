@@ -91,8 +91,25 @@ absl::StatusOr<std::string> WorkOnPage(const std::vector<const Team*>& teams, co
   return std::string();
 }
 
+struct Replayed {
+  std::vector<policy::PolicySource> sources;
+  policy::RunTests tests = policy::RunTests::kYes;
+};
+
+// Whether the policy's text is in force or on trial: it and the others passed their tests then.
+bool IsJudging(const Shard& shard, const std::string& name, const std::string& yaml) {
+  const Row* binding = BindingOf(shard, name);
+  if (binding == nullptr) return false;
+  const auto is_its = [&](const char* column) {
+    const std::int64_t version = binding->IsNull(column) ? 0 : binding->Int(column);
+    const Row* row = version == 0 ? nullptr : VersionOf(shard, name, version);
+    return row != nullptr && row->Text("yaml") == yaml;
+  };
+  return is_its("policy_version") || is_its("candidate_version");
+}
+
 // The candidate among the policies that would judge with it.
-absl::StatusOr<std::vector<policy::PolicySource>> SourcesOf(const Shard& shard, const v1::ReplayPolicyRequest& request) {
+absl::StatusOr<Replayed> ReplayedOf(const Shard& shard, const v1::ReplayPolicyRequest& request) {
   std::string yaml = request.yaml();
   if (yaml.empty()) {
     const Row* found = VersionOf(shard, request.name(), request.version());
@@ -100,12 +117,13 @@ absl::StatusOr<std::vector<policy::PolicySource>> SourcesOf(const Shard& shard, 
       return base::NotFound("there is no such policy or version to replay; give its text, or see what there is: tollgate policy list");
     yaml = found->Text("yaml");
   }
-  if (request.name().empty()) return std::vector<policy::PolicySource>{{"policy", yaml}};
+  if (request.name().empty()) return Replayed{{{"policy", yaml}}};
+  Replayed out;
+  if (IsJudging(shard, request.name(), yaml)) out.tests = policy::RunTests::kNo;
   std::map<std::string, std::string> texts = TextsInForce(shard);
   texts[request.name()] = yaml;
-  std::vector<policy::PolicySource> sources;
-  for (auto& [name, text] : texts) sources.push_back({name, std::move(text)});
-  return sources;
+  for (auto& [name, text] : texts) out.sources.push_back({name, std::move(text)});
+  return out;
 }
 
 }  // namespace
@@ -114,8 +132,9 @@ absl::Status ReplayPolicy(const Caller& caller, const v1::ReplayPolicyRequest& r
   if (request.yaml().size() > kTextMax) return base::InvalidArgument("yaml: a policy has at most 3 MiB");
   TG_RETURN_IF_ERROR(NeedReason(request.reason(), "prompts and replies are opened"));
   TG_ASSIGN(const Shard* shard, caller.ShardOf(request.org()));
-  TG_ASSIGN(const auto sources, SourcesOf(*shard, request));
-  TG_ASSIGN(const auto policies, caller.context().replayed.Get(sources, caller.context().with.clock->Mono(), caller.actor().keep_going));
+  TG_ASSIGN(const Replayed replayed, ReplayedOf(*shard, request));
+  TG_ASSIGN(const auto policies, caller.context().replayed.Get(replayed.sources, replayed.tests, caller.context().with.clock->Mono(),
+                                                               caller.actor().keep_going));
   if (request.against_in_force()) TG_RETURN_IF_ERROR(NeedPolicies(*shard));
   TG_ASSIGN(const auto teams, TeamsOf(*shard, request.team()));
   TG_ASSIGN(const HistoryPage page, PageOf(caller, *shard, request));

@@ -224,9 +224,9 @@ void CompareOne(const HistoryPage& page, const audit::Row& row, bool output, con
 }  // namespace
 
 absl::StatusOr<std::shared_ptr<const policy::PolicySet>> CompiledSets::Get(const std::vector<policy::PolicySource>& sources,
-                                                                           base::MonoTime now,
+                                                                           policy::RunTests tests, base::MonoTime now,
                                                                            const std::function<absl::Status()>& keep_going) {
-  std::string text;
+  std::string text = tests == policy::RunTests::kYes ? "tested " : "";
   for (const policy::PolicySource& source : sources)
     text += fmt::format("{} {} {}{}", source.name.size(), source.yaml.size(), source.name, source.yaml);
   const base::Digest key = base::Sha256(text);
@@ -240,7 +240,7 @@ absl::StatusOr<std::shared_ptr<const policy::PolicySet>> CompiledSets::Get(const
       return sets_.emplace_back(std::move(its)).set;
     }
   }
-  TG_ASSIGN(const auto set, policy::PolicySet::Compile(sources, policy::RunTests::kYes, keep_going));
+  TG_ASSIGN(const auto set, policy::PolicySet::Compile(sources, tests, keep_going));
   base::Lock lock(mu_);
   if (sets_.size() >= kSetsMax) sets_.pop_front();
   sets_.push_back({key, set, now});

@@ -31,8 +31,9 @@ class CompiledSets {
  public:
   static constexpr std::chrono::minutes kKept{10};  // Since they were asked for.
 
-  // Errors and `keep_going` as PolicySet::Compile; the sources' own tests must pass.
-  absl::StatusOr<std::shared_ptr<const policy::PolicySet>> Get(const std::vector<policy::PolicySource>& sources, base::MonoTime now,
+  // Errors, `tests` and `keep_going` as PolicySet::Compile.
+  absl::StatusOr<std::shared_ptr<const policy::PolicySet>> Get(const std::vector<policy::PolicySource>& sources, policy::RunTests tests,
+                                                               base::MonoTime now,
                                                                const std::function<absl::Status()>& keep_going = nullptr);
   void Forget(base::MonoTime now);  // Those that nobody asked for since long; to be called now and then.
   std::size_t size();

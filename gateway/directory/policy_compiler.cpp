@@ -53,6 +53,7 @@ struct PolicyCompiler::Impl {
   void Loop();
   std::shared_ptr<Job> Next() REQUIRES(mu);
   void GiveUp(const Slot& slot) REQUIRES(mu);
+  void TakeTried(const base::Uuid& org, const base::Digest& key) REQUIRES(mu);
 };
 
 std::shared_ptr<Job> PolicyCompiler::Impl::Next() {
@@ -70,6 +71,16 @@ void PolicyCompiler::Impl::GiveUp(const Slot& slot) {
   found->second->given_up = true;
   std::erase(queue, found->second);
   jobs.erase(found);
+}
+
+// What was asked for to be tried is wanted in force: the wait is what is left of it.
+void PolicyCompiler::Impl::TakeTried(const base::Uuid& org, const base::Digest& key) {
+  const auto tried = jobs.find({org, Of::kTrial});
+  if (tried == jobs.end() || tried->second->key != key) return;
+  std::shared_ptr<Job> job = std::move(tried->second);
+  jobs.erase(tried);
+  GiveUp({org, Of::kInForce});
+  jobs[{org, Of::kInForce}] = std::move(job);
 }
 
 void PolicyCompiler::Impl::Loop() {
@@ -121,6 +132,7 @@ PolicyCompiler::Compiled PolicyCompiler::WithoutTests(std::span<const policy::Po
 std::optional<PolicyCompiler::Compiled> PolicyCompiler::Get(const base::Uuid& org, Of of, const base::Digest& key, Sources sources) {
   base::Lock lock(impl_->mu);
   const Impl::Slot slot{org, of};
+  if (of == Of::kInForce) impl_->TakeTried(org, key);
   if (const auto found = impl_->jobs.find(slot); found != impl_->jobs.end() && found->second->key == key) {
     std::optional<Compiled> compiled = std::move(found->second->compiled);
     if (compiled.has_value()) impl_->jobs.erase(found);

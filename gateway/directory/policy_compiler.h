@@ -33,7 +33,7 @@ class PolicyCompiler {
   static Compiled WithoutTests(std::span<const policy::PolicySource> sources, const KeepGoing& keep_going);
 
   // What came of these sources, of which `key` is the digest; told once. nullopt: it is not there yet; TakeDone will name the org. What was
-  // asked for the same before is given up.
+  // asked for the same before is given up. What is compiled to be tried, and then wanted in force, is not begun anew.
   std::optional<Compiled> Get(const base::Uuid& org, Of of, const base::Digest& key, Sources sources);
   void GiveUp(const base::Uuid& org, Of of);  // It is wanted no more.
 

@@ -4,7 +4,6 @@
 #include <array>
 #include <map>
 #include <memory>
-#include <set>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -20,6 +19,8 @@
 
 namespace tollgate::directory {
 
+using PolicyVersions = std::map<std::string, std::int64_t>;  // By name.
+
 // Policies that are tried beside those in force: these, with one version taken in or in another's place.
 struct Trial {
   bool canary = false;  // They act, on a share; else they only judge.
@@ -28,7 +29,7 @@ struct Trial {
   std::string policy;                                 // Of which a version is tried.
   std::string salt;                                   // Policy and version: each canary draws its share anew.
   std::shared_ptr<const policy::PolicySet> policies;  // Never null. While newer ones are compiled, older ones.
-  std::set<std::string> names;                        // Those that it is made of.
+  PolicyVersions versions;                            // Those that `policies` is made of.
 };
 
 // The models on it -> whether it opens them if they are restricted.
@@ -47,7 +48,7 @@ struct Shard {
   std::unordered_map<base::Uuid, ChatDefaults, base::UuidHash> chat_defaults;  // By scope.
   std::vector<metering::QuotaRule> quotas;
   std::shared_ptr<const policy::PolicySet> policies;  // Never null.
-  std::set<std::string> policy_names;                 // Those that `policies` is made of …
+  PolicyVersions policy_versions;                     // Those that `policies` is made of …
   base::Digest policies_key{};                        // … and the digest of their names and texts' digests.
   std::shared_ptr<const Trial> trial;                 // Null: nothing is on trial, or it does not compile, or not yet.
   base::Digest trial_key{};                           // The same of what is on trial, once it is known whether it compiles.
@@ -57,6 +58,12 @@ struct Shard {
   bool policy_missing = false;                        // One that acts is not there in any version: no request may begin.
   std::unordered_map<base::Uuid, std::string, base::UuidHash> stop_reasons;  // Org, team or project that is stopped -> why.
   std::array<std::vector<std::shared_ptr<const Row>>, kTables> rows;         // Everything of the org, by table; ordered by id.
+};
+
+// What a shard is built after.
+struct Before {
+  const Shard* shard = nullptr;  // The org's until now; null: it had none.
+  bool skipped = false;          // A row that binds a policy may have had states since then that nobody here saw.
 };
 
 // Public ids and row ids of keys -> slot of the shard. In buckets, so that a new key copies one bucket and not all of them.

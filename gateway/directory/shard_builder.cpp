@@ -140,7 +140,7 @@ void AddStops(const OrgRows& rows, Shard& shard, const ById& teams, const ById& 
 
 }  // namespace
 
-absl::StatusOr<std::shared_ptr<const Shard>> BuildShard(const OrgRows& rows, const Shard* before, PolicyCompiler* compiler) {
+absl::StatusOr<std::shared_ptr<const Shard>> BuildShard(const OrgRows& rows, const Before& before, PolicyCompiler* compiler) {
   auto shard = std::make_shared<Shard>();
   const auto& orgs = Of(rows, Table::kOrg);
   if (orgs.size() != 1) {

@@ -14,10 +14,9 @@ namespace tollgate::directory {
 // Everything of one org, by table and id.
 using OrgRows = std::array<std::map<base::Uuid, std::shared_ptr<const Row>>, kTables>;
 
-// `before`: the org's shard until now, or null; its compiled policies are taken over if their sources are the same. Others are asked of the
-// compiler, and until they are there the shard is `compiling`: build it again then. Null: they are compiled here and now.
-// DATA_LOSS names a row that makes no sense.
-absl::StatusOr<std::shared_ptr<const Shard>> BuildShard(const OrgRows& rows, const Shard* before, PolicyCompiler* compiler);
+// The compiled policies of the shard before are taken over if their sources are the same. Others are asked of the compiler, and until they
+// are there the shard is `compiling`: build it again then. Null: they are compiled here and now. DATA_LOSS names a row that makes no sense.
+absl::StatusOr<std::shared_ptr<const Shard>> BuildShard(const OrgRows& rows, const Before& before, PolicyCompiler* compiler);
 
 // The installation's own part from its stops, prices, models and aliases.
 absl::StatusOr<std::shared_ptr<const Installation>> BuildInstallation(const OrgRows& rows);

@@ -1,15 +1,15 @@
 // Whether policies are the same as before is told by the digests that their rows hold, under the rows' MACs: an org may have hundreds of
 // MiB of them, and a change of any of its rows comes by here on the directory's thread. The texts are first read by whoever compiles them.
 //
-// While they are compiled what was compiled before goes on, in force and on trial, so that no rule that acts stops for want of others'
-// lists. Where there is nothing that could go on, nothing begins (Shard::policy_missing).
+// While they are compiled what was compiled before goes on, in force and on trial, so that no rule that acts stops, or comes back, for want
+// of others' lists. Where there is nothing that could go on, nothing begins (Shard::policy_missing).
 //
-// Tested by tests/gateway/directory/snapshot_test.cpp, tests/gateway/directory/policy_compiler_test.cpp.
+// Tested by tests/gateway/directory/snapshot_test.cpp, tests/gateway/directory/policy_compiler_test.cpp,
+// tests/gateway/directory/canary_test.cpp.
 #include "gateway/directory/shard_policies.h"
 
 #include <algorithm>
 #include <optional>
-#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -37,14 +37,14 @@ base::Digest DigestOf(const Chosen& chosen) {
   return base::Sha256(all);
 }
 
-std::set<std::string> NamesOf(const Chosen& chosen) {
-  std::set<std::string> names;
-  for (const auto& [name, row] : chosen) names.insert(name);
-  return names;
+PolicyVersions VersionsOf(const Chosen& chosen) {
+  PolicyVersions versions;
+  for (const auto& [name, row] : chosen) versions[name] = row->Int("policy_version");
+  return versions;
 }
 
-bool Lacks(const std::set<std::string>& names, const Chosen& chosen) {
-  return std::any_of(chosen.begin(), chosen.end(), [&names](const auto& one) { return !names.contains(one.first); });
+bool Lacks(const PolicyVersions& versions, const Chosen& chosen) {
+  return std::any_of(chosen.begin(), chosen.end(), [&versions](const auto& one) { return !versions.contains(one.first); });
 }
 
 // Of a version: those that are tried draw their shares anew.
@@ -65,26 +65,39 @@ std::optional<PolicyCompiler::Compiled> CompiledOf(const Shard& shard, Compiles 
 
 void TakeOver(const Shard& before, Shard& shard) {
   shard.policies = before.policies;
-  shard.policy_names = before.policy_names;
+  shard.policy_versions = before.policy_versions;
   shard.policies_key = before.policies_key;
   shard.policy_problem = before.policy_problem;
 }
 
-// While they are being compiled those of before go on; or, where a version that was tried is now in force, those that it was tried with. A
-// policy of which those have no version would judge nobody: that must not be.
+// Whether what is tried stands beside the versions that are in force. While newer ones are compiled it may stand beside older ones.
+bool KeepsUp(const Trial& trial, const Shard& shard) {
+  PolicyVersions tried = trial.versions, in_force = shard.policy_versions;
+  tried.erase(trial.policy);
+  in_force.erase(trial.policy);
+  return tried == in_force;
+}
+
+// While they are being compiled those of before go on; or, where a version that was tried is now in force, those that it was tried with:
+// but where these are behind, which would put back what others replaced, a canary goes on as one. A policy of which those that act have no
+// version would judge nobody: that must not be.
 void AwaitCompiled(const Chosen& chosen, Shard& shard, const Shard* before) {
   if (before != nullptr) TakeOver(*before, shard);
-  if (before != nullptr && before->trial != nullptr) {
-    const auto is_tried = [&](const auto& one) { return before->trial->salt == SaltOf(one.first, one.second->Int("policy_version")); };
-    if (std::any_of(chosen.begin(), chosen.end(), is_tried)) {
-      shard.policies = before->trial->policies;
-      shard.policy_names = before->trial->names;
+  const std::shared_ptr<const Trial> tried = before == nullptr ? nullptr : before->trial;
+  const auto is_its = [&](const auto& one) { return tried->salt == SaltOf(one.first, one.second->Int("policy_version")); };
+  if (tried != nullptr && std::any_of(chosen.begin(), chosen.end(), is_its)) {
+    if (KeepsUp(*tried, *before)) {
+      shard.policies = tried->policies;
+      shard.policy_versions = tried->versions;
       shard.policies_key = before->trial_key;
       shard.policy_problem.clear();
+    } else if (tried->canary) {
+      shard.trial = tried;
+      shard.trial_key = before->trial_key;
     }
   }
   shard.compiling = true;
-  shard.policy_missing = Lacks(shard.policy_names, chosen);
+  shard.policy_missing = Lacks(shard.policy_versions, chosen) || (shard.trial != nullptr && Lacks(shard.trial->versions, chosen));
 }
 
 absl::Status AddInForce(const Chosen& chosen, Shard& shard, const Shard* before, PolicyCompiler* compiler) {
@@ -108,7 +121,7 @@ absl::Status AddInForce(const Chosen& chosen, Shard& shard, const Shard* before,
     return absl::OkStatus();
   }
   shard.policies_key = key;
-  shard.policy_names = NamesOf(chosen);
+  shard.policy_versions = VersionsOf(chosen);
   if (compiled->ok()) {
     shard.policies = **std::move(compiled);
     return absl::OkStatus();
@@ -132,31 +145,32 @@ Trial TrialOf(const Row& binding) {
   return trial;
 }
 
-// While it is being compiled, what was tried of the same policy goes on, of another version as it was. Of a canary that this instance has
-// not had since it was started nobody here knows whether it acted before: nothing begins without it. One that is new begins when it is
-// compiled.
-void AwaitTrial(const Chosen& chosen, Trial trial, Shard& shard, const Shard* before) {
+// While it is being compiled, what was tried of the same policy goes on, of another version as it was, unless it may have been `ended`
+// before this one was begun. Of a canary that this instance has not had since it was started nobody here knows whether it acted before:
+// nothing begins without it. One that is new begins when it is compiled.
+void AwaitTrial(const Chosen& chosen, Trial trial, Shard& shard, const Before& before) {
   shard.compiling = true;
-  const std::shared_ptr<const Trial> tried = before == nullptr ? nullptr : before->trial;
-  if (tried != nullptr && tried->policy == trial.policy && (tried->salt == trial.salt || tried->canary == trial.canary)) {
+  const std::shared_ptr<const Trial> tried = before.shard == nullptr ? nullptr : before.shard->trial;
+  const bool goes_on = tried != nullptr && tried->canary == trial.canary && !before.skipped;
+  if (tried != nullptr && tried->policy == trial.policy && (tried->salt == trial.salt || goes_on)) {
     trial.policies = tried->policies;
-    trial.names = tried->names;
-    shard.policy_missing = shard.policy_missing || (trial.canary && Lacks(trial.names, chosen));
+    trial.versions = tried->versions;
+    shard.policy_missing = shard.policy_missing || (trial.canary && Lacks(trial.versions, chosen));
     shard.trial = tried->salt == trial.salt ? std::make_shared<const Trial>(std::move(trial)) : tried;
-    shard.trial_key = before->trial_key;
-  } else if (trial.canary && (before == nullptr || before->canary_awaited == trial.policy)) {
+    shard.trial_key = before.shard->trial_key;
+  } else if (trial.canary && (before.shard == nullptr || before.shard->canary_awaited == trial.policy)) {
     shard.canary_awaited = trial.policy;
     shard.policy_missing = true;
   }
 }
 
 // A trial that does not compile hurts nobody: it is said, once, and left out.
-void AddTrial(const Row& binding, const Chosen& chosen, Shard& shard, const Shard* before, PolicyCompiler* compiler) {
+void AddTrial(const Row& binding, const Chosen& chosen, Shard& shard, const Before& before, PolicyCompiler* compiler) {
   const base::Digest key = DigestOf(chosen);
   Trial trial = TrialOf(binding);
-  if (before != nullptr && before->trial_key == key) {
+  if (before.shard != nullptr && before.shard->trial_key == key) {
     if (compiler != nullptr) compiler->GiveUp(shard.org.id.value, Compiles::kTrial);
-    if (before->trial != nullptr) trial.policies = before->trial->policies;
+    if (before.shard->trial != nullptr) trial.policies = before.shard->trial->policies;
   } else {
     auto compiled = CompiledOf(shard, Compiles::kTrial, key, chosen, compiler);
     if (!compiled.has_value()) return AwaitTrial(chosen, std::move(trial), shard, before);
@@ -168,8 +182,8 @@ void AddTrial(const Row& binding, const Chosen& chosen, Shard& shard, const Shar
     }
   }
   shard.trial_key = key;
-  trial.names = NamesOf(chosen);
-  if (trial.policies != nullptr) shard.trial = std::make_shared<const Trial>(std::move(trial));
+  trial.versions = VersionsOf(chosen);
+  shard.trial = trial.policies == nullptr ? nullptr : std::make_shared<const Trial>(std::move(trial));
 }
 
 }  // namespace
@@ -180,7 +194,7 @@ absl::Status MakesNoSense(const Row& row, std::string_view why) {
 }
 
 // All versions are found before any is compiled: what was compiled is told once.
-absl::Status AddPolicies(const RowsById& versions, const RowsById& bindings, const Shard* before, PolicyCompiler* compiler, Shard& shard) {
+absl::Status AddPolicies(const RowsById& versions, const RowsById& bindings, const Before& before, PolicyCompiler* compiler, Shard& shard) {
   Versions by_name;
   for (const auto& [id, row] : versions) by_name[{row->Text("name"), row->Int("policy_version")}] = row;
   Chosen in_force, with_trial;
@@ -194,7 +208,7 @@ absl::Status AddPolicies(const RowsById& versions, const RowsById& bindings, con
     with_trial = in_force;
     TG_ASSIGN(with_trial[on_trial->Text("name")], VersionOf(by_name, *on_trial, "candidate_version"));
   }
-  TG_RETURN_IF_ERROR(AddInForce(in_force, shard, before, compiler));
+  TG_RETURN_IF_ERROR(AddInForce(in_force, shard, before.shard, compiler));
   if (on_trial != nullptr) {
     AddTrial(*on_trial, with_trial, shard, before, compiler);
   } else if (compiler != nullptr) {

@@ -15,7 +15,7 @@ using RowsById = std::map<base::Uuid, std::shared_ptr<const Row>>;
 
 // `before` and `compiler` as for BuildShard. `shard` has its org. DATA_LOSS names a row that makes no sense. Cost: reads no policy's text,
 // unless it compiles.
-absl::Status AddPolicies(const RowsById& versions, const RowsById& bindings, const Shard* before, PolicyCompiler* compiler, Shard& shard);
+absl::Status AddPolicies(const RowsById& versions, const RowsById& bindings, const Before& before, PolicyCompiler* compiler, Shard& shard);
 
 // What AddPolicies and its caller say of a row.
 absl::Status MakesNoSense(const Row& row, std::string_view why);

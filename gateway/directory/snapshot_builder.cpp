@@ -49,6 +49,7 @@ struct SnapshotBuilder::State {
     OrgRows rows;
     std::size_t slot = 0;
     std::shared_ptr<const Shard> shard;
+    bool skipped = false;  // Before::skipped.
   };
   struct NewKey {
     std::string public_id;
@@ -74,6 +75,7 @@ struct SnapshotBuilder::State {
   std::shared_ptr<const metering::QuotaRules> quotas;
 
   absl::Status Verify(std::span<const Row> changed, const Head& next) const;
+  bool Skips(std::span<const Row> changed, const Row& row) const;
   void Take(const Row& row);
   absl::StatusOr<bool> BuildTouched();  // Whether policies of one of them are still being compiled.
   absl::Status BuildShards();
@@ -110,6 +112,17 @@ absl::Status SnapshotBuilder::State::Verify(std::span<const Row> changed, const 
   }
   if (!CheckHead(mac_key, next).ok()) return base::DataLoss(fmt::format("directory: directory.head does not verify: {}", kRemedy));
   return absl::OkStatus();
+}
+
+// Of a row only its newest state is read. Versions since the last read that no row has were earlier states of those that changed; perhaps
+// of this one.
+bool SnapshotBuilder::State::Skips(std::span<const Row> changed, const Row& row) const {
+  if (!all[Slot(row.table)].contains(row.id)) return false;
+  std::set<std::int64_t> seen;
+  for (const Row& its : changed) {
+    if (its.version > head.version && its.version < row.version) seen.insert(its.version);
+  }
+  return std::ssize(seen) < row.version - head.version - 1;
 }
 
 void SnapshotBuilder::State::Take(const Row& row) {
@@ -158,7 +171,8 @@ absl::StatusOr<bool> SnapshotBuilder::State::BuildTouched() {
   bool compiling = false;
   while (!touched.empty()) {
     Org& org = orgs.at(*touched.begin());
-    TG_ASSIGN(org.shard, BuildShard(org.rows, org.shard.get(), compiler));
+    TG_ASSIGN(org.shard, BuildShard(org.rows, {org.shard.get(), org.skipped}, compiler));
+    org.skipped = false;
     shards[org.slot] = org.shard;
     compiling = compiling || org.shard->compiling;
     touched.erase(touched.begin());
@@ -184,7 +198,11 @@ const Head& SnapshotBuilder::head() const { return state_->head; }
 
 absl::Status SnapshotBuilder::Apply(std::span<const Row> changed, const Head& head) {
   TG_RETURN_IF_ERROR(state_->Verify(changed, head));
-  for (const Row& row : changed) state_->Take(row);
+  for (const Row& row : changed) {
+    const bool skips = row.table == Table::kPolicyBinding && state_->Skips(changed, row);
+    state_->Take(row);
+    if (skips) state_->orgs.at(OrgOf(row)).skipped = true;
+  }
   state_->head = head;
   return absl::OkStatus();
 }

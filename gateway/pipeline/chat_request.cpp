@@ -117,6 +117,10 @@ async::Awaitable<Outcome<Reply>> ChatRequest::Generate() {
     Ending ending = Broken("QUOTA_UNAVAILABLE", std::move(held));
     co_return co_await End(std::move(ending));
   }
+  if (auto stop = MustStop()) {  // It may have waited for these tokens.
+    co_await GiveGrantsBack();
+    co_return co_await End(std::move(*stop));
+  }
   Sequences sequences = MakeSequences();
   auto submit = [this, &sequences] { return Submit(sequences); };
   absl::Status submitted = co_await async::RunOnIf(IsLongForm(sequences.request, with_.options), with_.cpu, submit);

@@ -126,6 +126,14 @@ TEST_CASE("Tables of keywords count together, and the next one that is too large
   const auto program = Program::Build(rules, false, budget, indexes);
   REQUIRE_FALSE(program.ok());
   CHECK_THAT(base::Message(program.status()), ContainsSubstring("more than 512 MiB") && ContainsSubstring("have the same 'where'"));
+  // What finds the words that regexes hold is such a table.
+  rules.clear();
+  Budget left;
+  REQUIRE(ReadPolicies(std::array{PolicySource{"t", OneRule("{regex: '(?:globexcorporation|initechholdings)\\d'}", "flag")}}, rules, left)
+              .ok());
+  REQUIRE(left.TakeTable(left.table_left() - 300).ok());
+  CHECK_THAT(base::Message(Program::Build(rules, false, left, indexes).status()), ContainsSubstring("more than 512 MiB"));
+  CHECK(left.over());
 }
 
 TEST_CASE("Whoever no longer waits ends the work in the middle of one policy, in explain and lint too") {

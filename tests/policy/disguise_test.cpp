@@ -276,6 +276,52 @@ TEST_CASE("An exception covers what it covers as written; what only looks like i
   }
 }
 
+TEST_CASE("An exception covers what differs from it by quotation marks alone, of print or escaped, whichever it is written with") {
+  struct Row {
+    const char *exception, *text;
+    bool excused;
+  };
+  const Row rows[] = {
+      {"\"driver's licence\"", "my driver's licence", true},
+      {"\"driver's licence\"", "my driver\u2019s licence", true},
+      {"\"driver's licence\"", "my Driver\u02bcs Licence.", true},
+      {"driver\u2019s licence", "my driver's licence", true},
+      {"driver\u2019s licence", "my driver\u2019s licence", true},
+      {"driver\u2019s licence", "my driver\u2018s licence", true},
+      {"'the \"licence\" file'", "the \u201clicence\u201d file, the \u00ablicence\u00bb file", true},
+      {"'the \"licence\" file'", R"({"a":"the \"licence\" file"})", true},
+      {"\"driver's licence\"", R"({"a":"my driver\u2019s licence"})", true},
+      {"\"driver's licence\"", "\u00e9 my licence", false},
+      {"\"driver's licence\"", "my driv\u0435r\u2019s licence", false},
+      {"\"driver's licence\"", "my driver\u200b\u2019s licence", false},
+      {"\"driver's licence\"", "my driver\u2019\u200bs licence", false},
+      {"\"driver's licence\"", "my driver\u2019s\u00a0licence", false},
+      {"\"driver's licence\"", "my driver's l\u0456cence", true},  // A disguise that excuses itself.
+  };
+  for (const Row& row : rows) {
+    const std::string exception = std::string("{keywords: ") + row.exception + "}";
+    const std::string rule = "  - {id: r, detect: {keywords: licence}, do: replace, replacement: '#'";
+    const std::string head = "version: 1\nname: t\nrules:\n";
+    for (const std::string& yaml :
+         {head + rule + ", unless: " + exception + "}\n", head + "  - {id: fine, detect: " + exception + ", do: allow}\n" + rule + "}\n"}) {
+      INFO(yaml << row.text);
+      const auto policies = MustCompile(yaml);
+      const Filtered whole = MustFilter(*policies, row.text);
+      CHECK((whole.text == row.text) == row.excused);
+      for (const std::size_t points : {1, 2, 3, 7}) CheckStream(*policies, row.text, whole, [points = points] { return points; });
+      const Message message{Role::kUser, "", {row.text}};
+      const auto inspection = policies->Inspect({}, {&message, 1});
+      REQUIRE(inspection.ok());
+      CHECK(inspection->prompt[0].parts[0] == whole.text);
+    }
+  }
+  // Of a pattern, and of what others' exceptions allow.
+  const auto policies = MustCompile(
+      "version: 1\nname: t\nrules:\n  - {id: r, detect: {keywords: licence}, do: block, unless: {regex: \"driver's? licen[cs]e\"}}\n");
+  CHECK_FALSE(MustFilter(*policies, "a driver\u2019s licence").blocked);
+  CHECK(MustFilter(*policies, "a driver\u2019s licence, a licence").blocked);
+}
+
 TEST_CASE("A million invisible characters cost linear time and hold a bounded number of bytes") {
   const auto policies = MustCompile(
       "version: 1\nname: t\nrules:\n  - {id: p, detect: {personal_data: all}, do: redact}\n  - {id: s, detect: {secrets: all}, do: "

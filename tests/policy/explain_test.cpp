@@ -279,6 +279,33 @@ rules:
   }
 }
 
+TEST_CASE("A tool's definition is explained as a request has it: beside the system prompt, its JSON decoded") {
+  const PolicySource source{"test.yaml", R"(version: 1
+name: t
+rules:
+  - {id: card, detect: {regex: '4{4}', as_written: true}, do: redact}
+  - {id: kind, detect: {keywords: falcon}, do: {append_system: Be kind.}}
+)"};
+  const auto out = Explain({&source, 1}, {}, {R"({"falcon":"44\u0034\u0034"})", false, Role::kUser, {Part::kToolDefinition, "find"}});
+  REQUIRE(out.ok());
+  CHECK(out->judged == R"({"falcon":"4444"})");
+  CHECK(out->result == R"({"falcon":"[REDACTED]"})");
+  CHECK(StoryOf(*out, "card").state == RuleStory::State::kHit);
+  CHECK(StoryOf(*out, "kind").state == RuleStory::State::kHit);
+  const auto words = Explain({&source, 1}, {}, {"finds a falcon", false, Role::kUser, {Part::kToolDefinition, "find"}});
+  REQUIRE(words.ok());
+  CHECK(words->judged.empty());
+  CHECK(words->result == "finds a falcon");
+}
+
+TEST_CASE("Policies are explained whose own tests fail") {
+  const PolicySource source{"test.yaml", OneRule("{keywords: falcon}", "flag", "    tests: [{text: eagle}]\n")};
+  CHECK_FALSE(PolicySet::Compile({&source, 1}).ok());
+  const auto out = Explain({&source, 1}, {}, {"a falcon"});
+  REQUIRE(out.ok());
+  CHECK(StoryOf(*out, "r").state == RuleStory::State::kHit);
+}
+
 TEST_CASE("The pass that all rules share takes no longer than the whole judgement, and nothing where no rule scans") {
   struct Row {
     const char* detect;

@@ -47,6 +47,25 @@ TEST_CASE("A keyword written with a no-break space, a soft hyphen or a typograph
   CHECK(Filter("{keywords: ['e\u0301t\u00e9']}", "ete \u00e9t\u00e9 e\u0301te\u0301") == "ete # #");
 }
 
+TEST_CASE("A keyword that is marks alone is about these marks, and about no others") {
+  struct Row {
+    const char *word, *text, *filtered;
+  };
+  const Row rows[] = {
+      {"\u00ab", "say \"x\" \u00aby\u00bb", "say \"x\" #y\u00bb"},
+      {"\u2033", "12\" 12\u2033", "12\" 12#"},
+      {"\u2010", "a-b a\u2010b", "a-b a#b"},
+      {"\uff1a", "a:b a\uff1ab", "a:b a#b"},
+      {"\u201c-\u201d", "a \"-\" b \u201c-\u201d", "a \"-\" b #"},
+      {"--\u200b>", "a --> b", "a # b"},  // What is not seen is nothing here too.
+      {"5\u2033", "a 5\" pipe, a 5\u2033 pipe", "a # pipe, a # pipe"},
+  };
+  for (const Row& row : rows) {
+    INFO(row.text);
+    CHECK(Filter(std::string("{keywords: ['") + row.word + "'], whole_word: false}", row.text) == row.filtered);
+  }
+}
+
 TEST_CASE("A block's last line end is not of a keyword or a regex, and its lines are no list") {
   const std::string head = "version: 1\nname: \u00e9\nrules:\n  - id: r\n    do: redact\n    detect:\n";
   for (const char* detect :
@@ -61,6 +80,7 @@ TEST_CASE("A block's last line end is not of a keyword or a regex, and its lines
   }
   CHECK_THAT(CompileError(head + "      keywords: |\n        falcon\n        eagle\n"),
              ContainsSubstring("test.yaml:7:17: the lines of a block are one keyword; write a list"));
+  CHECK_THAT(CompileError(head + "      keywords: |+\n\n\n"), ContainsSubstring("not blank"));
   CHECK(MustFilter(*MustCompile(head + "      keywords: \"new\\nyork\"\n"), "in New York").text == "in [REDACTED]");
   // Where a line's end is written in the pattern, it is meant.
   CHECK(MustFilter(*MustCompile(head + "      regex: \"falcon\\n\"\n"), "falcon. falcon\n").text == "falcon. [REDACTED]");
@@ -92,6 +112,12 @@ TEST_CASE("A regex that holds what its author does not see is refused, with what
     MustCompile(OneRule(std::string("{regex: ") + good + "}", "flag"));
   }
   CHECK_THAT(CompileError(OneRule("{regex: '[a]\u00a0[b]'}", "flag")), ContainsSubstring("U+00A0"));
+  // A rule that reads what is written finds them.
+  for (const char* seen : {"a\u00a0b", "a\ufeffb", "a\ue000b", "\u06dd12"}) {
+    INFO(seen);
+    CHECK(Filter(std::string("{regex: '") + seen + "', as_written: true}", std::string("a b, ab, ") + seen) == "a b, ab, #");
+  }
+  CHECK_THAT(CompileError(OneRule("{regex: \"\\bfalcon\", as_written: true}", "flag")), ContainsSubstring("U+0008"));
 }
 
 TEST_CASE("A list's file may begin with a byte order mark, and have blanks of any kind around its terms") {

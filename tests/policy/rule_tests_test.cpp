@@ -69,6 +69,20 @@ TEST_CASE("A test of a tool's result meets the set in both readings, and its spa
   }
 }
 
+TEST_CASE("A test of a tool's definition or call meets the set as a request's: no system prompt, and JSON with its escapes decoded") {
+  const std::string head = "version: 1\nname: t\nrules:\n";
+  for (const char* part : {"tool_definitions", "tool_calls"}) {
+    INFO(part);
+    const std::string where = std::string("where: {direction: input, parts: ") + part + "}";
+    MustCompile(head + "  - {id: kind, " + where +
+                ", detect: {keywords: falcon}, do: {append_system: Be kind.}, tests: [{text: a falcon, result: a falcon}]}\n");
+    MustCompile(head + "  - id: card\n    " + where +
+                "\n    detect: {regex: '4{4}', as_written: true}\n    do: replace\n    replacement: '#'\n    tests:\n" +
+                R"(      - {text: '{"q":"x 44\u0034\u0034 y"}', result: '{"q":"x # y"}', spans: '4444'})" + "\n" +
+                R"(      - {text: 'no json 44\u0034\u0034, 4444', result: 'no json 44\u0034\u0034, #', spans: [[24, 28]]})" + "\n");
+  }
+}
+
 TEST_CASE("A test that fails says what was expected and what came instead") {
   struct Row {
     const char *test, *says;

@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <deque>
+#include <functional>
 #include <map>
 #include <utility>
 #include <vector>
@@ -114,12 +115,14 @@ class FakeLeases final : public metering::Leases {
       jobs_.emplace_back(std::move(asks), std::move(done));
       return;
     }
+    if (const auto before = std::exchange(before_, nullptr)) before();
     done(away_ ? base::Unavailable("the store is away") : Run(asks));
   }
 
   std::size_t queued() const { return jobs_.size(); }
   void SetAway(bool away) { away_ = away; }
-  void SetAhead(std::chrono::microseconds by) { ahead_ = by; }  // The store's clock, before the instance's.
+  void SetBefore(std::function<void()> before) { before_ = std::move(before); }  // Called while the next one waits for its answer.
+  void SetAhead(std::chrono::microseconds by) { ahead_ = by; }                   // The store's clock, before the instance's.
 
   // Answers the oldest exchange; false if there is none. Queued mode, one thread.
   bool Deliver(Answer answer = Answer::kDone) {
@@ -143,6 +146,7 @@ class FakeLeases final : public metering::Leases {
   const metering::Holder holder_;
   const bool queued_;
   bool away_ = false;
+  std::function<void()> before_;
   std::chrono::microseconds ahead_{0};
   std::deque<std::pair<std::vector<metering::LeaseAsk>, Done>> jobs_;
 };

@@ -2,6 +2,7 @@
 #include <catch2/matchers/catch_matchers_string.hpp>
 
 #include "gateway/directory/aliases.h"
+#include "gateway/directory/row_postgres.h"
 #include "tests/gateway/admin/replay_world.h"
 
 using namespace tollgate;
@@ -13,6 +14,27 @@ using World = test::ReplayWorld;
 namespace {
 
 v1::ReplayPolicyRequest Ask() { return test::AskReplay(); }
+
+// The one policy's text, as if an older version of Tollgate had let it act.
+void Rewrite(World& world, const std::string& yaml) {
+  const auto session = test::PostgresCluster::Shared().Connect(world.in.url);
+  auto head = Must(directory::ReadHead(*session, false));
+  directory::Row row = Must(directory::ReadRows(*session, directory::Table::kPolicy, "true", {})).at(0);
+  directory::Toggle(head.set, row.mac);
+  row.Set("yaml", yaml);
+  row.Set("sha256", base::Blob{std::string(base::View(base::Sha256(yaml)))});
+  row.version = ++head.version;
+  row.mac = directory::RowMac(world.in.mac_key, row);
+  directory::Toggle(head.set, row.mac);
+  head.mac = directory::HeadMac(world.in.mac_key, head.version, head.set);
+  const auto written = session->InTransaction("rewrite", [&](base::Session& s) -> absl::Status {
+    TG_RETURN_IF_ERROR(directory::UpdateRow(s, row));
+    return directory::WriteHead(s, head);
+  });
+  INFO(written);
+  REQUIRE(written.ok());
+  REQUIRE(world.directory->WaitFor(head.version, std::chrono::seconds(10)).ok());
+}
 
 }  // namespace
 
@@ -148,6 +170,40 @@ TEST_CASE("A candidate takes its policy's place beside the others in force, and 
   all = world.All("author", request, &v1::Policy::Stub::Replay);
   CHECK(all.judged() == 1);
   CHECK(all.changed() == 0);
+}
+
+TEST_CASE("What is in force is explained, linted and replayed though a test of its own fails by now, and what is not must pass its tests") {
+  World world;
+  const std::string house = "version: 1\nname: house\nrules:\n  - {id: codename, detect: {keywords: bluebird}, do: flag}\n";
+  const std::string failing = house + "    tests: [{text: heron}]\n";
+  v1::PutPolicyRequest put;
+  put.set_name("house");
+  put.set_yaml(house);
+  v1::StoredPolicy stored;
+  REQUIRE(world.Call("owner", world.stub(), &v1::Policy::Stub::Put, put, stored).ok());
+  world.Record("acme", "a bluebird");
+  Rewrite(world, failing);
+
+  v1::ExplainPolicyRequest explain;
+  explain.set_text("a bluebird");
+  v1::ExplainPolicyReply explained;
+  const grpc::Status told = world.Call("author", world.stub(), &v1::Policy::Stub::Explain, explain, explained);
+  INFO(told.error_message());
+  CHECK(told.ok());
+  CHECK(explained.outcome().action() == "flag");
+  v1::LintPolicyRequest lint;
+  v1::LintPolicyReply linted;
+  CHECK(world.Call("author", world.stub(), &v1::Policy::Stub::Lint, lint, linted).ok());
+  lint.set_yaml(failing);
+  CHECK_FALSE(world.Call("author", world.stub(), &v1::Policy::Stub::Lint, lint, linted).ok());
+  v1::ReplayPolicyRequest request = Ask();
+  request.set_name("house");
+  request.clear_yaml();
+  CHECK(world.All("author", request, &v1::Policy::Stub::Replay).judged() == 1);
+  request.set_yaml(failing + "  - {id: other, detect: {keywords: owl}, do: flag}\n");
+  v1::PolicyChanges reply;
+  CHECK_THAT(world.Call("author", world.stub(), &v1::Policy::Stub::Replay, request, reply).error_message(),
+             ContainsSubstring("a test of rule 'codename' fails"));
 }
 
 TEST_CASE("A shadow's report counts where it said otherwise, on prompts and replies") {

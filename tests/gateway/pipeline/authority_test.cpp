@@ -86,6 +86,24 @@ TEST_CASE("Authority that ends while a request is on its way is seen before anyt
       CHECK(world.Kinds() == row.kinds);
       world.CheckBooks();
     }
+    DYNAMIC_SECTION(row.name << ", while it waits for tokens of a model that cannot go on where it stopped") {
+      test::World world;
+      world.SetQuota("tokens", "month", 200);
+      test::WatchedPool watched;
+      watched.inner = &world.pool();
+      watched.resumes = false;
+      world.pool_between = &watched;
+      world.journal.SetFault([&](const audit::Entry& entry) {
+        if (entry.record.kind() == v1::RECORD_KIND_REQUEST) world.leases.SetBefore([&] { row.end(world); });
+        return absl::OkStatus();
+      });
+      v1::ChatRequest ask = world.Ask("!say hello");
+      ask.set_max_tokens(500);
+      CHECK(ReasonOf(std::get<Failure>(world.Chat(ask)).status) == row.reason);
+      CHECK(watched.Take().empty());
+      CHECK(world.Kinds() == row.kinds);
+      world.CheckBooks();
+    }
     DYNAMIC_SECTION(row.name << ", while what was decoded is on its way to the record: nothing of it leaves") {
       const bool stream = GENERATE(false, true);
       test::World world;
