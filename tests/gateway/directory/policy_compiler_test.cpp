@@ -11,6 +11,7 @@
 using namespace tollgate;
 using namespace tollgate::directory;
 using namespace std::chrono_literals;
+using tollgate::directory::test::kNow;
 using tollgate::directory::test::Yaml;
 using World = tollgate::directory::test::PolicyCompany;
 using tollgate::test::ReasonOf;
