@@ -120,6 +120,10 @@ absl::Status Request::Admit() {
   return absl::OkStatus();
 }
 
+policy::KeepGoing Request::KeepGoing() {
+  return [this] { return patience_.Ask(); };
+}
+
 absl::Status Request::Judge(std::span<const policy::Message> prompt) {
   const Judging how{with_,
                     principal_,

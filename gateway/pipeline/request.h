@@ -54,9 +54,8 @@ class Request {
   virtual absl::Status LayOut(std::span<const policy::Message> prompt) = 0;  // The tokens of inspection_.prompt; `prompt`: before policy.
   virtual absl::Status CheckRoom() = 0;                                      // In the model's context.
   virtual std::int64_t AnswerBytes() const = 0;  // What a large answer takes until its client has it, at most about.
-  // What the REQUEST record says of it.
-  virtual void FillRequest(tollgate::v1::RequestBody& body, tollgate::v1::SealedContent& content) const = 0;
-  virtual async::Awaitable<Outcome<Reply>> Generate() = 0;  // With End, its last step.
+  virtual void FillRequest(tollgate::v1::RequestBody& body, tollgate::v1::SealedContent& content) const = 0;  // For its REQUEST record.
+  virtual async::Awaitable<Outcome<Reply>> Generate() = 0;                                                    // With End, its last step.
   // What it gave, for its end: nothing, if it ends before Generate or while that begins.
   virtual std::vector<OutputPiece> TakeRest() = 0;  // What goes out with the end. Once, and first of these.
   virtual void FillEnd(const Ending& ending, tollgate::v1::EndBody& end) const = 0;
@@ -75,9 +74,7 @@ class Request {
   bool IsLarge() const;
   int SequencesAsked() const;  // Of the pool.
   Watch NewWatch() const;
-  policy::KeepGoing KeepGoing() {
-    return [this] { return patience_.Ask(); };
-  }
+  policy::KeepGoing KeepGoing();                                // For what policy judges.
   std::optional<Ending> MustStop() const;                       // Before anything is routed: gone, late, or no longer allowed.
   async::Awaitable<absl::Status> Inspect();                     // Then denial_, or the tokens of the prompt as it will be used.
   absl::Status Judge(std::span<const policy::Message> prompt);  // The verdict, and the model that answers.

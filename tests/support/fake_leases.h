@@ -111,10 +111,7 @@ class FakeLeases final : public metering::Leases {
 
   metering::Holder holder() const override { return holder_; }
   void Exchange(std::vector<metering::LeaseAsk> asks, Done done) override {
-    if (queued_) {
-      jobs_.emplace_back(std::move(asks), std::move(done));
-      return;
-    }
+    if (queued_) return void(jobs_.emplace_back(std::move(asks), std::move(done)));
     if (const auto before = std::exchange(before_, nullptr)) before();
     done(away_ ? base::Unavailable("the store is away") : Run(asks));
   }
@@ -129,8 +126,7 @@ class FakeLeases final : public metering::Leases {
     if (jobs_.empty()) return false;
     auto [asks, done] = std::move(jobs_.front());
     jobs_.pop_front();
-    absl::StatusOr<metering::LeaseReply> reply = base::Unavailable("no answer");
-    if (answer != Answer::kLostBefore) reply = Run(asks);
+    absl::StatusOr<metering::LeaseReply> reply = answer == Answer::kLostBefore ? base::Unavailable("no answer") : Run(asks);
     if (answer == Answer::kLostAfter) reply = base::Unavailable("no answer");
     done(std::move(reply));
     return true;
