@@ -43,10 +43,8 @@ class FakeLeaseStore {
       if (number == 0 && mine > 0) number = ++last_number_;
       reply.leases.push_back({mine, debited, number});
       if (!ask.close && mine > 0) continue;
-      if (ask.close) {
-        reply.leases.back() = {0, debited, 0};
-        numbers_[holder].erase(key);
-      }
+      if (ask.close) reply.leases.back() = {0, debited, 0};
+      if (ask.close) numbers_[holder].erase(key);
       leases_[holder].erase(key);
     }
     return reply;
@@ -74,9 +72,8 @@ class FakeLeaseStore {
   std::int64_t leased(const metering::Holder& holder) const {
     base::Lock lock(mu_);
     std::int64_t sum = 0;
-    const auto found = leases_.find(holder);
-    if (found == leases_.end()) return 0;
-    for (const auto& [key, granted] : found->second) sum += granted;
+    if (const auto found = leases_.find(holder); found != leases_.end())
+      for (const auto& [key, granted] : found->second) sum += granted;
     return sum;
   }
   // Of the holder's lease, while it has one.
@@ -115,14 +112,14 @@ class FakeLeases final : public metering::Leases {
       jobs_.emplace_back(std::move(asks), std::move(done));
       return;
     }
-    if (const auto before = std::exchange(before_, nullptr)) before();
+    if (const auto call = std::exchange(before, nullptr)) call();
     done(away_ ? base::Unavailable("the store is away") : Run(asks));
   }
 
   std::size_t queued() const { return jobs_.size(); }
+  std::function<void()> before;  // Called once, while an exchange waits for its answer.
   void SetAway(bool away) { away_ = away; }
-  void SetBefore(std::function<void()> before) { before_ = std::move(before); }  // Called while the next one waits for its answer.
-  void SetAhead(std::chrono::microseconds by) { ahead_ = by; }                   // The store's clock, before the instance's.
+  void SetAhead(std::chrono::microseconds by) { ahead_ = by; }  // The store's clock, before the instance's.
 
   // Answers the oldest exchange; false if there is none. Queued mode, one thread.
   bool Deliver(Answer answer = Answer::kDone) {
@@ -146,7 +143,6 @@ class FakeLeases final : public metering::Leases {
   const metering::Holder holder_;
   const bool queued_;
   bool away_ = false;
-  std::function<void()> before_;
   std::chrono::microseconds ahead_{0};
   std::deque<std::pair<std::vector<metering::LeaseAsk>, Done>> jobs_;
 };
