@@ -43,10 +43,8 @@ class FakeLeaseStore {
       if (number == 0 && mine > 0) number = ++last_number_;
       reply.leases.push_back({mine, debited, number});
       if (!ask.close && mine > 0) continue;
-      if (ask.close) {
-        reply.leases.back() = {0, debited, 0};
-        numbers_[holder].erase(key);
-      }
+      if (ask.close) reply.leases.back() = {0, debited, 0};
+      if (ask.close) numbers_[holder].erase(key);
       leases_[holder].erase(key);
     }
     return reply;
@@ -74,9 +72,8 @@ class FakeLeaseStore {
   std::int64_t leased(const metering::Holder& holder) const {
     base::Lock lock(mu_);
     std::int64_t sum = 0;
-    const auto found = leases_.find(holder);
-    if (found == leases_.end()) return 0;
-    for (const auto& [key, granted] : found->second) sum += granted;
+    if (const auto found = leases_.find(holder); found != leases_.end())
+      for (const auto& [key, granted] : found->second) sum += granted;
     return sum;
   }
   // Of the holder's lease, while it has one.
@@ -111,22 +108,26 @@ class FakeLeases final : public metering::Leases {
 
   metering::Holder holder() const override { return holder_; }
   void Exchange(std::vector<metering::LeaseAsk> asks, Done done) override {
-    if (queued_) return void(jobs_.emplace_back(std::move(asks), std::move(done)));
-    if (const auto before = std::exchange(before_, nullptr)) before();
+    if (queued_) {
+      jobs_.emplace_back(std::move(asks), std::move(done));
+      return;
+    }
+    if (const auto call = std::exchange(before, nullptr)) call();
     done(away_ ? base::Unavailable("the store is away") : Run(asks));
   }
 
   std::size_t queued() const { return jobs_.size(); }
+  std::function<void()> before;  // Called once, while an exchange waits for its answer.
   void SetAway(bool away) { away_ = away; }
-  void SetBefore(std::function<void()> before) { before_ = std::move(before); }  // Called while the next one waits for its answer.
-  void SetAhead(std::chrono::microseconds by) { ahead_ = by; }                   // The store's clock, before the instance's.
+  void SetAhead(std::chrono::microseconds by) { ahead_ = by; }  // The store's clock, before the instance's.
 
   // Answers the oldest exchange; false if there is none. Queued mode, one thread.
   bool Deliver(Answer answer = Answer::kDone) {
     if (jobs_.empty()) return false;
     auto [asks, done] = std::move(jobs_.front());
     jobs_.pop_front();
-    absl::StatusOr<metering::LeaseReply> reply = answer == Answer::kLostBefore ? base::Unavailable("no answer") : Run(asks);
+    absl::StatusOr<metering::LeaseReply> reply = base::Unavailable("no answer");
+    if (answer != Answer::kLostBefore) reply = Run(asks);
     if (answer == Answer::kLostAfter) reply = base::Unavailable("no answer");
     done(std::move(reply));
     return true;
@@ -142,7 +143,6 @@ class FakeLeases final : public metering::Leases {
   const metering::Holder holder_;
   const bool queued_;
   bool away_ = false;
-  std::function<void()> before_;
   std::chrono::microseconds ahead_{0};
   std::deque<std::pair<std::vector<metering::LeaseAsk>, Done>> jobs_;
 };

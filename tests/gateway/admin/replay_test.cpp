@@ -174,8 +174,8 @@ TEST_CASE("A candidate takes its policy's place beside the others in force, and 
 
 TEST_CASE("What is in force is explained, linted and replayed though a test of its own fails by now, and what is not must pass its tests") {
   World world;
-  const std::string house = "version: 1\nname: house\nrules:\n  - {id: codename, detect: {keywords: bluebird}, do: flag}\n";
-  const std::string failing = house + "    tests: [{text: heron}]\n";
+  const std::string head = "version: 1\nname: house\nrules:\n  - {id: codename, detect: {keywords: bluebird}, do: flag";
+  const std::string house = head + "}\n", failing = head + ", tests: [{text: heron}]}\n";
   v1::PutPolicyRequest put;
   put.set_name("house");
   put.set_yaml(house);

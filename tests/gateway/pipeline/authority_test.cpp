@@ -94,7 +94,7 @@ TEST_CASE("Authority that ends while a request is on its way is seen before anyt
       watched.resumes = false;
       world.pool_between = &watched;
       world.journal.SetFault([&](const audit::Entry& entry) {
-        if (entry.record.kind() == v1::RECORD_KIND_REQUEST) world.leases.SetBefore([&] { row.end(world); });
+        if (entry.record.kind() == v1::RECORD_KIND_REQUEST) world.leases.before = [&] { row.end(world); };
         return absl::OkStatus();
       });
       v1::ChatRequest ask = world.Ask("!say hello");
