@@ -19,15 +19,11 @@ using test::Hear;
 using test::HearAll;
 using test::Heard;
 using test::MakePool;
+using test::Of;
 using test::Scripted;
 using test::Submit;
 using test::Team;
 using test::Until;
-
-SequenceRequest Of(int tenant, SequenceRequest request) {
-  request.tenant = Team(tenant);
-  return request;
-}
 
 SequenceRequest Rest(int tenant, SequenceRequest request) {
   request.goes_on = true;

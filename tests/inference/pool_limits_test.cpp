@@ -18,15 +18,11 @@ using test::Hear;
 using test::HearAll;
 using test::Heard;
 using test::MakePool;
+using test::Of;
 using test::Scripted;
 using test::Submit;
 using test::Team;
 using test::Until;
-
-SequenceRequest Of(int tenant, SequenceRequest request) {
-  request.tenant = Team(tenant);
-  return request;
-}
 
 TEST_CASE("The queue is bounded; a refusal says when to try again and the room comes back") {
   ModelOptions model = Scripted(1);

@@ -115,6 +115,11 @@ inline SequenceRequest Ask(const Pool& pool, const std::string& text) {
   return request;
 }
 
+inline SequenceRequest Of(int tenant, SequenceRequest request) {
+  request.tenant = Team(tenant);
+  return request;
+}
+
 inline std::shared_ptr<TokenStream> Embed(Pool& pool, const std::vector<std::string>& texts, int tenant = 1) {
   EmbedJob job;
   job.model = pool.models()[0].name;

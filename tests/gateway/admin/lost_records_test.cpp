@@ -35,6 +35,13 @@ struct LossBed {
       REQUIRE(AppendAndWait(journal, std::move(entry), std::chrono::steady_clock::now() + std::chrono::seconds(30)).ok());
     }
   }
+  // An instance that wrote so many records and has ended; its log.
+  std::int32_t Wrote(const std::string& state, int records) {
+    const auto journal = Open(state);
+    REQUIRE(journal.ok());
+    Append(**journal, records);
+    return (*journal)->log_id();
+  }
   std::int64_t Int(const std::string& sql) { return session->Run("ask", sql)->Int(0, 0); }
   // As a failover to a standby that was behind does.
   void Lose(std::int32_t log, std::int64_t from) {
@@ -50,13 +57,7 @@ struct LossBed {
 }  // namespace
 
 TEST_CASE_METHOD(LossBed, "Who goes on without lost records is on record, with the reason, and so is what each log has lost, once") {
-  std::int32_t log = 0;
-  {
-    const auto journal = Open("a");
-    REQUIRE(journal.ok());
-    log = (*journal)->log_id();
-    Append(**journal, 5);
-  }
+  const std::int32_t log = Wrote("a", 5);
   Lose(log, 3);
   const auto refused = Open("a").status();
   CHECK(absl::IsDataLoss(refused));
@@ -101,13 +102,7 @@ TEST_CASE_METHOD(LossBed, "What a log loses later that was served when a loss wa
 }
 
 TEST_CASE_METHOD(LossBed, "What an instance that does not run has lost is accepted also where its log is held by another by now") {
-  std::int32_t log = 0;
-  {
-    const auto journal = Open("a");
-    REQUIRE(journal.ok());
-    log = (*journal)->log_id();
-    Append(**journal, 5);
-  }
+  const std::int32_t log = Wrote("a", 5);
   Lose(log, 3);
   const std::string mine = " WHERE log_id = " + std::to_string(log);
   std::unique_ptr<audit::PostgresJournal> other;
