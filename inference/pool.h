@@ -102,8 +102,8 @@ class Pool {
   virtual absl::Status CheckAdapter(const AdapterOptions& adapter) const = 0;
 
   // Takes a model, with its adapters, or an adapter out. New sequences are refused with NOT_FOUND at once; those inside, and what goes on
-  // for them, may end until `deadline` (the pool's clock), then the rest ends with kShutdown, and the memory is free. NOT_FOUND. Blocks; not
-  // from I/O threads.
+  // for them, may end until `deadline` (the pool's clock), then the rest ends with kShutdown, and the memory is free. NOT_FOUND. Blocks;
+  // not from I/O threads.
   virtual absl::Status Unload(std::string_view name, base::MonoTime deadline) = 0;
 
   // The exact tokens that a conversation costs and runs on, in the model's own chat format, opened for the assistant's turn. NOT_FOUND.
